@@ -1,0 +1,78 @@
+# `make help` lists what there is. Everything that is built goes to a cache outside the checkout (tools/bootstrap/cache.py).
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE  # set, it would make every start of vLLM compile its packages again
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools
+BOOTSTRAP := $(PYTHON) -m bootstrap
+
+.PHONY: help setup system venv envs tools images cluster-up cluster-down cluster-shell generate lint type imports unit \
+        integration jobs e2e test demo demo-down clean-cache
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+setup: system venv tools ## system packages, .venv and Go tools: what all the rest needs
+
+system:
+	@$(BOOTSTRAP) system
+
+venv:
+	@$(BOOTSTRAP) venv
+
+envs: ## Python environments for quantization and for vLLM on CPU, in the cache
+	@$(BOOTSTRAP) envs
+
+tools: ## the pinned Kubernetes parts, Helm and the rest, built into the cache
+	@$(BOOTSTRAP) tools
+
+images: setup ## build the container images, push what changed to the registry's storage
+	@$(PY) -m cluster images
+
+cluster-up: images ## a throw-away cluster in .run/cluster, with gateway, volumes and the images
+	@$(PY) -m cluster up --gateway --volumes 16 --images
+
+cluster-down: venv ## stop that cluster and remove what it made
+	@$(PY) -m cluster down
+
+cluster-shell: venv ## a shell inside the cluster's network, with kubectl and helm
+	@$(PY) -m cluster exec -- bash
+
+generate: venv ## CRD and API reference from the pydantic models
+	@$(PY) -m quantroll.tools.generate
+
+lint: venv ## ruff, and whether generated files are up to date
+	@$(PY) -m ruff check .
+	@$(PY) -m quantroll.tools.generate --check
+
+type: venv ## mypy --strict
+	@$(PY) -m mypy
+
+imports: venv ## import rules
+	@.venv/bin/lint-imports
+
+unit: venv ## pure tests, seconds
+	@$(PY) -m pytest -q -m "not integration and not jobs and not e2e"
+
+integration: venv tools ## against a real kube-apiserver, without a node
+	@$(PY) -m pytest -q -m integration --timeout 300
+
+jobs: venv envs ## real quantization and vLLM on CPU, as processes
+	@$(PY) -m pytest -q -m jobs --timeout 1200
+
+e2e: images envs ## the whole loop on a throw-away node; needs root
+	@$(PY) -m pytest -q -m e2e --timeout 1800
+
+test: ## all of these, with a summary; E2E=skip leaves the node out
+	@$(BOOTSTRAP) test
+
+demo: images envs ## the main job, visibly, on a throw-away cluster
+	@$(PY) -m demo up
+
+demo-down: venv ## remove everything that the demo made
+	@$(PY) -m demo down
+
+clean-cache: ## remove all that was built
+	@$(BOOTSTRAP) clean-cache

@@ -1,0 +1,107 @@
+"""`python -m quantroll_jobs`: runs the Job that the environment variable QUANTROLL_JOB describes.
+
+Ends with 0 and a result, or with 65 (another try would end the same way) or 75 (it may not) and a reason.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from quantroll.api.jobs import (
+    EXIT_BAD_INPUT,
+    INPUT_VARIABLE,
+    JOB_INPUT,
+    EvaluateInput,
+    PrepareInput,
+    QuantizeInput,
+    Report,
+)
+from quantroll.constants import Reason
+from quantroll_jobs import store
+from quantroll_jobs.errors import JobError
+from quantroll_jobs.report import cut, encode, failure_of, publish
+
+Job = PrepareInput | QuantizeInput | EvaluateInput
+
+
+def main() -> int:
+    """Run the Job; returns its exit code."""
+    _end_on_sigterm()
+    text = os.environ.get(INPUT_VARIABLE, "")
+    try:
+        job = JOB_INPUT.validate_json(text)
+    except ValidationError as error:
+        return _refuse(text, error)
+    try:
+        report, code = execute(job), 0
+    except JobError as error:
+        if error.__cause__ is not None:
+            traceback.print_exception(error)
+        report, code = failure_of(error, job.kind, job.key)
+    except Exception as error:  # noqa: BLE001 - whatever happens is reported
+        traceback.print_exception(error)
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        report, code = failure_of(JobError(Reason.JOB_FAILED, cause, permanent=False), job.kind, job.key)
+    publish(encode(report))
+    return code
+
+
+def execute(job: Job) -> Report:
+    """The finished report of an earlier run with this key, or a new one."""
+    store.check_writable(Path(job.store))
+    earlier = store.finished(job)
+    if earlier is not None:
+        print("found the finished result of an earlier run", flush=True)
+        return earlier
+    # each kind runs in an image that has only what that kind needs
+    if isinstance(job, PrepareInput):
+        from quantroll_jobs import prepare  # noqa: PLC0415
+
+        return prepare.run(job)
+    if isinstance(job, QuantizeInput):
+        from quantroll_jobs import quantize  # noqa: PLC0415
+
+        return quantize.run(job)
+    from quantroll_jobs import evaluate  # noqa: PLC0415
+
+    return evaluate.run(job)
+
+
+def _refuse(text: str, error: ValidationError) -> int:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = cut(f"{INPUT_VARIABLE} does not fit the contract: {place}: {first['msg']}", 512)
+    print(message, file=sys.stderr)
+    try:
+        given: dict[str, Any] = json.loads(text)
+        failure = JobError(Reason.JOB_FAILED, message)
+        publish(encode(failure_of(failure, given["kind"], given["key"])[0]))
+    except (ValueError, KeyError, TypeError):
+        publish(message.encode())
+    return EXIT_BAD_INPUT
+
+
+def _end_on_sigterm() -> None:
+    """End at once when the pod is deleted.
+
+    A handler would wait for the main thread to come back from a long computation, and PID 1 ignores a signal without
+    one. Nothing has to be tidied up: what is not whole has not got its name yet.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGTERM})
+        os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=wait, name="sigterm", daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The prepare Job: checks and digests what the user gave, before anything expensive starts."""
+
+from collections import Counter
+from pathlib import Path
+
+from quantroll.api.jobs import DataFacts, DataFile, ModelFacts, PrepareInput, PrepareResult, Report
+from quantroll.api.spec import Dtype
+from quantroll.constants import Reason
+from quantroll_jobs import store
+from quantroll_jobs.checkpoint import Checkpoint, CheckpointError, read_checkpoint, read_object
+from quantroll_jobs.datafiles import DataError, EvalSet, calibration_text, read_calibration
+from quantroll_jobs.digests import sha256_file, sha256_tree
+from quantroll_jobs.errors import JobError
+from quantroll_jobs.overlap import QuestionIndex
+
+_DTYPES = {Dtype.FLOAT32: "F32", Dtype.FLOAT16: "F16", Dtype.BFLOAT16: "BF16"}
+_ADAPTER = "adapter_config.json"
+_OTHER_FORMATS = frozenset({".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack"})
+
+
+def run(job: PrepareInput) -> Report:
+    """Check model, eval set and calibration set; raises JobError with the first thing that is wrong."""
+    model = check_model(Path(job.model_path), job.dtype)
+    print(f"model: {model.architecture}, {model.weight_bytes} bytes of weights, digest {model.digest}", flush=True)
+    warnings: list[str] = []
+    eval_set, questions = check_eval_set(job.eval_set, warnings)
+    print(f"eval set: {eval_set.items} distinct items", flush=True)
+    calibration, overlap = None, 0
+    if job.calibration is not None:
+        calibration, overlap = check_calibration(job.calibration, questions)
+        print(f"calibration set: {calibration.items} samples, {overlap} of them in the eval set", flush=True)
+    result = PrepareResult(model=model, eval_set=eval_set, calibration=calibration, overlap=overlap, warnings=warnings)
+    report = Report(kind="prepare", key=job.key, prepare=result)
+    with store.attempt(job) as folder:
+        return store.commit(folder, job, report)
+
+
+def check_model(folder: Path, dtype: Dtype) -> ModelFacts:
+    """The facts of a full-precision safetensors checkpoint."""
+    checkpoint = _read_model(folder)
+    _refuse_remote_code(checkpoint)
+    _check_dtype(checkpoint, dtype)
+    names = checkpoint.config.get("architectures")
+    architecture = names[0] if isinstance(names, list) and names else checkpoint.config.get("model_type", "unknown")
+    return ModelFacts(
+        digest=sha256_tree(folder, checkpoint.files),
+        weight_bytes=checkpoint.weight_bytes,
+        architecture=str(architecture),
+        dtype=dtype.value,
+    )
+
+
+def _read_model(folder: Path) -> Checkpoint:
+    if not folder.is_dir():
+        raise JobError(Reason.MODEL_NOT_FOUND, f"there is no folder {folder}: check model.source")
+    weights = [path for path in folder.iterdir() if path.suffix == ".safetensors" and "adapter" not in path.name]
+    if (folder / _ADAPTER).is_file() and not weights:
+        raise JobError(
+            Reason.ADAPTER_ONLY,
+            f"{folder} holds an adapter without its base model: merge the adapter into the model and give that",
+        )
+    if not (folder / "config.json").is_file():
+        raise JobError(Reason.MODEL_NOT_FOUND, f"{folder} has no config.json: it is not a Hugging Face checkpoint")
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in _OTHER_FORMATS)
+    if not weights and others:
+        raise JobError(
+            Reason.NOT_SAFETENSORS,
+            f"{folder} has its weights in {others[0]}, which can run code or is not readable here:"
+            " convert them to safetensors",
+        )
+    try:
+        read_object(folder / "config.json")
+    except CheckpointError as error:
+        raise JobError(Reason.MODEL_NOT_FOUND, f"{folder}: {error}") from None
+    try:
+        return read_checkpoint(folder)
+    except CheckpointError as error:
+        raise JobError(Reason.NOT_SAFETENSORS, f"{folder} is not a whole safetensors checkpoint: {error}") from None
+
+
+def _refuse_remote_code(checkpoint: Checkpoint) -> None:
+    tokenizer = checkpoint.folder / "tokenizer_config.json"
+    configs = {"config.json": checkpoint.config}
+    if tokenizer.is_file():
+        try:
+            configs[tokenizer.name] = read_object(tokenizer)
+        except CheckpointError as error:
+            raise JobError(Reason.MODEL_NOT_FOUND, f"{checkpoint.folder}: {error}") from None
+    for name, config in configs.items():
+        if config.get("auto_map"):
+            raise JobError(
+                Reason.REMOTE_CODE,
+                f"{name} has an auto_map: the model wants to run its own Python code, which is never allowed;"
+                " use a checkpoint of an architecture that transformers and vLLM know",
+            )
+
+
+def _check_dtype(checkpoint: Checkpoint, dtype: Dtype) -> None:
+    if "quantization_config" in checkpoint.config:
+        raise JobError(
+            Reason.DTYPE_MISMATCH,
+            "the model is quantized already (quantization_config in config.json): give the full-precision model",
+        )
+    declared = checkpoint.config.get("dtype", checkpoint.config.get("torch_dtype"))
+    if isinstance(declared, str) and declared.removeprefix("torch.") != dtype.value:
+        raise JobError(Reason.DTYPE_MISMATCH, f"model.dtype is {dtype.value}, config.json says {declared}")
+    sizes: Counter[str] = Counter()
+    for tensor in checkpoint.tensors.values():
+        sizes[tensor.dtype] += tensor.size
+    found = sizes.most_common(1)[0][0]  # a few tensors, such as a router's bias, may be wider
+    if found != _DTYPES[dtype]:
+        raise JobError(Reason.DTYPE_MISMATCH, f"model.dtype is {dtype.value}, most of the weights are {found}")
+
+
+def check_eval_set(file: DataFile, warnings: list[str]) -> tuple[DataFacts, list[str]]:
+    """The facts of the eval set, and its questions."""
+    path = Path(file.path)
+    if not path.is_file():
+        raise JobError(Reason.EVAL_SET_MISSING, f"there is no file {path}: check qualityGate.evalSet.source")
+    digest = sha256_file(path)
+    if file.sha256 is not None and digest != file.sha256:
+        raise JobError(Reason.EVAL_SET_DIGEST, f"{path} has sha256 {digest}, qualityGate.evalSet says {file.sha256}")
+    items = EvalSet(path, file.id_field)
+    try:
+        questions = [item.question for item in items]
+    except DataError as error:
+        raise JobError(Reason.EVAL_SET_MALFORMED, f"{path}: {error}") from None
+    if items.first_duplicate is not None:
+        later, first = items.first_duplicate
+        warnings.append(
+            f"the eval set asks {items.duplicates} items more than once (line {later} repeats line {first}):"
+            " each counts once"
+        )
+    return DataFacts(sha256=digest, items=len(questions)), questions
+
+
+def check_calibration(file: DataFile, questions: list[str]) -> tuple[DataFacts, int]:
+    """The facts of the calibration set, and how many of its samples show an eval item."""
+    path = Path(file.path)
+    if not path.is_file():
+        raise JobError(Reason.CALIBRATION_MISSING, f"there is no file {path}: check calibration.dataset")
+    digest = sha256_file(path)
+    if file.sha256 is not None and digest != file.sha256:
+        raise JobError(Reason.CALIBRATION_DIGEST, f"{path} has sha256 {digest}, calibration says {file.sha256}")
+    index = QuestionIndex(questions)
+    count = overlap = 0
+    try:
+        for sample in read_calibration(path):
+            count += 1
+            overlap += index.found_in(calibration_text(sample))
+    except DataError as error:
+        raise JobError(Reason.CALIBRATION_MALFORMED, f"{path}: {error}") from None
+    return DataFacts(sha256=digest, items=count), overlap

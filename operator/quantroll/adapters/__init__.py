@@ -1,0 +1,1 @@
+"""IO: the Kubernetes API, serving engines, the clock. Nothing is decided here."""

@@ -1,0 +1,180 @@
+"""The contract between the operator and its Jobs.
+
+The operator writes a Job's input as JSON into the environment variable `QUANTROLL_JOB`; the Job writes its report as
+JSON into the termination message, at most 4096 bytes, and a manifest with the same report onto the artifact volume.
+Both sides parse with these models. A Job first looks for a finished manifest of its own key and reports that again.
+
+Layout of the artifact volume, all written as `*.tmp-…` and renamed when whole:
+
+    prepare/KEY/manifest.json
+    models/KEY/…checkpoint…            models/KEY/quantroll-manifest.json
+    evaluations/KEY/items.jsonl        evaluations/KEY/manifest.json
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from quantroll.api.base import ApiModel
+from quantroll.api.spec import Algorithm, Dtype, Scheme
+from quantroll.constants import Reason
+
+CONTRACT = 1
+INPUT_VARIABLE = "QUANTROLL_JOB"
+REPORT_LIMIT = 4096  # bytes; Kubernetes cuts a termination message there
+MESSAGE_LIMIT = 1024  # characters of one message
+EXIT_BAD_INPUT = 65  # sysexits' EX_DATAERR: another try would end the same way
+EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
+
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class DataFile(ApiModel):
+    """A JSON-lines file as a pod sees it; `sha256` is what it must have, where given."""
+
+    path: str
+    sha256: str | None = None
+    id_field: str = "id"
+
+
+class PrepareInput(ApiModel):
+    """Check and digest everything that the user gave."""
+
+    kind: Literal["prepare"] = "prepare"
+    contract: Literal[1] = 1
+    key: Key
+    store: str
+    model_path: str
+    dtype: Dtype
+    eval_set: DataFile
+    calibration: DataFile | None = None
+
+
+class Recipe(ApiModel):
+    """How a variant is made."""
+
+    scheme: Scheme
+    algorithm: Algorithm
+    group_size: int | None = None
+    ignore: list[str] = ["lm_head"]
+    smooth_quant_strength: float | None = None
+
+
+class CalibrationInput(ApiModel):
+    """Which calibration samples to read, and how."""
+
+    path: str
+    sha256: str
+    samples: int
+    max_sequence_length: int
+    seed: int
+
+
+class QuantizeInput(ApiModel):
+    """Make one artifact and inspect it."""
+
+    kind: Literal["quantize"] = "quantize"
+    contract: Literal[1] = 1
+    key: Key
+    store: str
+    model_path: str
+    model_digest: str
+    recipe: Recipe
+    calibration: CalibrationInput | None = None
+
+
+class EvaluateInput(ApiModel):
+    """Ask the engine every item of the eval set, and join with the baseline's stored answers."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    contract: Literal[1] = 1
+    key: Key
+    store: str
+    eval_set: DataFile
+    scorer: Literal["ExactMatch"]
+    temperature: float
+    max_tokens: int
+    endpoint: str
+    served_model: str
+    concurrency: int = Field(ge=1)
+    ready_timeout_seconds: float
+    request_timeout_seconds: float = 120
+    baseline_key: Key | None = None
+
+
+JobInput = Annotated[PrepareInput | QuantizeInput | EvaluateInput, Field(discriminator="kind")]
+JOB_INPUT: TypeAdapter[PrepareInput | QuantizeInput | EvaluateInput] = TypeAdapter(JobInput)
+
+
+class ModelFacts(ApiModel):
+    """What prepare found in the model's folder."""
+
+    digest: str  # sha256 over the names and sha256 of its files
+    weight_bytes: int
+    architecture: str
+    dtype: str
+
+
+class DataFacts(ApiModel):
+    """What prepare found in a data file."""
+
+    sha256: str
+    items: int
+
+
+class PrepareResult(ApiModel):
+    """Digests, from which all later keys and names come."""
+
+    model: ModelFacts
+    eval_set: DataFacts
+    calibration: DataFacts | None = None
+    overlap: int = 0  # calibration items that stand in the eval set
+    warnings: Annotated[list[str], Field(max_length=8)] = []
+
+
+class QuantizeResult(ApiModel):
+    """An inspected artifact."""
+
+    path: str  # relative to the store
+    digest: str
+    weight_bytes: int
+    size_ratio: float  # weight bytes / the baseline's
+    quantized_layers: int
+    skipped_layers: int
+    seconds: float
+
+
+class EvaluateResult(ApiModel):
+    """Counts of distinct items; the four cells where a baseline was given."""
+
+    items: int
+    correct: int
+    errors: int  # requests that failed; their items count as wrong
+    truncated: int  # answers cut at max_tokens
+    prompts_digest: str
+    both: int | None = None
+    harm: int | None = None
+    gain: int | None = None
+    neither: int | None = None
+    baseline_errors: int | None = None
+    prompts_match: bool | None = None
+    engine_version: str = ""
+    seconds: float = 0
+
+
+class Report(ApiModel):
+    """What a Job says at its end: exactly one of the results, or a failure's reason and message."""
+
+    contract: Literal[1] = 1
+    kind: Literal["prepare", "quantize", "evaluate"]
+    key: Key
+    prepare: PrepareResult | None = None
+    quantize: QuantizeResult | None = None
+    evaluate: EvaluateResult | None = None
+    reason: Reason | None = None
+    message: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it carries a result."""
+        return self.reason is None

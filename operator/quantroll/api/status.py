@@ -1,0 +1,327 @@
+"""`QuantizedModel.status`: the whole story, bounded, written by the operator alone."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from quantroll.api.base import ApiModel, Timestamp
+from quantroll.api.engine import EngineProfile
+from quantroll.api.jobs import PrepareResult
+from quantroll.api.spec import Dtype, Serving
+from quantroll.constants import Phase
+
+Text = Annotated[str, Field(max_length=1024)]
+Short = Annotated[str, Field(max_length=128)]
+
+
+class ConditionStatus(ApiModel):
+    """A condition as Kubernetes knows it."""
+
+    type: Short
+    """What the condition is about."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")]
+    """Why, in one word."""
+    message: Text = ""
+    """Why, in a sentence with cause and remedy."""
+    observed_generation: int | None = None
+    """Generation of the spec that was looked at."""
+    last_transition_time: Timestamp
+    """When `status` last changed."""
+
+
+class Resolved(ApiModel):
+    """What was fixed when a generation was adopted: a changed engine profile does not disturb what runs."""
+
+    generation: int
+    """Generation that was adopted."""
+    engine: Short
+    """Name of the engine profile."""
+    profile: EngineProfile
+    """The engine profile as it was then."""
+
+
+class RevisionSpec(ApiModel):
+    """Everything that a revision's pods are made from, so that they can be made again from the status alone."""
+
+    engine: Short
+    """Name of the engine profile."""
+    profile: EngineProfile
+    """The engine profile that the revision runs with."""
+    serving: Serving
+    """Serving settings, the arm's own merged in."""
+    dtype: Dtype
+    """Numeric type of the baseline."""
+    model: Annotated[str, Field(max_length=1024)]
+    """pvc://CLAIM/PATH, or a path on the artifact volume."""
+
+
+class Attempt(ApiModel):
+    """A Job that failed: why, when, and when it is tried again."""
+
+    key: Short
+    """Content key of what the Job was to make."""
+    job: Short
+    """Uid of the Job that failed."""
+    reason: Short
+    """Why, in one word."""
+    message: Text = ""
+    """Why, in a sentence with cause and remedy."""
+    at: Timestamp
+    """When it failed."""
+    generation: int
+    """Generation of the spec that it was started for."""
+    count: Annotated[int, Field(ge=1)] = 1
+    """Failures in a row."""
+    retry_at: Timestamp | None = None
+    """When it is tried again; absent: not before the spec changes."""
+
+
+class Evaluation(ApiModel):
+    """Counts that a verdict is computed from, again whenever a threshold changes."""
+
+    key: Short
+    """Content key of the evaluation."""
+    items: int
+    """Distinct items that were asked."""
+    correct: int
+    """Items answered correctly."""
+    errors: int = 0
+    """Requests that failed; their items count as wrong."""
+    truncated: int = 0
+    """Answers that were cut at maxTokens."""
+    both: int | None = None
+    """Items that baseline and variant answered correctly."""
+    harm: int | None = None
+    """Items that only the baseline answered correctly."""
+    gain: int | None = None
+    """Items that only the variant answered correctly."""
+    neither: int | None = None
+    """Items that both answered wrongly."""
+    baseline_errors: int | None = None
+    """Failed requests of the baseline's own evaluation."""
+    prompts_match: bool | None = None
+    """Whether both arms were sent byte-identical prompts."""
+    engine_version: Short = ""
+    """Version that the engine reported."""
+
+
+class Artifact(ApiModel):
+    """A checkpoint on the artifact volume."""
+
+    key: Short
+    """Content key, from everything that went into it."""
+    path: Annotated[str, Field(max_length=1024)]
+    """Folder on the artifact volume."""
+    digest: Short
+    """SHA-256 over the names and digests of its files."""
+    weight_bytes: int
+    """Size of the weights in bytes."""
+    size_ratio: float
+    """Size of the weights divided by the baseline's."""
+
+
+class BaselineStatus(ApiModel):
+    """The full-precision model."""
+
+    revision: Short
+    """Revision that serves it."""
+    weight_bytes: int
+    """Size of the weights in bytes."""
+    score: float | None = None
+    """Share of items answered correctly."""
+    evaluation: Evaluation | None = None
+    """Counts that the score comes from."""
+    failure: Attempt | None = None
+    """The last failed Job, while it has not been made good."""
+
+
+class VariantStatus(ApiModel):
+    """One row of the final table."""
+
+    name: Short
+    """Name of the variant."""
+    scheme: Short
+    """Numeric format."""
+    bits: int
+    """Bits of one weight, without scales."""
+    verdict: Literal["PASS", "FAIL", "INCONCLUSIVE", "ERROR", "Infeasible"] | None = None
+    """The gate's verdict; only PASS may serve."""
+    reason: Short | None = None
+    """Why, in one word."""
+    message: Text = ""
+    """Why, with the numbers."""
+    score: float | None = None
+    """Share of items answered correctly."""
+    recovery: float | None = None
+    """Score divided by the baseline's."""
+    lower_bound: float | None = None
+    """One-sided lower bound of recovery, at the gate's confidence."""
+    flips: int | None = None
+    """Items on which baseline and variant disagree."""
+    weight_bytes: int | None = None
+    """Size of the weights in bytes."""
+    size_ratio: float | None = None
+    """Size of the weights divided by the baseline's."""
+    revision: Short | None = None
+    """Revision that serves it."""
+    artifact: Artifact | None = None
+    """The checkpoint that was made."""
+    evaluation: Evaluation | None = None
+    """Counts that the verdict comes from."""
+    failure: Attempt | None = None
+    """The last failed Job, while it has not been made good."""
+
+
+class RevisionStatus(ApiModel):
+    """A revision with a role."""
+
+    revision: Short
+    """Hash of artifact, serving settings and engine image."""
+    variant: Short
+    """Name of the variant, or baseline."""
+    recovery: Short = ""
+    """Score divided by the baseline's, as text for the column."""
+    since: Timestamp | None = None
+    """When it took this role."""
+    spec: RevisionSpec
+    """Everything that its pods are made from."""
+
+
+class PastRevision(ApiModel):
+    """A revision that served before."""
+
+    revision: Short
+    """Hash of artifact, serving settings and engine image."""
+    variant: Short
+    """Name of the variant, or baseline."""
+    until: Timestamp
+    """When it stopped serving."""
+
+
+class RejectedRevision(ApiModel):
+    """A revision that is not tried again for this eval set."""
+
+    key: Short
+    """Evaluation key: revision, eval set and way of asking."""
+    revision: Short
+    """Hash of artifact, serving settings and engine image."""
+    variant: Short
+    """Name of the variant."""
+    reason: Short
+    """Why, in one word."""
+    message: Text = ""
+    """Why, in a sentence."""
+    at: Timestamp
+    """When it was rejected."""
+
+
+class RolloutStatus(ApiModel):
+    """The rollout under way."""
+
+    id: Short
+    """Name of this rollout."""
+    step: int
+    """Index into spec.rollout.steps; -1 before the first weight."""
+    weight: int
+    """Per cent of requests that the candidate gets."""
+    since: Timestamp | None = None
+    """When this step's weight was verified at the route."""
+    started_at: Timestamp
+    """When the rollout began."""
+    deadline: Timestamp | None = None
+    """When the current wait is given up."""
+    draining: Short | None = None
+    """Revision that is losing its traffic."""
+    reason: Short | None = None
+    """Why it rolls back, in one word."""
+    message: Text = ""
+    """What it is doing."""
+
+
+class Share(ApiModel):
+    """Per cent of requests of one revision."""
+
+    revision: Short
+    """Revision that gets the requests."""
+    weight: int
+    """Per cent of requests."""
+
+
+class Traffic(ApiModel):
+    """Weights as decided, and as the gateway has accepted them."""
+
+    desired: Annotated[list[Share], Field(max_length=2)] = []
+    """Weights as decided."""
+    applied: Annotated[list[Share], Field(max_length=2)] = []
+    """Weights as the gateway has accepted them."""
+
+
+class Drift(ApiModel):
+    """The drift check; honest about not having run."""
+
+    schedule: Short
+    """When checks are due."""
+    verdict: Literal["Unknown"] = "Unknown"
+    """What the last check said; Unknown: none has run."""
+    message: Text = "no drift check has run"
+    """Why, in a sentence."""
+
+
+class HistoryEntry(ApiModel):
+    """A transition."""
+
+    at: Timestamp
+    """When."""
+    phase: Phase
+    """Phase that was entered."""
+    message: Text = ""
+    """Why."""
+
+
+class QuantizedModelStatus(ApiModel):
+    """What the operator knows and has decided."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this status is about."""
+    phase: Phase | None = None
+    """Where the rollout stands, in one word."""
+    message: Text = ""
+    """What is going on, in a sentence."""
+    conditions: Annotated[
+        list[ConditionStatus],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = []
+    """Conditions as Kubernetes knows them: Available, Ready, Reconciling, Stalled and the steps of the way."""
+    resolved: Resolved | None = None
+    """What was fixed when this generation was adopted."""
+    prepared_key: Short | None = None
+    """Content key of what prepare checked."""
+    prepared: PrepareResult | None = None
+    """Digests and counts of model, calibration and eval set."""
+    prepare_failure: Attempt | None = None
+    """The last failed prepare Job, while it has not been made good."""
+    baseline: BaselineStatus | None = None
+    """The full-precision model."""
+    variants: Annotated[list[VariantStatus], Field(max_length=16)] = []
+    """One row for every variant that was tried or is next."""
+    stable: RevisionStatus | None = None
+    """The revision that users get."""
+    candidate: RevisionStatus | None = None
+    """The revision that is being tried."""
+    last_good: Annotated[list[PastRevision], Field(max_length=5)] = []
+    """Revisions that served before."""
+    rejected: Annotated[list[RejectedRevision], Field(max_length=20)] = []
+    """Revisions that are not tried again."""
+    rollout: RolloutStatus | None = None
+    """The rollout under way."""
+    traffic: Traffic = Traffic()
+    """Weights of the route."""
+    drift: Drift | None = None
+    """The drift check."""
+    history: Annotated[list[HistoryEntry], Field(max_length=20)] = []
+    """The latest transitions."""

@@ -1,0 +1,144 @@
+"""The Jobs: prepare, quantize, and evaluate with the engine as a native sidecar."""
+
+from quantroll.api.jobs import EXIT_BAD_INPUT, INPUT_VARIABLE, EvaluateInput, PrepareInput, QuantizeInput
+from quantroll.api.spec import Placement
+from quantroll.api.status import RevisionSpec
+from quantroll.builders import engine, names, pods, sources
+from quantroll.builders.meta import Manifest, Owner, labels, object_meta
+from quantroll.constants import ANNOTATION_KEY, Component
+from quantroll.settings import Images
+
+CONTAINER = "job"  # the container whose termination message is the report
+
+_EXIT_KILLED = 137  # 128 + SIGKILL: out of memory
+_BACKOFF_LIMIT = 2
+_GRACE_SECONDS = 30
+# Seconds of a whole Job. They only end what hangs: they run while a pod waits for a node, too, and a large model takes
+# hours to quantize.
+_PREPARE_LIMIT = 24 * 3600
+_QUANTIZE_LIMIT = 7 * 24 * 3600
+_EVALUATE_LIMIT = 3 * 24 * 3600
+
+_COMMAND = ["python", "-m", "quantroll_jobs"]
+_CLIENT_RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}}
+
+
+def prepare_job(owner: Owner, job_input: PrepareInput, *, store: str, images: Images) -> Manifest:
+    """Job that checks and digests the model and the data. `store` is the artifact claim."""
+    data = [file.path for file in (job_input.eval_set, job_input.calibration) if file is not None]
+    paths = [job_input.model_path, *data]
+    container = _container(job_input, images.client, images, paths, store)
+    return _job(
+        owner,
+        names.prepare_job(owner.name, job_input.key),
+        job_input.key,
+        labels(owner, Component.PREPARE),
+        _PREPARE_LIMIT,
+        _pod(paths, store) | {"containers": [container | {"resources": _CLIENT_RESOURCES}]},
+    )
+
+
+def quantize_job(
+    owner: Owner, job_input: QuantizeInput, *, variant: str, store: str, images: Images, placement: Placement
+) -> Manifest:
+    """Job that makes one artifact and inspects it, with the resources and on the nodes that the user chose."""
+    paths = [job_input.model_path] + ([job_input.calibration.path] if job_input.calibration else [])
+    container = _container(job_input, images.quantize, images, paths, store)
+    resources = pods.resources(placement.resources)
+    # NVIDIA's CDI hook writes to the root file system of a container that gets a GPU.
+    container["securityContext"] = pods.container_security(read_only_root=not pods.uses_device(placement.resources))
+    return _job(
+        owner,
+        names.quantize_job(owner.name, job_input.key),
+        job_input.key,
+        labels(owner, Component.QUANTIZE, variant=variant),
+        _QUANTIZE_LIMIT,
+        _pod(paths, store)
+        | pods.placement(placement)
+        | {"containers": [container | ({"resources": resources} if resources else {})]},
+    )
+
+
+def evaluate_job(
+    owner: Owner,
+    job_input: EvaluateInput,
+    served: RevisionSpec,
+    *,
+    variant: str,
+    revision: str,
+    store: str,
+    images: Images,
+) -> Manifest:
+    """Job that asks the engine every item of the eval set, on the nodes where the revision would serve.
+
+    The engine is an init container that keeps running, so that the Job ends with the client. It has no startup probe:
+    the kubelet would hold the client back until it succeeds, for ever when the engine cannot load the artifact. The
+    client waits for the engine itself, and says so when it gives up.
+    """
+    model = sources.model_path(served.model)
+    paths = [job_input.eval_set.path]
+    client = _container(job_input, images.client, images, paths, store)
+    sidecar = engine.container(owner.name, served, store) | {"restartPolicy": "Always"}
+    pod = _pod([model, *paths], store) | pods.placement(served.serving)
+    pod["volumes"] = [*pod["volumes"], engine.shared_memory_volume(served)]
+    return _job(
+        owner,
+        names.evaluate_job(owner.name, job_input.key),
+        job_input.key,
+        labels(owner, Component.EVALUATE, variant=variant, revision=revision),
+        _EVALUATE_LIMIT,
+        pod | {"initContainers": [sidecar], "containers": [client | {"resources": _CLIENT_RESOURCES}]},
+    )
+
+
+def _container(
+    job_input: PrepareInput | QuantizeInput | EvaluateInput, image: str, images: Images, paths: list[str], store: str
+) -> Manifest:
+    document = job_input.model_dump_json(by_alias=True, exclude_none=True)
+    return {
+        "name": CONTAINER,
+        "image": image,
+        "imagePullPolicy": images.pull_policy,
+        "command": _COMMAND,
+        "env": pods.environment(pods.ENVIRONMENT | {INPUT_VARIABLE: pods.literal(document)}),
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": pods.container_security(read_only_root=True),
+        "volumeMounts": [*sources.read_mounts(paths, store), sources.store_mount(store), pods.TMP_MOUNT],
+    }
+
+
+def _pod(paths: list[str], store: str) -> Manifest:
+    return {
+        **pods.pod_defaults(pods.JOB_USER),
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "volumes": [*sources.volumes(paths, store, with_store=True), pods.TMP_VOLUME],
+    }
+
+
+def _job(owner: Owner, name: str, key: str, marks: dict[str, str], limit: int, pod: Manifest) -> Manifest:
+    notes = {ANNOTATION_KEY: key}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": object_meta(owner, name, marks, annotations=notes),
+        "spec": {
+            "backoffLimit": _BACKOFF_LIMIT,
+            "activeDeadlineSeconds": limit,
+            "podReplacementPolicy": "Failed",  # never two writers of one artifact
+            "podFailurePolicy": {"rules": _FAILURE_RULES},
+            "template": {"metadata": {"labels": marks, "annotations": notes}, "spec": pod},
+        },
+    }
+
+
+# The first rule that matches counts. A disrupted pod may have been killed with 137, too: disruption comes first. The
+# exit codes are the Job's own container's: a sidecar killed at the end of its grace period says 137 and means nothing.
+_FAILURE_RULES = [
+    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [EXIT_BAD_INPUT, _EXIT_KILLED]},
+    },
+]

@@ -1,0 +1,127 @@
+"""Every name that is written into a cluster: group, labels, annotations, condition types and reasons."""
+
+from enum import StrEnum
+
+GROUP = "quantroll.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+KIND = "QuantizedModel"
+PLURAL = "quantizedmodels"
+MANAGER = "quantroll"  # field manager of server-side apply, and `app.kubernetes.io/managed-by`
+
+LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_APP = "app.kubernetes.io/name"
+LABEL_INSTANCE = "app.kubernetes.io/instance"
+LABEL_OWNER = f"{GROUP}/name"
+LABEL_COMPONENT = f"{GROUP}/component"
+LABEL_VARIANT = f"{GROUP}/variant"
+LABEL_REVISION = f"{GROUP}/revision"
+
+ANNOTATION_KEY = f"{GROUP}/key"  # full content key of what a Job makes
+ANNOTATION_DESIRED = f"{GROUP}/desired-hash"  # hash of the manifest as applied: shows removed fields, too
+
+BASELINE = "baseline"  # the variant name of the full-precision model
+ENGINE_PORT = 8000
+ENGINE_CONTAINER = "engine"
+ARTIFACTS_MOUNT = "/artifacts"
+CLAIMS_MOUNT = "/claims"
+
+
+class Component(StrEnum):
+    """Value of the component label."""
+
+    ARTIFACTS = "artifacts"
+    PREPARE = "prepare"
+    QUANTIZE = "quantize"
+    EVALUATE = "evaluate"
+    SERVE = "serve"
+    ROUTE = "route"
+
+
+class Phase(StrEnum):
+    """Where a QuantizedModel stands; one word for people, derived from the rest of the status."""
+
+    PENDING = "Pending"
+    BASELINING = "Baselining"
+    QUANTIZING = "Quantizing"
+    EVALUATING = "Evaluating"
+    SELECTING = "Selecting"
+    CANDIDATE_STARTING = "CandidateStarting"
+    SHIFTING = "Shifting"
+    ANALYZING = "Analyzing"
+    PROMOTING = "Promoting"
+    DRAINING = "Draining"
+    STEADY = "Steady"
+    REJECTED = "Rejected"
+    ROLLING_BACK = "RollingBack"
+    ROLLED_BACK = "RolledBack"
+
+
+class Condition(StrEnum):
+    """Condition types. `Ready`, `Reconciling` and `Stalled` mean what kstatus reads in them."""
+
+    AVAILABLE = "Available"
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    QUANTIZED = "Quantized"
+    VERIFIED = "Verified"
+    CANDIDATE_AVAILABLE = "CandidateAvailable"
+    PROMOTED = "Promoted"
+
+
+class Reason(StrEnum):
+    """Reasons of conditions, Job failures and events: what went wrong, in one word that runbooks are filed under."""
+
+    # prepare: what the user gave
+    MODEL_NOT_FOUND = "ModelNotFound"
+    NOT_SAFETENSORS = "NotSafetensors"
+    ADAPTER_ONLY = "AdapterOnly"
+    REMOTE_CODE = "RemoteCodeRequired"
+    DTYPE_MISMATCH = "DtypeMismatch"
+    EVAL_SET_MISSING = "EvalSetMissing"
+    EVAL_SET_DIGEST = "EvalSetDigestMismatch"
+    EVAL_SET_MALFORMED = "EvalSetMalformed"
+    EVAL_SET_TOO_SMALL = "EvalSetTooSmall"
+    CALIBRATION_MISSING = "CalibrationMissing"
+    CALIBRATION_DIGEST = "CalibrationDigestMismatch"
+    CALIBRATION_MALFORMED = "CalibrationMalformed"
+    BASELINE_TOO_WEAK = "BaselineTooWeak"
+    # quantize and inspect
+    QUANTIZATION_FAILED = "QuantizationFailed"
+    NOTHING_CHANGED = "NothingChanged"
+    NON_FINITE_WEIGHTS = "NonFiniteWeights"
+    LAYERS_MISSED = "LayersMissed"
+    SIZE_UNEXPECTED = "SizeUnexpected"
+    # evaluate and serve
+    ENGINE_NOT_READY = "EngineNotReady"
+    ENGINE_FAILED = "EngineFailed"  # it answered before and does not any more
+    INFEASIBLE = "Infeasible"  # the engine cannot load this artifact here
+    INPUT_CHANGED = "InputChanged"
+    BASELINE_RESULTS_MISSING = "BaselineResultsMissing"
+    LOAD_DEADLINE = "LoadDeadlineExceeded"
+    CANDIDATE_UNAVAILABLE = "CandidateUnavailable"
+    SUPERSEDED = "Superseded"
+    # pods of any kind
+    OUT_OF_MEMORY = "OutOfMemory"
+    IMAGE_PULL = "ImagePullFailed"
+    VOLUME_MISSING = "VolumeMissing"
+    UNSCHEDULABLE = "Unschedulable"
+    CONTAINER_CONFIG = "ContainerConfigError"
+    JOB_FAILED = "JobFailed"
+    JOB_REPORT_UNREADABLE = "JobReportUnreadable"
+    # the cluster and its admin
+    SPEC_INVALID = "SpecInvalid"
+    ENGINE_UNKNOWN = "EngineUnknown"
+    GATEWAY_API_MISSING = "GatewayAPIMissing"
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    # going well
+    PROGRESSING = "Progressing"
+    SETTLED = "Settled"
+    SERVING = "Serving"
+    NOT_SERVING = "NotServing"
+    PROMOTED = "Promoted"
+    NONE_PROVEN = "NoVariantProven"
+    PROVEN = "Proven"
+    WAITING = "Waiting"
+    MADE = "Made"

@@ -1,0 +1,61 @@
+"""Whether a child as observed still is what was asked for."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from quantroll.builders.meta import Manifest
+from quantroll.constants import ANNOTATION_DESIRED
+
+_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(m|[kMGTP]i?|)$")
+_UNITS = "kMGTP"
+_FACTORS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("0.001"), "Ki": Decimal(1024)}
+_FACTORS |= {unit: Decimal(1000) ** power for power, unit in enumerate(_UNITS, start=1)}
+_FACTORS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate(_UNITS, start=1)}
+
+
+def stamped(manifest: Manifest) -> Manifest:
+    """The manifest with the hash of itself, by which a field that is no longer asked for is noticed."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    mark = {ANNOTATION_DESIRED: hashlib.sha256(text.encode()).hexdigest()[:16]}
+    meta = {**manifest["metadata"], "annotations": {**manifest["metadata"].get("annotations", {}), **mark}}
+    return {**manifest, "metadata": meta}
+
+
+def differs(desired: Manifest, observed: Mapping[str, Any]) -> bool:
+    """Whether anything that we ask for is otherwise; what the API server adds by default is no difference."""
+    meta, seen = desired["metadata"], observed["metadata"]
+    return not (
+        all(includes(seen.get(part, {}), meta.get(part, {})) for part in ("labels", "annotations"))
+        and includes(seen.get("ownerReferences", []), meta.get("ownerReferences", []))
+        and includes(observed.get("spec", {}), desired.get("spec", {}))
+    )
+
+
+def same_stamp(desired: Manifest, observed: Mapping[str, Any]) -> bool:
+    """Whether a child was made from this very manifest."""
+    marks = observed["metadata"].get("annotations", {})
+    return bool(marks.get(ANNOTATION_DESIRED) == desired["metadata"]["annotations"][ANNOTATION_DESIRED])
+
+
+def includes(observed: Any, desired: Any) -> bool:
+    """Whether every value asked for is there: mappings by key, lists element by element."""
+    if isinstance(desired, Mapping):
+        return isinstance(observed, Mapping) and all(includes(observed.get(k), v) for k, v in desired.items())
+    if isinstance(desired, list):
+        if not desired and observed is None:
+            return True
+        pairs_up = isinstance(observed, list) and len(observed) == len(desired)
+        return pairs_up and all(includes(o, d) for o, d in zip(observed, desired, strict=True))
+    if desired is None or observed is None or isinstance(desired, bool):
+        return desired is None or bool(desired == observed) or (desired is False and observed is None)
+    return bool(_normal(desired) == _normal(observed))
+
+
+def _normal(value: Any) -> Any:
+    """A quantity as a number: the API server writes 1024Mi as 1Gi."""
+    found = _QUANTITY.match(str(value))
+    return Decimal(found.group(1)) * _FACTORS[found.group(2)] if found else value

@@ -1,0 +1,108 @@
+"""A keyed work queue: a key is at most once in line, never in two workers, and pauses ever longer after errors."""
+
+import asyncio
+import heapq
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 60.0  # seconds after errors of one key
+
+Key = tuple[str, str]
+Pass = Callable[[Key], Awaitable[float | None]]
+
+
+class WorkQueue:
+    """Runs one function over keys as they come.
+
+    `run_pass` returns after how many seconds the key wants to be looked at again (infinity: only on news), or None when
+    it is gone. A raised exception puts the key back after a pause that doubles with every failure in a row. Without any
+    news a key comes again after about `resync` seconds.
+    """
+
+    def __init__(self, run_pass: Pass, *, workers: int, resync: float) -> None:
+        self._pass, self._workers, self._resync = run_pass, workers, resync
+        self._due: list[tuple[float, int, Key]] = []
+        self._at: dict[Key, float] = {}  # when a waiting key is due; its only valid entry in the heap
+        self._running: set[Key] = set()
+        self._again: set[Key] = set()  # touched while running
+        self._failures: dict[Key, int] = {}
+        self._count = 0
+        self._wake = asyncio.Event()
+
+    def add(self, key: Key, delay: float = 0) -> None:
+        """Have a key looked at, `delay` seconds from now or earlier if it already is in line."""
+        if key in self._running and delay <= 0:
+            self._again.add(key)
+            return
+        at = asyncio.get_running_loop().time() + delay
+        if at >= self._at.get(key, float("inf")):
+            return
+        self._at[key] = at
+        self._count += 1
+        heapq.heappush(self._due, (at, self._count, key))
+        self._wake.set()
+
+    def forget(self, key: Key) -> None:
+        """The object is gone: no more passes."""
+        self._at.pop(key, None)
+        self._again.discard(key)
+        self._failures.pop(key, None)
+
+    @property
+    def waiting(self) -> int:
+        """Keys in line, due or not."""
+        return len(self._at)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._next()
+            self._running.add(key)
+            try:
+                delay = await self._one(key)
+            finally:
+                self._running.discard(key)
+            if key in self._again:
+                self._again.discard(key)
+                self.add(key)
+            elif delay is not None:
+                self.add(key, delay)
+
+    async def _one(self, key: Key) -> float | None:
+        try:
+            delay = await self._pass(key)
+        except Exception:  # whatever one object brings about, the others go on
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            pause: float = min(FIRST_PAUSE * 2 ** min(failures - 1, 16), LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
+            log.exception("%s/%s: pass failed %d times in a row; again in %.1f s", *key, failures, pause)
+            return pause
+        self._failures.pop(key, None)
+        if delay is None:
+            return None
+        jitter: float = self._resync * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
+        return min(delay, jitter)
+
+    async def _next(self) -> Key:
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._due and self._at.get(self._due[0][2]) != self._due[0][0]:
+                heapq.heappop(self._due)  # superseded by an earlier time, or forgotten
+            now = loop.time()
+            if self._due and self._due[0][0] <= now and self._due[0][2] not in self._running:
+                _, _, key = heapq.heappop(self._due)
+                del self._at[key]
+                return key
+            self._wake.clear()
+            timeout = self._due[0][0] - now if self._due else None
+            try:
+                await asyncio.wait_for(self._wake.wait(), None if timeout is None else max(timeout, 0.01))
+            except TimeoutError:
+                continue

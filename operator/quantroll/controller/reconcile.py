@@ -1,0 +1,124 @@
+"""One pass: gather, plan, one status write with compare-and-swap, then carry the plan out.
+
+What is decided is written before it is done, and doing it is idempotent: killed at any point, the next pass goes on.
+"""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from quantroll.api.status import QuantizedModelStatus
+from quantroll.builders.meta import Manifest, Owner
+from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT, Component
+from quantroll.controller import views
+from quantroll.controller.children import Children
+from quantroll.controller.difference import differs, same_stamp, stamped
+from quantroll.controller.gather import gather
+from quantroll.controller.render import render
+from quantroll.domain.plan import Plan, plan
+from quantroll.domain.snapshot import JobState, Snapshot
+from quantroll.errors import Conflict, NotFound, Refused
+from quantroll.ports import Clock, Cluster, Engines, ObjectRef
+from quantroll.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Body = Mapping[str, Any]
+Look = Callable[[tuple[str, str]], tuple[Body, Children] | None]
+
+
+class Reconciler:
+    """Passes over QuantizedModels; `look` shows one with its children as last watched."""
+
+    def __init__(self, look: Look, settings: Settings, cluster: Cluster, engines: Engines, clock: Clock) -> None:
+        self._look, self._settings, self._clock = look, settings, clock
+        self._cluster, self._engines = cluster, engines
+
+    async def run_pass(self, key: tuple[str, str]) -> float | None:
+        """One pass; returns after how many seconds the next one is due, or None when the object is gone."""
+        found = self._look(key)
+        if found is None or found[0]["metadata"].get("deletionTimestamp"):
+            return None
+        model, children = found
+        seen = await gather(model, children, self._settings, self._cluster, self._engines)
+        now = self._clock.now()
+        decided = plan(seen, now)
+        try:
+            await self._record(model, seen, decided)
+            await self._carry_out(model, children, seen, decided)
+        except Conflict:
+            return 0.1  # somebody wrote in between: the watch will show what
+        except NotFound:
+            return None if self._look(key) is None else 1.0
+        return max((decided.wake_at - now).total_seconds(), 0.05) if decided.wake_at else math.inf
+
+    async def _record(self, model: Body, seen: Snapshot, decided: Plan) -> None:
+        """Write the status if it has changed, then tell about it."""
+        status = decided.status.to_wire()
+        if status == (model.get("status") or {}) or decided.status == seen.status:
+            return
+        ref = ObjectRef.of(model)
+        await self._cluster.write_status(ref, model["metadata"]["resourceVersion"], status)
+        for event in decided.events:
+            try:
+                await self._cluster.emit(ref, event)
+            except Refused as error:  # a namespace that is going away takes no events
+                log.warning("%s/%s: event %s not posted: %s", ref.namespace, ref.name, event.reason, error)
+
+    async def _carry_out(self, model: Body, children: Children, seen: Snapshot, decided: Plan) -> None:
+        ref = ObjectRef.of(model)
+        owner = Owner(name=ref.name, namespace=ref.namespace, uid=ref.uid)
+        if seen.spec is None or not decided.wanted.settled:
+            return
+        manifests = [stamped(m) for m in render(owner, seen.spec, decided.wanted, self._settings)]
+        for manifest in manifests:
+            await self._ensure(manifest, children)
+        for gone in obsolete(manifests, children, seen, decided):
+            await self._cluster.delete(gone)
+
+    async def _ensure(self, manifest: Manifest, children: Children) -> None:
+        observed = children.get(manifest["kind"], manifest["metadata"]["name"])
+        if observed is None:
+            await self._cluster.apply(manifest)
+        elif manifest["kind"] == "Job":
+            if not same_stamp(manifest, observed) and not views.has_started(observed, children.of("Pod")):
+                await self._cluster.delete(ObjectRef.of({**observed, "apiVersion": "batch/v1", "kind": "Job"}))
+        elif manifest["kind"] != "PersistentVolumeClaim" and differs(manifest, observed):
+            await self._cluster.apply(manifest)
+
+
+def obsolete(manifests: list[Manifest], children: Children, seen: Snapshot, decided: Plan) -> list[ObjectRef]:
+    """Children that nothing refers to any more, Deployments before the Services that lead to them."""
+    wanted = decided.wanted
+    asked = {(m["kind"], m["metadata"]["name"]) for m in manifests}
+    referenced = _referenced_keys(decided.status)
+    gone = []
+    for job in children.of("Job"):
+        view, name = seen.jobs.get(job["metadata"]["annotations"].get(ANNOTATION_KEY, "")), job["metadata"]["name"]
+        superseded = ("Job", name) not in asked and (
+            view is None or view.state is JobState.ACTIVE or view.key not in referenced
+        )
+        if superseded or job["metadata"]["uid"] in wanted.drop_jobs:
+            gone.append(_ref(job, "batch/v1", "Job"))
+    for kind, version in (("Deployment", "apps/v1"), ("Service", "v1")):
+        for body in children.of(kind):
+            kept = (kind, body["metadata"]["name"]) in asked or views.revision_of(body) in wanted.kept
+            serves = body["metadata"].get("labels", {}).get(LABEL_COMPONENT) == Component.SERVE
+            if serves and not kept:
+                gone.append(_ref(body, version, kind))
+    return gone
+
+
+def _ref(body: Body, api_version: str, kind: str) -> ObjectRef:
+    meta = body["metadata"]
+    return ObjectRef(api_version, kind, meta["namespace"], meta["name"], meta["uid"])
+
+
+def _referenced_keys(status: QuantizedModelStatus) -> set[str]:
+    """Keys of Jobs whose logs somebody may still want to read."""
+    base = status.baseline
+    parts = [status.prepare_failure, *((base.evaluation, base.failure) if base else ())]
+    for row in status.variants:
+        parts += [row.artifact, row.evaluation, row.failure]
+    return {part.key for part in parts if part} | {status.prepared_key or ""}

@@ -1,0 +1,121 @@
+"""Conditions, derived from the rest of the status; nothing is decided by reading them."""
+
+from datetime import datetime
+from typing import Literal
+
+from quantroll.api.status import ConditionStatus
+from quantroll.constants import BASELINE, Condition, Phase, Reason
+from quantroll.domain.draft import Draft, clip
+from quantroll.domain.gate import Verdict
+
+Answer = tuple[bool | None, str, str]
+
+SETTLED = frozenset({Phase.STEADY, Phase.REJECTED, Phase.ROLLED_BACK})
+
+
+def conditions(draft: Draft) -> list[ConditionStatus]:
+    """All conditions, with the time of the last change kept where the answer is the same."""
+    answers: dict[Condition, Answer] = {
+        Condition.READY: _ready(draft),
+        Condition.RECONCILING: _reconciling(draft),
+        Condition.STALLED: _stalled(draft),
+        Condition.AVAILABLE: _available(draft),
+        Condition.QUANTIZED: _quantized(draft),
+        Condition.VERIFIED: _verified(draft),
+        Condition.CANDIDATE_AVAILABLE: _candidate_available(draft),
+        Condition.PROMOTED: _promoted(draft),
+    }
+    old = {c.type: c for c in draft.status.conditions}
+    return [_condition(draft, kind, answer, old.get(kind)) for kind, answer in answers.items()]
+
+
+def _condition(draft: Draft, kind: Condition, answer: Answer, old: ConditionStatus | None) -> ConditionStatus:
+    value, reason, message = answer
+    status: Literal["True", "False", "Unknown"] = "Unknown" if value is None else "True" if value else "False"
+    since: datetime = old.last_transition_time if old and old.status == status else draft.now
+    return ConditionStatus(
+        type=kind.value,
+        status=status,
+        reason=reason,
+        message=clip(message),
+        observed_generation=draft.seen.generation,
+        last_transition_time=since,
+    )
+
+
+def _ready(draft: Draft) -> Answer:
+    """This generation is settled and proven."""
+    if draft.blocked:
+        return False, draft.blocked.reason, draft.blocked.message
+    if draft.phase is Phase.STEADY and _available(draft)[0]:
+        return True, Reason.SETTLED, draft.message
+    return False, draft.phase, draft.message
+
+
+def _reconciling(draft: Draft) -> Answer:
+    if draft.phase in SETTLED:
+        return False, Reason.SETTLED, draft.message
+    return True, Reason.PROGRESSING, draft.message
+
+
+def _stalled(draft: Draft) -> Answer:
+    if draft.blocked:
+        return True, draft.blocked.reason, draft.blocked.message
+    if draft.phase in (Phase.REJECTED, Phase.ROLLED_BACK):
+        return True, draft.phase, draft.message
+    return False, Reason.PROGRESSING if draft.phase not in SETTLED else Reason.SETTLED, ""
+
+
+def _available(draft: Draft) -> Answer:
+    """Users are served."""
+    stable = draft.status.stable
+    if stable is None:
+        return False, Reason.NOT_SERVING, "nothing serves yet"
+    server = draft.seen.server(stable.revision)
+    if server.ready:
+        return True, Reason.SERVING, f"{stable.variant} serves with {server.ready} ready pods"
+    problem = server.problem
+    return (
+        False,
+        problem.reason if problem else Reason.NOT_SERVING,
+        (problem.message if problem else f"no pod of {stable.variant} is ready"),
+    )
+
+
+def _quantized(draft: Draft) -> Answer:
+    table = draft.status.variants
+    made = [row.name for row in table if row.artifact]
+    if not table or not made:
+        return False, Reason.WAITING, "no variant is made yet"
+    return True, Reason.MADE, f"made: {', '.join(made)}"
+
+
+def _verified(draft: Draft) -> Answer:
+    """The ladder is done and something is proven."""
+    table = draft.status.variants
+    said = "; ".join(f"{row.name}: {row.verdict}" for row in table if row.verdict)
+    proven = [row.name for row in table if row.verdict == Verdict.PASS.value]
+    if draft.phase in (Phase.PENDING, Phase.BASELINING, Phase.QUANTIZING, Phase.EVALUATING):
+        return None, Reason.WAITING, said or "no verdict yet"
+    if proven:
+        return True, Reason.PROVEN, said
+    return False, Reason.NONE_PROVEN, said or "no verdict"
+
+
+def _candidate_available(draft: Draft) -> Answer:
+    candidate = draft.status.candidate
+    if candidate is None:
+        return False, Reason.WAITING, "there is no candidate"
+    server = draft.seen.server(candidate.revision)
+    if server.ready:
+        return True, Reason.SERVING, f"{candidate.variant}: {server.ready} ready pods"
+    if server.problem:
+        return False, server.problem.reason, server.problem.message
+    return False, Reason.WAITING, f"no pod of {candidate.variant} is ready"
+
+
+def _promoted(draft: Draft) -> Answer:
+    stable = draft.status.stable
+    if stable is None or stable.variant == BASELINE:
+        return False, Reason.WAITING, "the full-precision model serves"
+    return True, Reason.PROMOTED, f"{stable.variant} is promoted"

@@ -1,0 +1,89 @@
+"""The status in the making: what one pass has learnt, decided and wants, before it is written."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from quantroll.api.status import Attempt, QuantizedModelStatus, VariantStatus
+from quantroll.constants import Phase, Reason
+from quantroll.domain.snapshot import JobView, Problem, Snapshot
+from quantroll.domain.wanted import Wanted
+
+MESSAGE_LIMIT = 1024
+
+
+def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """The text, cut to what the schema allows."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+@dataclass(slots=True)
+class Draft:
+    """One pass over one snapshot."""
+
+    seen: Snapshot
+    now: datetime
+    status: QuantizedModelStatus
+    phase: Phase
+    message: str = ""
+    wanted: Wanted = field(default_factory=Wanted)
+    blocked: Problem | None = None  # what a person has to look at
+    wake_at: datetime | None = None
+
+    def set(self, **changes: Any) -> None:
+        """Change fields of the status."""
+        self.status = self.status.model_copy(update=changes)
+
+    def set_variant(self, row: VariantStatus) -> None:
+        """Replace one row of the table."""
+        self.set(variants=[row if old.name == row.name else old for old in self.status.variants])
+
+    def say(self, phase: Phase, message: str) -> None:
+        """What the user reads in PHASE and message."""
+        self.phase, self.message = phase, clip(message)
+
+    def block(self, reason: Reason | str, message: str) -> None:
+        """Report what a person has to look at; the first finding stands."""
+        if self.blocked is None:
+            self.blocked = Problem(Reason(reason), clip(message))
+
+    def wake(self, at: datetime) -> None:
+        """Ask for another pass at a time."""
+        if self.wake_at is None or at < self.wake_at:
+            self.wake_at = at
+
+    def waits(self, job: JobView | None) -> None:
+        """Pass on what holds a running Job's pods up."""
+        if job and job.problem:
+            self.block(job.problem.reason, f"Job {job.name}: {job.problem.message}")
+
+
+def attempt(draft: Draft, job: JobView, problem: Problem, before: Attempt | None, base: timedelta | None) -> Attempt:
+    """The record of a failed Job. `base` is the first pause before another try; it doubles up to 20 times its length.
+
+    None for a Job that is not tried again until the spec changes.
+    """
+    count = before.count + 1 if before and before.key == job.key else 1
+    retry_at = draft.now + min(base * 2 ** (count - 1), base * 20) if base else None
+    return Attempt(
+        key=job.key,
+        job=job.uid,
+        reason=problem.reason,
+        message=clip(problem.message),
+        at=draft.now,
+        generation=draft.seen.generation,
+        count=count,
+        retry_at=retry_at,
+    )
+
+
+def is_due(draft: Draft, failure: Attempt | None, key: str) -> bool:
+    """Whether a Job of this key may run: it never failed, or its pause is over, or the spec has changed since."""
+    if failure is None or failure.key != key or failure.generation != draft.seen.generation:
+        return True
+    if failure.retry_at is None:
+        return False
+    if draft.now < failure.retry_at:
+        draft.wake(failure.retry_at)
+        return False
+    return True

@@ -1,0 +1,91 @@
+"""Keys of everything that is made: equal keys mean that making it again would give the same.
+
+Each key is a sha256 over the user's intent in canonical form, field by field and with a version of its own, so that a
+new field in the API, or a new release of the operator, changes no key and starts no rollout.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from quantroll.api.jobs import PrepareResult
+from quantroll.api.spec import Calibration, QualityGate, QuantizedModelSpec, Variant
+from quantroll.api.status import RevisionSpec
+
+
+def fingerprint(kind: str, version: int, content: dict[str, Any]) -> str:
+    """sha256, in hex, of a JSON value in canonical form."""
+    text = json.dumps({"kind": kind, "version": version, **content}, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def prepare_key(spec: QuantizedModelSpec) -> str:
+    """What prepare looks at: sources and pins."""
+    evals, calibration = spec.quality_gate.eval_set, spec.calibration
+    return fingerprint(
+        "prepare",
+        1,
+        {
+            "model": spec.model.source,
+            "dtype": spec.model.dtype,
+            "evalSet": [evals.source, evals.sha256, evals.id_field],
+            "calibration": [calibration.dataset, calibration.sha256] if calibration else None,
+        },
+    )
+
+
+def artifact_key(variant: Variant, calibration: Calibration | None, prepared: PrepareResult) -> str:
+    """What a quantize Job makes: the model's bytes, the recipe and the calibration data."""
+    used = None
+    if variant.needs_calibration and calibration and prepared.calibration:
+        used = [prepared.calibration.sha256, calibration.samples, calibration.max_sequence_length, calibration.seed]
+    return fingerprint(
+        "artifact",
+        1,
+        {
+            "model": prepared.model.digest,
+            "scheme": variant.scheme,
+            "algorithm": variant.resolved_algorithm,
+            "groupSize": variant.resolved_group_size,
+            "ignore": variant.ignore,
+            "smoothQuantStrength": variant.smooth_quant_strength,
+            "calibration": used,
+        },
+    )
+
+
+def revision(spec: RevisionSpec, content_digest: str) -> str:
+    """Ten hex digits that name (artifact, serving configuration, engine image); replicas are no part of it."""
+    serving, profile = spec.serving, spec.profile
+    resources = serving.resources
+    return fingerprint(
+        "revision",
+        1,
+        {
+            "content": content_digest,
+            "dtype": spec.dtype,
+            "image": profile.image,
+            "args": profile.args,
+            "env": profile.env,
+            "tensorParallelSize": serving.tensor_parallel_size,
+            "maxNumSeqs": serving.max_num_seqs,
+            "maxModelLen": serving.max_model_len,
+            "gpuMemoryUtilization": serving.gpu_memory_utilization,
+            "resources": resources.to_wire() if resources else None,
+            "nodeSelector": serving.node_selector,
+        },
+    )[:10]
+
+
+def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str) -> str:
+    """What an evaluate Job measures: one revision, one eval set, one way of asking."""
+    return fingerprint(
+        "evaluation",
+        1,
+        {
+            "revision": of_revision,
+            "evalSet": [eval_set_sha256, gate.eval_set.id_field],
+            "scorer": gate.scorer,
+            "generation": [gate.generation.temperature, gate.generation.max_tokens],
+        },
+    )

@@ -1,0 +1,239 @@
+"""The variants, rung by rung: make, evaluate, judge; and which of the proven ones to serve."""
+
+from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
+from quantroll.api.spec import QuantizedModelSpec, Variant
+from quantroll.api.status import Artifact, Attempt, Evaluation, RevisionSpec, VariantStatus
+from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
+from quantroll.domain import fingerprints
+from quantroll.domain.draft import Draft, attempt, clip
+from quantroll.domain.gate import Evidence, GateReason, Thresholds, Verdict, judge, ladder_next, select_smallest
+from quantroll.domain.jobs import may_run, new_failure, report_of
+from quantroll.domain.locate import pod_path
+from quantroll.domain.paired import Cells
+from quantroll.domain.pipeline import evaluation_of, revision_spec, wanted_evaluate
+from quantroll.domain.wanted import WantedQuantize
+
+INFEASIBLE = "Infeasible"
+_NOTHING = {
+    "verdict": None,
+    "reason": None,
+    "message": "",
+    "score": None,
+    "recovery": None,
+    "lower_bound": None,
+    "flips": None,
+}
+
+
+def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
+    """Record what the Jobs made, judge what was measured, and want the next Job; True when the ladder is done."""
+    for variant in spec.variants:
+        _learn(draft, spec, variant)
+    rung = ladder_next([gate_verdict(row) for row in draft.status.variants])
+    if rung is None:
+        return True
+    variant, row = spec.variants[rung], draft.status.variants[rung]
+    place = f"{rung + 1} of {len(spec.variants)}"
+    if row.artifact is None:
+        draft.say(Phase.QUANTIZING, f"making {variant.name} ({place})")
+        _want_quantize(draft, spec, variant, row.failure)
+    else:
+        draft.say(Phase.EVALUATING, f"verifying {variant.name} against the baseline ({place})")
+        _want_evaluate(draft, spec, variant, row)
+    return False
+
+
+def gate_verdict(row: VariantStatus) -> Verdict | None:
+    """The row's verdict for the ladder, which skips what no engine can serve as it skips errors."""
+    if row.verdict is None:
+        return None
+    return Verdict.ERROR if row.verdict == INFEASIBLE else Verdict(row.verdict)
+
+
+def _learn(draft: Draft, spec: QuantizedModelSpec, variant: Variant) -> None:
+    row = next(r for r in draft.status.variants if r.name == variant.name)
+    row = _learn_artifact(draft, spec, variant, row)
+    row = _learn_evaluation(draft, spec, variant, row)
+    draft.set_variant(_judged(draft, spec, variant, row))
+
+
+def _learn_artifact(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
+    prepared = draft.status.prepared
+    if prepared is None:
+        return row
+    key = fingerprints.artifact_key(variant, spec.calibration, prepared)
+    if row.artifact and row.artifact.key != key:
+        row = row.model_copy(update={"artifact": None, "weight_bytes": None, "size_ratio": None, "revision": None})
+    if row.artifact:
+        return row
+    report = report_of(draft.seen.jobs.get(key))
+    if report and report.quantize:
+        made = report.quantize
+        artifact = Artifact(
+            key=key, path=made.path, digest=made.digest, weight_bytes=made.weight_bytes, size_ratio=made.size_ratio
+        )
+        return row.model_copy(
+            update={
+                "artifact": artifact,
+                "weight_bytes": made.weight_bytes,
+                "size_ratio": made.size_ratio,
+                "failure": None,
+            }
+        )
+    return _with_failure(draft, key, row)
+
+
+def _learn_evaluation(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
+    if row.artifact is None:
+        return row.model_copy(update={"evaluation": None})
+    revision, _, key = identity(draft, spec, variant, row.artifact)
+    row = row.model_copy(update={"revision": revision})
+    if row.evaluation and row.evaluation.key == key:
+        return row
+    row = row.model_copy(update={"evaluation": None})
+    report = report_of(draft.seen.jobs.get(key))
+    if report and report.evaluate:
+        return row.model_copy(update={"evaluation": evaluation_of(key, report.evaluate), "failure": None})
+    return _with_failure(draft, key, row)
+
+
+def _with_failure(draft: Draft, key: str, row: VariantStatus) -> VariantStatus:
+    found = new_failure(draft, key, row.failure)
+    return row.model_copy(update={"failure": attempt(draft, *found, row.failure, None)}) if found else row
+
+
+def identity(
+    draft: Draft, spec: QuantizedModelSpec, variant: Variant, artifact: Artifact
+) -> tuple[str, RevisionSpec, str]:
+    """A made variant's revision, what its pods are made from, and its evaluation's key."""
+    prepared = draft.status.prepared
+    if prepared is None:
+        raise AssertionError("an artifact is made after prepare")
+    served = revision_spec(draft, spec, variant.name, f"{ARTIFACTS_MOUNT}/{artifact.path}")
+    revision = fingerprints.revision(served, artifact.digest)
+    return revision, served, fingerprints.evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256)
+
+
+def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
+    """The verdict, computed anew from what is stored: a changed threshold changes it without any Job."""
+    overlap = draft.status.prepared.overlap if draft.status.prepared and variant.needs_calibration else 0
+    if row.evaluation:
+        return _measured(spec, row, row.evaluation, overlap)
+    row = row.model_copy(update=_NOTHING)
+    if overlap:
+        return row.model_copy(
+            update={
+                "verdict": Verdict.ERROR.value,
+                "reason": GateReason.CONTAMINATED.value,
+                "message": f"{overlap} calibration items stand in the eval set: the variant would be judged on what it"
+                " has seen; take them out of one of the two",
+            }
+        )
+    failure = row.failure
+    if failure and failure.generation == draft.seen.generation and _concerns(draft, spec, variant, row, failure):
+        infeasible = failure.reason == Reason.INFEASIBLE
+        return row.model_copy(
+            update={
+                "verdict": INFEASIBLE if infeasible else Verdict.ERROR.value,
+                "reason": failure.reason,
+                "message": failure.message,
+            }
+        )
+    return row
+
+
+def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, failure: Attempt) -> bool:
+    if draft.status.prepared is None:
+        return False
+    if row.artifact is None:
+        return failure.key == fingerprints.artifact_key(variant, spec.calibration, draft.status.prepared)
+    return failure.key == identity(draft, spec, variant, row.artifact)[2]
+
+
+def _measured(spec: QuantizedModelSpec, row: VariantStatus, counts: Evaluation, overlap: int) -> VariantStatus:
+    gate = spec.quality_gate
+    cells = Cells(both=counts.both or 0, harm=counts.harm or 0, gain=counts.gain or 0, neither=counts.neither or 0)
+    judgement = judge(
+        Evidence(
+            cells=cells,
+            errors_baseline=counts.baseline_errors or 0,
+            errors_variant=counts.errors,
+            prompts_match=bool(counts.prompts_match),
+            overlap=overlap,
+        ),
+        Thresholds(
+            min_acceptable=gate.min_acceptable,
+            confidence=gate.confidence,
+            min_samples=gate.min_samples,
+            min_baseline=gate.min_baseline,
+            max_error_rate=gate.max_error_rate,
+        ),
+    )
+    return row.model_copy(
+        update={
+            "verdict": judgement.verdict.value,
+            "reason": judgement.reason.value,
+            "message": clip(judgement.message),
+            "score": round(cells.variant_score, 6),
+            "recovery": _rounded(judgement.recovery),
+            "lower_bound": _rounded(judgement.lower_bound),
+            "flips": judgement.flips,
+        }
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _want_quantize(draft: Draft, spec: QuantizedModelSpec, variant: Variant, known: Attempt | None) -> None:
+    prepared, calibration = draft.status.prepared, spec.calibration
+    if prepared is None:
+        return
+    key = fingerprints.artifact_key(variant, calibration, prepared)
+    if not may_run(draft, key, known):
+        return
+    used = calibration if variant.needs_calibration and prepared.calibration else None
+    draft.wanted.jobs.append(
+        WantedQuantize(
+            key=key,
+            variant=variant.name,
+            job_input=QuantizeInput(
+                key=key,
+                store=ARTIFACTS_MOUNT,
+                model_path=pod_path(spec.model.source),
+                model_digest=prepared.model.digest,
+                recipe=Recipe(
+                    scheme=variant.scheme,
+                    algorithm=variant.resolved_algorithm,
+                    group_size=variant.resolved_group_size,
+                    ignore=variant.ignore,
+                    smooth_quant_strength=variant.smooth_quant_strength,
+                ),
+                calibration=CalibrationInput(
+                    path=pod_path(used.dataset),
+                    sha256=prepared.calibration.sha256,
+                    samples=used.samples,
+                    max_sequence_length=used.max_sequence_length,
+                    seed=used.seed,
+                )
+                if used and prepared.calibration
+                else None,
+            ),
+        )
+    )
+
+
+def _want_evaluate(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> None:
+    if row.artifact is None:
+        return
+    revision, served, key = identity(draft, spec, variant, row.artifact)
+    if may_run(draft, key, row.failure):
+        draft.wanted.jobs.append(wanted_evaluate(draft, spec, variant.name, revision, served, key))
+
+
+def choose(draft: Draft) -> VariantStatus | None:
+    """The smallest proven variant; None when none is proven."""
+    table = draft.status.variants
+    index = select_smallest([gate_verdict(row) for row in table], [row.weight_bytes for row in table])
+    return None if index is None else table[index]

@@ -1,0 +1,240 @@
+"""From a spec to verdicts: prepare, the baseline, then rung by rung quantize, evaluate and judge.
+
+Every stage records what its Jobs report and returns whether the next one may go on. Results are kept under keys of
+everything that went into them, so a changed spec makes exactly that anew which it changes.
+"""
+
+from datetime import timedelta
+
+from quantroll.api.base import parse_duration
+from quantroll.api.jobs import EvaluateInput, EvaluateResult, PrepareInput
+from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.status import (
+    BaselineStatus,
+    Evaluation,
+    Resolved,
+    RevisionSpec,
+    RevisionStatus,
+    VariantStatus,
+)
+from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, ENGINE_PORT, Phase, Reason
+from quantroll.domain import fingerprints
+from quantroll.domain.draft import Draft, attempt
+from quantroll.domain.jobs import may_run, new_failure, report_of
+from quantroll.domain.locate import data_file, pod_path
+from quantroll.domain.wanted import WantedEvaluate, WantedPrepare
+
+PREPARE_PAUSE = timedelta(seconds=30)
+BASELINE_PAUSE = timedelta(minutes=1)
+MAX_CONCURRENCY = 32
+
+
+def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
+    """Take a new generation up: the engine profile is looked up once and pinned."""
+    seen, resolved = draft.seen, draft.status.resolved
+    if resolved is None or resolved.generation != seen.generation:
+        profile = seen.engines.get(spec.serving.engine)
+        if profile is None:
+            known = ", ".join(sorted(seen.engines)) or "none"
+            draft.say(Phase.PENDING if draft.status.phase is None else draft.status.phase, "waiting for its engine")
+            draft.block(
+                Reason.ENGINE_UNKNOWN,
+                f"spec.serving.engine: no engine profile {spec.serving.engine!r} is installed (known: {known});"
+                " choose one of these, or have the admin add it to the chart's values under engines",
+            )
+            return False
+        draft.set(resolved=Resolved(generation=seen.generation, engine=spec.serving.engine, profile=profile))
+    draft.set(observed_generation=seen.generation)
+    return True
+
+
+def revision_spec(draft: Draft, spec: QuantizedModelSpec, variant: str, model: str) -> RevisionSpec:
+    """What pods of an arm are made from."""
+    resolved = draft.status.resolved
+    if resolved is None:
+        raise AssertionError("a generation is adopted before anything is made for it")
+    override = (
+        spec.model.serving if variant == BASELINE else next(v.serving for v in spec.variants if v.name == variant)
+    )
+    return RevisionSpec(
+        engine=resolved.engine,
+        profile=resolved.profile,
+        serving=spec.serving.for_arm(override),
+        dtype=spec.model.dtype,
+        model=model,
+    )
+
+
+def prepare(draft: Draft, spec: QuantizedModelSpec) -> bool:
+    """Digest and check what the user gave."""
+    key, status = fingerprints.prepare_key(spec), draft.status
+    if status.prepared_key == key and status.prepared:
+        return _enough_items(draft, spec)
+    draft.say(Phase.PENDING, "checking the model and the data sets")
+    if report := report_of(draft.seen.jobs.get(key)):
+        draft.set(prepared=report.prepare, prepared_key=key, prepare_failure=None)
+        return _enough_items(draft, spec)
+    if found := new_failure(draft, key, status.prepare_failure):
+        job, problem = found
+        draft.set(prepare_failure=attempt(draft, job, problem, status.prepare_failure, PREPARE_PAUSE))
+    if may_run(draft, key, draft.status.prepare_failure):
+        draft.wanted.jobs.append(_wanted_prepare(spec, key))
+    if (failure := draft.status.prepare_failure) and failure.key == key:
+        draft.block(failure.reason, failure.message)
+    return False
+
+
+def _enough_items(draft: Draft, spec: QuantizedModelSpec) -> bool:
+    prepared, needed = draft.status.prepared, spec.quality_gate.min_samples
+    if prepared and prepared.eval_set.items < needed:
+        draft.say(Phase.PENDING, "the eval set is too small to judge by")
+        draft.block(
+            Reason.EVAL_SET_TOO_SMALL,
+            f"the eval set has {prepared.eval_set.items} distinct items and qualityGate.minSamples is {needed}: nothing"
+            " can be proven, so nothing is quantized; add items",
+        )
+        return False
+    return True
+
+
+def _wanted_prepare(spec: QuantizedModelSpec, key: str) -> WantedPrepare:
+    evals, calibration = spec.quality_gate.eval_set, spec.calibration
+    return WantedPrepare(
+        key=key,
+        job_input=PrepareInput(
+            key=key,
+            store=ARTIFACTS_MOUNT,
+            model_path=pod_path(spec.model.source),
+            dtype=spec.model.dtype,
+            eval_set=data_file(evals.source, evals.sha256, evals.id_field),
+            calibration=data_file(calibration.dataset, calibration.sha256) if calibration else None,
+        ),
+    )
+
+
+def baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
+    """Serve the full-precision model, and measure it once."""
+    prepared = draft.status.prepared
+    if prepared is None:
+        return False
+    served = revision_spec(draft, spec, BASELINE, spec.model.source)
+    revision = fingerprints.revision(served, prepared.model.digest)
+    key = fingerprints.evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256)
+    row = draft.status.baseline
+    if row is None or row.revision != revision:
+        row = BaselineStatus(revision=revision, weight_bytes=prepared.model.weight_bytes)
+        draft.set(baseline=row)
+    _first_stable(draft, revision, served)
+    if row.evaluation and row.evaluation.key == key:
+        return _baseline_strong(draft, spec)
+    draft.say(Phase.BASELINING, "measuring the full-precision model")
+    if report := report_of(draft.seen.jobs.get(key)):
+        if report.evaluate is None:
+            raise AssertionError("a report of an evaluate Job carries its result")
+        measured = evaluation_of(key, report.evaluate)
+        row = row.model_copy(
+            update={
+                "evaluation": measured,
+                "score": _share(measured.correct, measured.items),
+                "failure": None,
+            }
+        )
+        draft.set(baseline=row)
+        return _baseline_strong(draft, spec)
+    if found := new_failure(draft, key, row.failure):
+        row = row.model_copy(update={"failure": attempt(draft, *found, row.failure, BASELINE_PAUSE)})
+        draft.set(baseline=row)
+    if may_run(draft, key, row.failure):
+        draft.wanted.jobs.append(wanted_evaluate(draft, spec, BASELINE, revision, served, key))
+    if row.failure and row.failure.key == key:
+        draft.block(row.failure.reason, f"the baseline cannot be measured: {row.failure.message}")
+    return False
+
+
+def _first_stable(draft: Draft, revision: str, served: RevisionSpec) -> None:
+    """The baseline is the first stable; one that never served may be replaced, since that takes nothing from anyone."""
+    stable = draft.status.stable
+    replaceable = (
+        stable is not None
+        and stable.variant == BASELINE
+        and stable.revision != revision
+        and draft.status.rollout is None
+        and draft.seen.server(stable.revision).ready == 0
+    )
+    if stable is None or replaceable:
+        draft.set(stable=RevisionStatus(revision=revision, variant=BASELINE, since=draft.now, spec=served))
+
+
+def _baseline_strong(draft: Draft, spec: QuantizedModelSpec) -> bool:
+    row, gate = draft.status.baseline, spec.quality_gate
+    measured = row.evaluation if row else None
+    if row is None or measured is None or row.score is None:
+        return False
+    if row.score < gate.min_baseline:
+        draft.say(Phase.BASELINING, "the full-precision model itself is too weak")
+        draft.block(
+            Reason.BASELINE_TOO_WEAK,
+            f"the baseline scores {row.score:.3f} on the eval set and qualityGate.minBaseline is {gate.min_baseline:g}:"
+            " a recovery of that means nothing; check expected answers, prompts and maxTokens",
+        )
+        return False
+    if measured.errors > gate.max_error_rate * measured.items:
+        draft.say(Phase.BASELINING, "too many requests to the full-precision model failed")
+        draft.block(
+            Reason.ENGINE_FAILED,
+            f"{measured.errors} of {measured.items} requests to the baseline failed (maxErrorRate"
+            f" {gate.max_error_rate:g}): see the evaluate Job's log",
+        )
+        return False
+    return True
+
+
+def evaluation_of(key: str, result: EvaluateResult) -> Evaluation:
+    """A Job's counts as status keeps them."""
+    kept = {name: getattr(result, name) for name in Evaluation.model_fields if name != "key"}
+    return Evaluation(key=key, **kept)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 6) if whole else None
+
+
+def wanted_evaluate(
+    draft: Draft, spec: QuantizedModelSpec, variant: str, revision: str, served: RevisionSpec, key: str
+) -> WantedEvaluate:
+    """The evaluate Job of an arm; a variant's joins its answers with the baseline's."""
+    gate, prepared, base = spec.quality_gate, draft.status.prepared, draft.status.baseline
+    if prepared is None:
+        raise AssertionError("nothing is evaluated before it is prepared")
+    joined = base.evaluation.key if variant != BASELINE and base and base.evaluation else None
+    return WantedEvaluate(
+        key=key,
+        variant=variant,
+        revision=revision,
+        served=served,
+        job_input=EvaluateInput(
+            key=key,
+            store=ARTIFACTS_MOUNT,
+            eval_set=data_file(gate.eval_set.source, prepared.eval_set.sha256, gate.eval_set.id_field),
+            scorer=gate.scorer,
+            temperature=gate.generation.temperature,
+            max_tokens=gate.generation.max_tokens,
+            endpoint=f"http://127.0.0.1:{ENGINE_PORT}",
+            served_model=draft.seen.name,
+            concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
+            ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
+            baseline_key=joined,
+        ),
+    )
+
+
+def rows(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """One row a variant, in declared order; what is known of a variant stays."""
+    known = {row.name: row for row in draft.status.variants}
+    fresh = [
+        known[v.name].model_copy(update={"scheme": v.scheme, "bits": v.scheme.weight_bits})
+        if v.name in known
+        else VariantStatus(name=v.name, scheme=v.scheme, bits=v.scheme.weight_bits)
+        for v in spec.variants
+    ]
+    draft.set(variants=fresh)

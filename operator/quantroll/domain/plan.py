@@ -1,0 +1,134 @@
+"""The brain: what to record and what should exist, given what was seen and what time it is."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.status import Drift, HistoryEntry, QuantizedModelStatus, RevisionStatus
+from quantroll.constants import BASELINE, Phase, Reason
+from quantroll.domain import ladder, pipeline, rollout
+from quantroll.domain.conditions import conditions
+from quantroll.domain.draft import Draft
+from quantroll.domain.events import Event, events
+from quantroll.domain.fingerprints import evaluation_key
+from quantroll.domain.snapshot import Snapshot
+from quantroll.domain.wanted import Wanted
+
+HISTORY = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The outcome of one pass."""
+
+    status: QuantizedModelStatus
+    wanted: Wanted
+    events: tuple[Event, ...]
+    wake_at: datetime | None
+
+
+def plan(seen: Snapshot, now: datetime) -> Plan:
+    """Decide. Pure: the same snapshot and time give the same plan, and a plan carried out twice does no harm."""
+    draft = Draft(seen=seen, now=now, status=seen.status, phase=seen.status.phase or Phase.PENDING)
+    draft.message = seen.status.message
+    if seen.spec is None:
+        draft.wanted.settled = False
+        draft.block(Reason.SPEC_INVALID, seen.spec_error)
+    elif pipeline.adopt(draft, seen.spec):
+        _decide(draft, seen.spec)
+    else:
+        draft.wanted.settled = False
+    status = _closed(draft)
+    return Plan(status=status, wanted=draft.wanted, events=events(seen.status, status), wake_at=draft.wake_at)
+
+
+def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
+    pipeline.rows(draft, spec)
+    done = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec) and ladder.climb(draft, spec)
+    chosen = _chosen(draft, spec) if done else None
+    if draft.status.rollout:
+        rollout.advance(draft, spec, chosen.revision if chosen else None, _rejection_key(draft, spec))
+    elif done:
+        _settle(draft, spec, chosen)
+    rollout.serve(draft, spec)
+    _report_stable(draft)
+
+
+def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
+    """The revision that should serve: the smallest proven variant, or the baseline in its present form."""
+    best = ladder.choose(draft)
+    if best and best.artifact:
+        variant = next(v for v in spec.variants if v.name == best.name)
+        revision, served, _ = ladder.identity(draft, spec, variant, best.artifact)
+        recovery = "" if best.recovery is None else f"{best.recovery:.3f}"
+        return RevisionStatus(revision=revision, variant=best.name, recovery=recovery, spec=served)
+    stable, base = draft.status.stable, draft.status.baseline
+    if stable and base and stable.variant == BASELINE:
+        served = pipeline.revision_spec(draft, spec, BASELINE, spec.model.source)
+        return RevisionStatus(revision=base.revision, variant=BASELINE, spec=served)
+    return None
+
+
+def _rejection_key(draft: Draft, spec: QuantizedModelSpec, revision: str | None = None) -> str:
+    candidate, prepared = draft.status.candidate, draft.status.prepared
+    revision = revision or (candidate.revision if candidate else "")
+    return evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256 if prepared else "")
+
+
+def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | None) -> None:
+    """The ladder is done and nothing moves: start a rollout, or say why there is none."""
+    stable = draft.status.stable
+    proven = ladder.choose(draft) is not None
+    if chosen and stable and chosen.revision != stable.revision:
+        rejected = {entry.key: entry for entry in draft.status.rejected}
+        if entry := rejected.get(_rejection_key(draft, spec, chosen.revision)):
+            draft.say(Phase.ROLLED_BACK, f"{entry.variant} was taken back: {entry.message}")
+        else:
+            _select(draft, spec, chosen, stable)
+    elif proven and chosen:
+        draft.say(Phase.STEADY, f"{chosen.variant} serves, recovery {chosen.recovery}")
+    else:
+        said = "; ".join(f"{r.name} {r.verdict}" for r in draft.status.variants if r.verdict)
+        draft.say(Phase.REJECTED, f"no variant is proven good enough ({said}); {_server(stable)} keeps serving")
+
+
+def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stable: RevisionStatus) -> None:
+    if draft.status.phase is not Phase.SELECTING:
+        draft.say(Phase.SELECTING, f"{chosen.variant} is the smallest proven variant")
+        draft.wake(draft.now)
+    elif not draft.seen.gateway_api:
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
+    elif not draft.seen.server(stable.revision).ready:
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
+    else:
+        rollout.begin(draft, spec, chosen)
+
+
+def _server(stable: RevisionStatus | None) -> str:
+    return stable.variant if stable else "nothing"
+
+
+def _report_stable(draft: Draft) -> None:
+    """What keeps users from being served, or from reaching it, is said in whatever phase."""
+    if not draft.seen.gateway_api:
+        draft.block(
+            Reason.GATEWAY_API_MISSING,
+            "the Gateway API (gateway.networking.k8s.io/v1, HTTPRoute) is not installed: traffic cannot be split;"
+            " install its CRDs and a gateway, this goes on by itself",
+        )
+    stable = draft.status.stable
+    server = draft.seen.server(stable.revision) if stable else None
+    if stable and server and server.problem and not server.ready:
+        draft.block(server.problem.reason, f"stable {stable.variant}: {server.problem.message}")
+
+
+def _closed(draft: Draft) -> QuantizedModelStatus:
+    """The status to write: with phase, message, conditions and history."""
+    spec = draft.seen.spec
+    changes: dict[str, object] = {"phase": draft.phase, "message": draft.message, "conditions": conditions(draft)}
+    if spec:
+        changes["drift"] = Drift(schedule=spec.drift_check.schedule)
+    if draft.phase is not draft.seen.status.phase:
+        entry = HistoryEntry(at=draft.now, phase=draft.phase, message=draft.message)
+        changes["history"] = [*draft.status.history, entry][-HISTORY:]
+    return draft.status.model_copy(update=changes)

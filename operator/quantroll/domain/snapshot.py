@@ -1,0 +1,82 @@
+"""What was observed of one QuantizedModel and its children: all that a decision may look at."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from quantroll.api.engine import EngineProfile
+from quantroll.api.jobs import Report
+from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.status import QuantizedModelStatus, Share
+from quantroll.constants import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a pod does not get on, in words for the user."""
+
+    reason: Reason
+    message: str
+
+
+class JobState(StrEnum):
+    """Where a Job stands."""
+
+    ACTIVE = "Active"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A Job with what its pods say."""
+
+    name: str
+    uid: str
+    key: str
+    state: JobState
+    finished_at: datetime | None = None
+    report: Report | None = None
+    unreadable: bool = False  # it left a message that is no report
+    problem: Problem | None = None
+    engine_restarts: int = 0
+    engine_problem: Problem | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """The pods of one revision."""
+
+    ready: int = 0
+    problem: Problem | None = None
+    in_flight: int | None = None  # requests running and waiting; None: not known
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    """The HTTPRoute as the gateway reports it."""
+
+    shares: tuple[Share, ...] = ()
+    accepted: bool = False  # by every parent, references resolved, at the route's present generation
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One QuantizedModel at one moment."""
+
+    name: str
+    generation: int
+    spec: QuantizedModelSpec | None
+    spec_error: str
+    status: QuantizedModelStatus
+    engines: Mapping[str, EngineProfile]
+    jobs: Mapping[str, JobView] = field(default_factory=dict)  # by key
+    servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
+    route: RouteView | None = None
+    gateway_api: bool = True
+
+    def server(self, revision: str) -> ServerView:
+        """The pods of a revision; none is an answer, too."""
+        return self.servers.get(revision, ServerView())

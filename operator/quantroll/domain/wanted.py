@@ -1,0 +1,60 @@
+"""What should exist: the result of a decision, rendered to manifests by the builders."""
+
+from dataclasses import dataclass, field
+
+from quantroll.api.jobs import EvaluateInput, PrepareInput, QuantizeInput
+from quantroll.api.status import RevisionSpec, Share
+
+
+@dataclass(frozen=True, slots=True)
+class WantedPrepare:
+    """The prepare Job."""
+
+    key: str
+    job_input: PrepareInput
+
+
+@dataclass(frozen=True, slots=True)
+class WantedQuantize:
+    """A quantize Job."""
+
+    key: str
+    variant: str
+    job_input: QuantizeInput
+
+
+@dataclass(frozen=True, slots=True)
+class WantedEvaluate:
+    """An evaluate Job, with the revision that its engine stands for."""
+
+    key: str
+    variant: str
+    revision: str
+    served: RevisionSpec
+    job_input: EvaluateInput
+
+
+WantedJob = WantedPrepare | WantedQuantize | WantedEvaluate
+
+
+@dataclass(frozen=True, slots=True)
+class WantedServer:
+    """Deployment and Service of one revision."""
+
+    revision: str
+    variant: str
+    served: RevisionSpec
+    replicas: int
+
+
+@dataclass(slots=True)
+class Wanted:
+    """The children that should exist, and Jobs that have to go."""
+
+    jobs: list[WantedJob] = field(default_factory=list)
+    servers: list[WantedServer] = field(default_factory=list)
+    kept: set[str] = field(default_factory=set)  # revisions that are left alone for now: neither changed nor deleted
+    stable: str | None = None  # the revision that the stable Service selects
+    shares: tuple[Share, ...] | None = None  # of the route; None: leave the route alone
+    drop_jobs: set[str] = field(default_factory=set)  # uids
+    settled: bool = True  # False: the spec cannot be used, so nothing may be deleted

@@ -1,0 +1,1 @@
+"""kopf: watches put keys on the queue, and nothing else."""

@@ -1,0 +1,92 @@
+"""Start, login, health and end of the operator."""
+
+import asyncio
+import logging
+import os
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import kopf
+
+from quantroll.adapters.clock import WallClock
+from quantroll.adapters.cluster import KubernetesCluster
+from quantroll.adapters.engines import VllmEngines
+from quantroll.constants import GROUP, MANAGER
+from quantroll.controller.children import Children
+from quantroll.controller.queue import Key, WorkQueue
+from quantroll.controller.reconcile import Look, Reconciler
+from quantroll.handlers.watches import CHILDREN, MODELS
+from quantroll.settings import load
+
+CONFIG_VARIABLE, CONFIG_DEFAULT = "QUANTROLL_CONFIG", "/etc/quantroll/config.yaml"
+
+
+def register(registry: kopf.OperatorRegistry) -> None:
+    """Add the lifecycle handlers."""
+    kopf.on.login(registry=registry)(login)
+    kopf.on.startup(registry=registry)(start)
+    kopf.on.cleanup(registry=registry)(stop)
+    kopf.on.probe(registry=registry, id="queue", errors=kopf.ErrorsMode.PERMANENT)(health)
+
+
+async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+    """The pod's service account, or a kubeconfig outside of a cluster."""
+    return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any) -> None:
+    """Read the configuration, connect, and start the workers."""
+    ours = load(Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT)))
+    configure(settings)
+    memo.stack = AsyncExitStack()
+    cluster = await memo.stack.enter_async_context(KubernetesCluster())
+    reconciler = Reconciler(look_at(kwargs), ours, cluster, VllmEngines(), WallClock())
+    memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds)
+    memo.work = asyncio.create_task(memo.queue.run())
+
+
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    """Let go of everything."""
+    memo.work.cancel()
+    await asyncio.gather(memo.work, return_exceptions=True)
+    await memo.stack.aclose()
+
+
+async def health(memo: kopf.Memo, **_: Any) -> int:
+    """Length of the queue; unhealthy when the workers are gone."""
+    if memo.work.done():
+        raise RuntimeError("the workers have ended")
+    waiting: int = memo.queue.waiting
+    return waiting
+
+
+def look_at(indexes: dict[str, Any]) -> Look:
+    """A function that shows a model and its children as the indexes have them."""
+
+    def look(key: Key) -> tuple[dict[str, Any], Children] | None:
+        model = next(iter(indexes[MODELS].get(key, ())), None)
+        if model is None:
+            return None
+        found = {
+            kind: {body["metadata"]["name"]: body for body in indexes[kind.lower()].get(key, ())} for kind in CHILDREN
+        }
+        return model, Children(found)
+
+    return look
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Kopf's settings: no writes of its own, filtered watches, bounded requests."""
+    settings.persistence.finalizer = f"{GROUP}/finalizer"  # never set: no handler needs one
+    settings.watching.connect_timeout = 10
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    for resource in CHILDREN.values():
+        settings.watching.label_selectors[resource] = f"app.kubernetes.io/managed-by={MANAGER}"
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.queueing.worker_limit = None
+    settings.queueing.idle_timeout = 0.5  # a per-object worker holds memory for so long after its last event
+    settings.posting.enabled = False  # our events are written after our status
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line an event is the largest cost of all

@@ -1,0 +1,43 @@
+"""The admin's configuration: one YAML file, rendered by the chart, read once at the start."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from quantroll.api.base import ApiModel
+from quantroll.api.engine import EngineProfile
+from quantroll.errors import ConfigurationError
+
+
+class Images(ApiModel):
+    """Images of the Jobs."""
+
+    client: Annotated[str, Field(min_length=1)]
+    quantize: Annotated[str, Field(min_length=1)]
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+
+
+class Settings(ApiModel):
+    """Everything that the cluster's admin decides."""
+
+    images: Images
+    engines: Annotated[dict[str, EngineProfile], Field(min_length=1)]
+    workers: Annotated[int, Field(ge=1, le=64)] = 8
+    resync_seconds: Annotated[int, Field(ge=10)] = 300
+    namespaces: list[str] = []  # empty: the whole cluster
+
+
+def load(path: Path) -> Settings:
+    """Read and validate the file; raises ConfigurationError that names file and field."""
+    try:
+        return Settings.model_validate(yaml.safe_load(path.read_text()) or {})
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        raise ConfigurationError(f"{path}: {where}: {first['msg']}") from error

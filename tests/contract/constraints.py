@@ -1,0 +1,301 @@
+"""Every constraint of the generated schema, each with a manifest that keeps it and one that breaks it.
+
+Bounds give their own pair: the last value inside and the first one outside. A CEL rule or a pattern needs an entry in
+`PAIRS`, which is found by its message or by the pattern, and then holds wherever the schema uses it.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from contract.manifests import Object, claimed, full, quantized_model
+from quantroll.api.base import VALIDATIONS
+from quantroll.tools import crdgen
+
+Change = Callable[[Any], Any]
+
+MESSAGES = {
+    "required": "Required value",
+    "enum": "Unsupported value",
+    "minimum": "should be greater than",
+    "maximum": "should be less than or equal to",
+    "minLength": "should be at least",
+    "maxLength": "Too long",
+    "minItems": "should have at least",
+    "maxItems": "Too many",
+    "maxProperties": "Too many",
+    "pattern": "should match",
+    "x-kubernetes-list-map-keys": "Duplicate value",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What a value must become to keep and to break a rule; a dict is merged into the value, None removes a key."""
+
+    keeps: Any
+    breaks: Any
+    python: bool = True  # whether the models refuse it as well as the API server
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One thing that the schema demands of the node at `path`."""
+
+    path: str
+    keyword: str
+    detail: str
+    message: str
+    keeps: Object
+    breaks: Object
+    field: str  # where the API server reports it
+    python: bool
+
+    @property
+    def id(self) -> str:
+        return f"{self.path or 'object'} {self.keyword} {self.detail[:40]}".strip().replace(" ", "-")
+
+
+NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+
+PAIRS: dict[str, Pair] = {
+    # patterns
+    NAME: Pair("a-1", "a_1"),
+    SUBDOMAIN: Pair("a.b-1", "a..b"),
+    rf"^(\*\.)?{SUBDOMAIN[1:]}": Pair("*.example.com", "example.*"),
+    r"^[0-9a-f]{64}$": Pair("a" * 64, "A" * 64),
+    r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$": Pair("", "a b"),
+    r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$": Pair("1.5Gi", "1.5GiB"),
+    # one field
+    "must be pvc://CLAIM/PATH, a path on a PersistentVolumeClaim of this namespace: no other scheme is supported": Pair(
+        "pvc://a.b-c/d e/f", "hf://meta-llama/Llama-3.1-8B-Instruct"
+    ),
+    "must not contain '..'": Pair("pvc://models/a.b", "pvc://models/../b", python=False),
+    "baseline is the name of the full-precision model": Pair("base", "baseline", python=False),
+    "must be hours, minutes, seconds, such as 90s, 15m or 1h30m": Pair("1h0m5s", "5 minutes"),
+    "must be an absolute path": Pair("/a/b/", "v1"),
+    "must not contain the segments . and ..": Pair("/a/..b", "/a/../b", python=False),
+    "must be a cron expression of five fields, or @hourly, @daily, @weekly or @monthly": Pair(
+        "*/15,7 0-23/2 1,31 JAN-12 7", "61 * * * *"
+    ),
+    "must be above 0": Pair(1, "0", python=False),
+    "weights must rise from step to step": Pair(
+        [{"weight": 1, "duration": "1s"}, {"weight": 100, "duration": "1s"}],
+        [{"weight": 50, "duration": "1s"}, {"weight": 50, "duration": "1s"}],
+        python=False,
+    ),
+    # one object
+    "operator Exists matches every value: leave value out": Pair(
+        {"operator": "Exists", "value": None}, {"operator": "Exists"}, python=False
+    ),
+    "without key, all taints are meant: set operator: Exists": Pair(
+        {"key": None, "value": None, "operator": "Exists"}, {"key": None}, python=False
+    ),
+    "round-to-nearest below 8 bits loses quality unpredictably: use GPTQ, or set allowNaive: true": Pair(
+        {"scheme": "W4A16", "algorithm": "RTN", "allowNaive": True, "smoothQuantStrength": None},
+        {"scheme": "W4A16", "algorithm": "RTN", "allowNaive": False, "smoothQuantStrength": None},
+        python=False,
+    ),
+    "fewer than 4 bits degrade most models severely: set allowSubFourBit: true to try it all the same": Pair(
+        {"scheme": "W2A16", "allowSubFourBit": True, "smoothQuantStrength": None},
+        {"scheme": "W3A16", "allowSubFourBit": False, "smoothQuantStrength": None},
+        python=False,
+    ),
+    "smoothQuantStrength moves outliers from activations into weights: only for scheme W8A8": Pair(
+        {"scheme": "W8A8", "smoothQuantStrength": 0.5}, {"scheme": "W4A16", "smoothQuantStrength": 0.5}, python=False
+    ),
+    "groupSize is for the weight-only schemes W4A16, W3A16 and W2A16": Pair(
+        {"scheme": "W3A16", "groupSize": 32, "smoothQuantStrength": None},
+        {"scheme": "W8A8", "groupSize": 32},
+        python=False,
+    ),
+    "FP8_DYNAMIC is made by round-to-nearest: leave algorithm out or set RTN": Pair(
+        {"scheme": "FP8_DYNAMIC", "algorithm": "RTN", "smoothQuantStrength": None},
+        {"scheme": "FP8_DYNAMIC", "algorithm": "GPTQ", "smoothQuantStrength": None},
+        python=False,
+    ),
+    "claimName uses an existing claim: leave storageClassName, size and reclaimPolicy out": Pair(
+        {"claimName": "mine", "storageClassName": None, "size": None, "reclaimPolicy": None},
+        {"claimName": "mine", "storageClassName": None, "size": None},
+        python=False,
+    ),
+    "qualityGate.verifiedAgainst must equal model.dtype, the precision that variants are verified against": Pair(
+        {"model": {"dtype": "float16"}}, {"model": {"dtype": "float32"}}, python=False
+    ),
+    "GPTQ and SmoothQuant need spec.calibration": Pair(
+        {"calibration": None, "variants": [{"name": "a", "scheme": "W8A8", "algorithm": "RTN"}]},
+        {"calibration": None, "variants": [{"name": "a", "scheme": "W8A8"}]},
+        python=False,
+    ),
+    # the whole object
+    crdgen.ROOT_RULES[VALIDATIONS][0]["message"]: Pair(
+        {"metadata": {"name": "a" * 40}}, {"metadata": {"name": "a" * 41}}, python=False
+    ),
+    crdgen.ROOT_RULES[VALIDATIONS][1]["message"]: Pair(
+        {"metadata": {"name": "a-1"}}, {"metadata": {"name": "1-a"}}, python=False
+    ),
+}
+
+
+def collect() -> Iterator[Constraint]:
+    """All constraints that a user can break; KeyError for a rule or pattern without a pair."""
+    root = crdgen.schema()
+    del root["properties"]["status"]  # only the operator writes it
+    for path, node in crdgen.nodes(root, ""):
+        yield from _of_node(path, node)
+
+
+def _of_node(path: str, node: Object) -> Iterator[Constraint]:
+    for rule in node.get(VALIDATIONS, []):
+        yield _constraint(path, "rule", rule["message"], PAIRS[rule["message"]], rule.get("fieldPath", ""))
+    for keyword in MESSAGES.keys() & node.keys():
+        if keyword == "required":
+            for name in node[keyword]:
+                child = f"{path}.{name}".lstrip(".")
+                yield _constraint(child, keyword, "", Pair(lambda value: value, lambda _: None))
+        elif keyword == "pattern":
+            yield _constraint(path, keyword, node[keyword], PAIRS[node[keyword]])
+        else:
+            yield _constraint(path, keyword, "", _edges(keyword, node))
+
+
+def _constraint(path: str, keyword: str, detail: str, pair: Pair, below: str = "") -> Constraint:
+    base = quantized_model(claimed() if path.startswith("spec.storage.claimName") else full())
+    where = concrete(base, path)
+    return Constraint(
+        path=path,
+        keyword=keyword,
+        detail=detail,
+        message=MESSAGES.get(keyword, detail),
+        keeps=changed(base, where, pair.keeps),
+        breaks=changed(base, where, pair.breaks),
+        field=(dotted(where) + below).lstrip("."),
+        python=pair.python,
+    )
+
+
+# -- edges of a bound: the last value inside, the first one outside ----------------------------------------------------
+
+
+def _edges(keyword: str, node: Object) -> Pair:
+    limit = node[keyword]
+    match keyword:
+        case "enum":
+            return Pair(lambda value: value, 7 if node["type"] == "integer" else "Nonsense")
+        case "minimum" | "maximum":
+            return _number_edges(keyword, node)
+        case "minLength":
+            return Pair(lambda text: text[len(text) - limit :], lambda text: text[len(text) - limit + 1 :])
+        case "maxLength":
+            return Pair(lambda text: stretched(text, limit), lambda text: stretched(text, limit + 1))
+        case "minItems":
+            return Pair(lambda items: items[:limit], lambda items: items[: limit - 1])
+        case "maxItems":
+            return Pair(lambda items: repeated(items, limit), lambda items: repeated(items, limit + 1))
+        case "maxProperties":
+            return Pair(
+                lambda found: {f"k{i}": next(iter(found.values())) for i in range(limit)},
+                lambda found: {f"k{i}": next(iter(found.values())) for i in range(limit + 1)},
+            )
+        case "x-kubernetes-list-map-keys":
+            return Pair(lambda items: items, lambda items: [*items, items[0]], python=False)
+    raise KeyError(keyword)
+
+
+def _number_edges(keyword: str, node: Object) -> Pair:
+    limit = node[keyword]
+    inside = 0.0001 if node.get("type") == "number" else 1
+    out = limit - inside if keyword == "minimum" else limit + inside
+    if keyword == "minimum" and node.get("exclusiveMinimum"):
+        return Pair(limit + inside, limit)
+    if node.get("x-kubernetes-int-or-string"):
+        return Pair(limit + 1, out)  # 0 is the edge of the form; a size has a rule against it
+    return Pair(limit, out)
+
+
+def stretched(text: str, length: int) -> str:
+    """A valid text of exactly this length that is like `text`."""
+    if re.fullmatch(r"[0-9hms]+[hms]", text):
+        return "99999h99999m99999s".rjust(length, "9")
+    if text.count(" ") == 4:
+        return ("10 " if length % 2 == 0 else "1 ") + "0 * * 1" + ",1" * ((length - 9) // 2)
+    if re.fullmatch(r"[0-9]+[A-Za-z]*", text):
+        return "1" * length
+    return text + "a" * (length - len(text))
+
+
+def repeated(items: list[Any], length: int) -> list[Any]:
+    """That many items like the first, with what must differ made different."""
+    out = [copy.deepcopy(items[0]) for _ in range(length)]
+    for i, item in enumerate(out):
+        if "scheme" in item:
+            item["name"] = f"v{i}"
+        if "weight" in item:
+            item["weight"] = i + 1
+    return out
+
+
+# -- paths -------------------------------------------------------------------------------------------------------------
+
+Steps = tuple[str | int, ...]
+
+
+def concrete(manifest: Object, path: str) -> Steps:
+    """A schema's path with the index or key of the first element in which it exists."""
+    tokens = re.findall(r"\[\]|\{\}|[^.\[\]{}]+", path)
+    found = list(_walk(manifest, tokens))
+    if not found:
+        raise KeyError(f"no value at {path}: the full manifest has to set every field")
+    return found[0]
+
+
+def _walk(value: Any, tokens: list[str]) -> Iterator[Steps]:
+    if not tokens:
+        yield ()
+        return
+    head, rest = tokens[0], tokens[1:]
+    if head == "[]":
+        keys: list[Any] = list(range(len(value)))
+    else:
+        keys = list(value) if head == "{}" else [head] if head in value else []
+    for key in keys:
+        yield from ((key, *more) for more in _walk(value[key], rest))
+
+
+def dotted(steps: Steps) -> str:
+    """As the API server prints it; a map's key stands behind a dot."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+
+
+def changed(manifest: Object, steps: Steps, to: Any) -> Object:
+    """A copy in which the value at `steps` is replaced, or merged with a dict; None removes it."""
+    out = copy.deepcopy(manifest)
+    if not steps:
+        merge(out, to)
+        return out
+    parent = out
+    for step in steps[:-1]:
+        parent = parent[step]  # type: ignore[index]  # the steps were found in this manifest
+    last = steps[-1]
+    new = to(parent[last]) if callable(to) else to  # type: ignore[index]
+    if isinstance(new, dict) and not callable(to):
+        merge(parent[last], new)  # type: ignore[index]
+    elif new is None:
+        del parent[last]  # type: ignore[arg-type]
+    else:
+        parent[last] = copy.deepcopy(new)  # type: ignore[index]
+    return out
+
+
+def merge(into: Object, change: Object) -> None:
+    """RFC 7396: objects merge, null removes."""
+    for key, value in change.items():
+        if value is None:
+            into.pop(key, None)
+        elif isinstance(value, dict) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = copy.deepcopy(value)

@@ -1,0 +1,97 @@
+"""QuantizedModels for tests: one with only what is required, and one in which every field of the spec is set."""
+
+import copy
+from typing import Any
+
+from quantroll.constants import API_VERSION, KIND
+
+Object = dict[str, Any]
+
+
+def quantized_model(spec: Object, name: str = "ticket-triage", **metadata: Any) -> Object:
+    """A manifest around a spec."""
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name, **metadata}, "spec": spec}
+
+
+def minimal() -> Object:
+    """A spec that relies on every default."""
+    return {
+        "model": {"source": "pvc://models/llama"},
+        "variants": [{"name": "fp8", "scheme": "FP8_DYNAMIC"}],
+        "qualityGate": {"verifiedAgainst": "bfloat16", "evalSet": {"source": "pvc://data/eval.jsonl"}},
+        "rollout": {"routing": {"parentRefs": [{"name": "public"}]}},
+        "driftCheck": {"schedule": "@weekly"},
+    }
+
+
+def placement() -> Object:
+    return {
+        "resources": {"requests": {"cpu": "2"}, "limits": {"memory": "8Gi"}},
+        "nodeSelector": {"nvidia.com/gpu.product": "NVIDIA-L4"},
+        "tolerations": [{"key": "gpu", "operator": "Equal", "value": "yes", "effect": "NoSchedule"}],
+    }
+
+
+def full() -> Object:
+    """A spec that sets every field; `storage.claimName` excludes its neighbours and stands in `claimed`."""
+    override = {**placement(), "tensorParallelSize": 2}
+    return {
+        "model": {"source": "pvc://models/llama", "dtype": "float16", "serving": copy.deepcopy(override)},
+        "variants": [
+            {
+                "name": "int8",
+                "scheme": "W8A8",
+                "algorithm": "GPTQ",
+                "smoothQuantStrength": 0.8,
+                "ignore": ["lm_head"],
+                "allowNaive": True,
+                "allowSubFourBit": True,
+                "serving": copy.deepcopy(override),
+            },
+            {"name": "int4", "scheme": "W4A16", "groupSize": 64},
+        ],
+        "calibration": {
+            "dataset": "pvc://data/calibration.jsonl",
+            "sha256": "0" * 64,
+            "samples": 128,
+            "maxSequenceLength": 512,
+            "seed": 7,
+        },
+        "qualityGate": {
+            "verifiedAgainst": "float16",
+            "evalSet": {"source": "pvc://data/eval.jsonl", "sha256": "f" * 64, "idField": "key"},
+            "scorer": "ExactMatch",
+            "generation": {"temperature": 0.5, "maxTokens": 8},
+            "minAcceptable": 0.9,
+            "confidence": 0.9,
+            "minSamples": 100,
+            "minBaseline": 0.4,
+            "maxErrorRate": 0.02,
+        },
+        "jobs": placement(),
+        "serving": {
+            **placement(),
+            "engine": "vllm-cpu",
+            "replicas": 2,
+            "tensorParallelSize": 4,
+            "maxNumSeqs": 8,
+            "maxModelLen": 4096,
+            "gpuMemoryUtilization": 0.8,
+        },
+        "rollout": {
+            "steps": [{"weight": 50, "duration": "1m30s"}],
+            "routing": {
+                "hostnames": ["triage.example.com"],
+                "pathPrefix": "/v1",
+                "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "http"}],
+            },
+            "deadlines": {"modelLoad": "1h", "drain": "90s"},
+        },
+        "driftCheck": {"schedule": "30 4 * * SUN"},
+        "storage": {"storageClassName": "fast", "size": "20Gi", "reclaimPolicy": "Delete"},
+    }
+
+
+def claimed() -> Object:
+    """`full` with an existing claim."""
+    return {**full(), "storage": {"claimName": "artifacts"}}

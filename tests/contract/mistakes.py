@@ -1,0 +1,191 @@
+"""What people get wrong, with the words that they get to read and a change that puts it right."""
+
+from dataclasses import dataclass
+
+from contract.constraints import merge
+from contract.manifests import Object, minimal, quantized_model
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Two changes to a minimal manifest; null removes a field."""
+
+    id: str
+    change: Object
+    message: str
+    remedy: Object
+    name: str = "ticket-triage"
+    right_name: str = "ticket-triage"
+
+    def wrong(self) -> Object:
+        return _changed(self.name, self.change)
+
+    def right(self) -> Object:
+        return _changed(self.right_name, self.change, self.remedy)
+
+
+def _changed(name: str, *changes: Object) -> Object:
+    spec = minimal()
+    for change in changes:
+        merge(spec, change)
+    return quantized_model(spec, name)
+
+
+def _variants(*variants: Object) -> Object:
+    """A change to variants which, like most, need calibration data."""
+    return {"variants": list(variants), "calibration": {"dataset": "pvc://data/calibration.jsonl"}}
+
+
+def _steps(*weights: int) -> Object:
+    return {"rollout": {"steps": [{"weight": weight, "duration": "15m"} for weight in weights]}}
+
+
+def _gate(**change: object) -> Object:
+    return {"qualityGate": change}
+
+
+GATE = minimal()["qualityGate"]
+ROLLOUT = minimal()["rollout"]
+RTN = {"name": "rtn4", "scheme": "W4A16", "algorithm": "RTN"}
+THREE = {"name": "w3", "scheme": "W3A16"}
+INT8 = {"name": "int8", "scheme": "W8A8"}
+GPTQ4 = {"name": "gptq4", "scheme": "W4A16"}
+FP8 = {"name": "fp8", "scheme": "FP8_DYNAMIC"}
+SCHEMES = "no other scheme is supported"
+
+MISTAKES = (
+    Mistake("no gate", {"qualityGate": None}, "spec.qualityGate: Required value", {"qualityGate": GATE}),
+    Mistake(
+        "no drift check", {"driftCheck": None}, "spec.driftCheck: Required value", {"driftCheck": {"schedule": "@daily"}}
+    ),
+    Mistake(
+        "no eval set", _gate(evalSet=None), "spec.qualityGate.evalSet: Required value", _gate(evalSet=GATE["evalSet"])
+    ),
+    Mistake("no routing", {"rollout": None}, "spec.rollout: Required value", {"rollout": ROLLOUT}),
+    Mistake("no variant", {"variants": []}, "spec.variants in body should have at least 1 items", {"variants": [FP8]}),
+    Mistake(
+        "two variants of one name",
+        _variants(INT8, {**GPTQ4, "name": "int8"}),
+        'spec.variants[1]: Duplicate value: {"name":"int8"}',
+        _variants(INT8, GPTQ4),
+    ),
+    Mistake(
+        "too many variants",
+        _variants(*({**INT8, "name": f"v{i}"} for i in range(17))),
+        "spec.variants: Too many: 17: must have at most 16 items",
+        _variants(*({**INT8, "name": f"v{i}"} for i in range(16))),
+    ),
+    Mistake(
+        "a variant called baseline",
+        _variants({**INT8, "name": "baseline"}),
+        "baseline is the name of the full-precision model",
+        _variants(INT8),
+    ),
+    Mistake("weights that fall", _steps(50, 10), "weights must rise from step to step", _steps(10, 50)),
+    Mistake("weights that stay", _steps(10, 10), "weights must rise from step to step", _steps(10, 11)),
+    Mistake("weight above 100", _steps(10, 101), "should be less than or equal to 100", _steps(10, 100)),
+    Mistake("weight 0", _steps(0, 100), "should be greater than or equal to 1", _steps(1, 100)),
+    Mistake("floor 0", _gate(minAcceptable=0), "should be greater than 0", _gate(minAcceptable=0.01)),
+    Mistake("floor above 1", _gate(minAcceptable=1.01), "should be less than or equal to 1", _gate(minAcceptable=1)),
+    Mistake(
+        "rounding to 4 bits",
+        _variants(RTN),
+        "round-to-nearest below 8 bits loses quality unpredictably: use GPTQ, or set allowNaive: true",
+        _variants({**RTN, "allowNaive": True}),
+    ),
+    Mistake(
+        "3 bits", _variants(THREE), "fewer than 4 bits degrade", _variants({**THREE, "allowSubFourBit": True})
+    ),
+    Mistake(
+        "2 bits by rounding",
+        _variants({**RTN, "scheme": "W2A16", "allowNaive": True}),
+        "fewer than 4 bits degrade",
+        _variants({**RTN, "scheme": "W2A16", "allowNaive": True, "allowSubFourBit": True}),
+    ),
+    Mistake(
+        "SmoothQuant without activations",
+        _variants({**GPTQ4, "smoothQuantStrength": 0.5}),
+        "only for scheme W8A8",
+        _variants({**INT8, "smoothQuantStrength": 0.5}),
+    ),
+    Mistake(
+        "groups with 8 bits",
+        _variants({**INT8, "groupSize": 128}),
+        "groupSize is for the weight-only schemes",
+        _variants({**GPTQ4, "groupSize": 128}),
+    ),
+    Mistake(
+        "FP8 with GPTQ",
+        _variants({**FP8, "algorithm": "GPTQ"}),
+        "FP8_DYNAMIC is made by round-to-nearest",
+        _variants({**FP8, "algorithm": "RTN"}),
+    ),
+    Mistake(
+        "GPTQ without calibration",
+        {"variants": [{**INT8, "algorithm": "GPTQ"}]},
+        "GPTQ and SmoothQuant need spec.calibration",
+        {"calibration": {"dataset": "pvc://data/c.jsonl"}},
+    ),
+    Mistake(
+        "SmoothQuant without calibration",
+        {"variants": [{**INT8, "algorithm": "RTN", "smoothQuantStrength": 0.5}]},
+        "GPTQ and SmoothQuant need spec.calibration",
+        {"variants": [{**INT8, "algorithm": "RTN"}]},
+    ),
+    Mistake(
+        "verified against another precision",
+        _gate(verifiedAgainst="float32"),
+        "must equal model.dtype",
+        {"model": {"dtype": "float32"}},
+    ),
+    Mistake("bucket", {"model": {"source": "s3://models/llama"}}, SCHEMES, {"model": {"source": "pvc://models/llama"}}),
+    Mistake("hub", {"model": {"source": "hf://org/llama"}}, SCHEMES, {"model": {"source": "pvc://org/llama"}}),
+    Mistake("host path", {"model": {"source": "file:///etc"}}, SCHEMES, {"model": {"source": "pvc://etc/d"}}),
+    Mistake("absolute path", {"model": {"source": "pvc://m//etc"}}, SCHEMES, {"model": {"source": "pvc://m/etc"}}),
+    Mistake("claim without path", {"model": {"source": "pvc://m"}}, SCHEMES, {"model": {"source": "pvc://m/x"}}),
+    Mistake("upwards", {"model": {"source": "pvc://m/../x"}}, "must not contain '..'", {"model": {"source": "pvc://m/x"}}),
+    Mistake(
+        "eval set outside", _gate(evalSet={"source": "/data/e.jsonl"}), SCHEMES, _gate(evalSet={"source": "pvc://d/e"})
+    ),
+    Mistake(
+        "digest of another kind",
+        _gate(evalSet={"sha256": "sha256:" + "0" * 57}),
+        "should match '^[0-9a-f]{64}$'",
+        _gate(evalSet={"sha256": "0" * 64}),
+    ),
+    Mistake(
+        "claim with size",
+        {"storage": {"claimName": "mine", "size": "10Gi"}},
+        "claimName uses an existing claim: leave storageClassName, size and reclaimPolicy out",
+        {"storage": {"size": None}},
+    ),
+    Mistake("size 0", {"storage": {"size": "0Gi"}}, "must be above 0", {"storage": {"size": "1Gi"}}),
+    Mistake("size without unit", {"storage": {"size": "10GB"}}, "should match", {"storage": {"size": "10G"}}),
+    Mistake(
+        "duration in words",
+        {"rollout": {"steps": [{"weight": 10, "duration": "5min"}]}},
+        "must be hours, minutes, seconds, such as 90s, 15m or 1h30m",
+        {"rollout": {"steps": [{"weight": 10, "duration": "5m"}]}},
+    ),
+    Mistake(
+        "cron with six fields",
+        {"driftCheck": {"schedule": "0 0 4 * * SUN"}},
+        "must be a cron expression of five fields",
+        {"driftCheck": {"schedule": "0 4 * * SUN"}},
+    ),
+    Mistake(
+        "cron in words", {"driftCheck": {"schedule": "weekly"}}, "@weekly", {"driftCheck": {"schedule": "@weekly"}}
+    ),
+    Mistake("unknown scheme", _variants({**INT8, "scheme": "INT8"}), 'Unsupported value: "INT8"', _variants(INT8)),
+    Mistake("unknown field", {"qualityGates": {}}, 'unknown field "spec.qualityGates"', {"qualityGates": None}),
+    Mistake(
+        "field of a later version",
+        {"driftCheck": {"onBreach": "Rollback"}},
+        'unknown field "spec.driftCheck.onBreach"',
+        {"driftCheck": {"onBreach": None}},
+    ),
+    Mistake("wrong type", {"serving": {"replicas": "2"}}, "must be of type integer", {"serving": {"replicas": 2}}),
+    Mistake("name of 41 characters", {}, "at most 40 characters", {}, name="a" * 41, right_name="a" * 40),
+    Mistake("name with a dot", {}, "DNS-1035 label", {}, name="llama-3.1", right_name="llama-3-1"),
+    Mistake("name with a digit first", {}, "DNS-1035 label", {}, name="3-llama", right_name="llama-3"),
+)

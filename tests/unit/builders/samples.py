@@ -1,0 +1,151 @@
+"""Typed inputs of the builders, and every manifest that they give, by name: what the golden files hold."""
+
+from datetime import timedelta
+
+from quantroll.api.engine import EngineProfile
+from quantroll.api.jobs import CalibrationInput, DataFile, EvaluateInput, PrepareInput, QuantizeInput, Recipe
+from quantroll.api.spec import (
+    Algorithm,
+    Dtype,
+    ParentRef,
+    Placement,
+    Resources,
+    Routing,
+    Scheme,
+    Serving,
+    Storage,
+    Toleration,
+)
+from quantroll.api.status import RevisionSpec, Share
+from quantroll.builders import claim, deployment, jobs, route, service
+from quantroll.builders.meta import Owner
+from quantroll.settings import Images
+
+OWNER = Owner(name="ticket-triage", namespace="team-a", uid="7f1c2f0e-3a52-4c0b-9a57-0d4f5b1f2a11")
+IMAGES = Images(client="registry.example.com/client:1", quantize="registry.example.com/quantize:1")
+STORE = "ticket-triage-artifacts"
+KEY = "0123456789abcdef" * 4
+STABLE, CANDIDATE = "aaaaaaaaaa", "bbbbbbbbbb"
+
+CPU = RevisionSpec(
+    engine="vllm-cpu",
+    profile=EngineProfile(
+        image="registry.example.com/vllm-cpu:1",
+        device="cpu",
+        args=["--enforce-eager"],
+        env={"VLLM_CPU_KVCACHE_SPACE": "1", "HOME": "/tmp/home"},
+        read_only_root=True,
+        shared_memory="256Mi",
+        shutdown_timeout_seconds=20,
+        pre_stop_seconds=5,
+    ),
+    serving=Serving(
+        engine="vllm-cpu",
+        replicas=1,
+        resources=Resources(requests={"cpu": "500m", "memory": "2Gi"}),
+        max_num_seqs=8,
+        max_model_len=256,
+        gpu_memory_utilization=0.25,
+    ),
+    dtype=Dtype.FLOAT32,
+    model="pvc://models/tiny/llama",
+)
+GPU = RevisionSpec(
+    engine="vllm",
+    profile=EngineProfile(image="vllm/vllm-openai:v0.32.0@sha256:" + "c" * 64),
+    serving=Serving(
+        replicas=2,
+        resources=Resources(limits={"nvidia.com/gpu": 2, "memory": "64Gi"}),
+        node_selector={"nvidia.com/gpu.product": "NVIDIA-L4"},
+        tolerations=[Toleration(key="nvidia.com/gpu", operator="Exists", effect="NoSchedule")],
+        tensor_parallel_size=2,
+    ),
+    dtype=Dtype.BFLOAT16,
+    model="models/" + KEY,
+)
+
+PREPARE = PrepareInput(
+    key=KEY,
+    store="/artifacts",
+    model_path="/claims/models/tiny/llama",
+    dtype=Dtype.FLOAT32,
+    eval_set=DataFile(path="/claims/data/holdout.jsonl"),
+    calibration=DataFile(path="/claims/data/calib.jsonl", sha256="d" * 64),
+)
+QUANTIZE = QuantizeInput(
+    key=KEY,
+    store="/artifacts",
+    model_path="/claims/models/tiny/llama",
+    model_digest="e" * 64,
+    recipe=Recipe(scheme=Scheme.W4A16, algorithm=Algorithm.GPTQ, group_size=128, ignore=["lm_head", "re:.*$(HOME)$"]),
+    calibration=CalibrationInput(
+        path="/claims/data/calib.jsonl", sha256="d" * 64, samples=512, max_sequence_length=256, seed=0
+    ),
+)
+EVALUATE = EvaluateInput(
+    key=KEY,
+    store="/artifacts",
+    eval_set=DataFile(path="/claims/data/holdout.jsonl", sha256="f" * 64),
+    scorer="ExactMatch",
+    temperature=0,
+    max_tokens=16,
+    endpoint="http://127.0.0.1:8000",
+    served_model=OWNER.name,
+    concurrency=8,
+    ready_timeout_seconds=1800,
+    baseline_key=KEY,
+)
+GPU_JOBS = Placement(resources=Resources(limits={"nvidia.com/gpu": 1}), node_selector={"pool": "gpu"})
+ROUTING = Routing(
+    hostnames=["triage.example.com"],
+    parent_refs=[ParentRef(name="public", namespace="gateways", section_name="http")],
+)
+
+
+def server(served, variant, revision):
+    return deployment.deployment(
+        OWNER,
+        served,
+        variant=variant,
+        revision=revision,
+        replicas=served.serving.replicas,
+        store=STORE,
+        model_load=timedelta(minutes=30),
+    )
+
+
+def evaluation(served, variant, revision):
+    return jobs.evaluate_job(OWNER, EVALUATE, served, variant=variant, revision=revision, store=STORE, images=IMAGES)
+
+
+def quantization(placement):
+    return jobs.quantize_job(OWNER, QUANTIZE, variant="int4", store=STORE, images=IMAGES, placement=placement)
+
+
+def all_manifests():
+    return {
+        "prepare-job": jobs.prepare_job(OWNER, PREPARE, store=STORE, images=IMAGES),
+        "quantize-job-cpu": quantization(Placement()),
+        "quantize-job-gpu": quantization(GPU_JOBS),
+        "evaluate-job-cpu": evaluation(CPU, "baseline", STABLE),
+        "evaluate-job-gpu": evaluation(GPU, "int4", CANDIDATE),
+        "deployment-cpu": server(CPU, "baseline", STABLE),
+        "deployment-gpu": server(GPU, "int4", CANDIDATE),
+        "service-revision": service.revision_service(OWNER, variant="int4", revision=CANDIDATE),
+        "service-stable": service.stable_service(OWNER, revision=STABLE),
+        "route-one": route.route(OWNER, ROUTING, [Share(revision=STABLE, weight=100)]),
+        "route-split": route.route(
+            OWNER, ROUTING, [Share(revision=STABLE, weight=90), Share(revision=CANDIDATE, weight=10)]
+        ),
+        "claim-retain": claim.artifacts_claim(OWNER, Storage()),
+        "claim-delete": claim.artifacts_claim(
+            OWNER, Storage(storage_class_name="nfs", size="20Gi", reclaim_policy="Delete")
+        ),
+    }
+
+
+def pod_template(manifest):
+    return manifest["spec"].get("template", {}).get("spec")
+
+
+POD_MANIFESTS = [name for name, manifest in all_manifests().items() if pod_template(manifest)]

@@ -1,0 +1,47 @@
+"""The project's images: built from the Dockerfile, pushed to the registry's storage, named by digest.
+
+`build()` returns references that pods of a cluster with a registry can use. They are written down in the checkout too
+(`.run/images.json`), for whoever comes later: `references()`.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from bootstrap import cache
+
+from . import registry
+from .binaries import Binaries
+from .builders import Buildah, Builder, Docker
+
+TARGETS = ("operator", "client", "quantize", "vllm-cpu")
+RECORD = cache.CHECKOUT / ".run" / "images.json"
+
+
+def references(record: Path = RECORD) -> dict[str, str]:
+    """`127.0.0.1:5000/quantroll/TARGET@sha256:…` for every target that was built; empty before the first build."""
+    if not record.exists():
+        return {}
+    return {name: entry["reference"] for name, entry in json.loads(record.read_text()).items()}
+
+
+def build(targets: Iterable[str] = TARGETS, binaries: Binaries | None = None, builder: Builder | None = None,
+          record: Path = RECORD) -> dict[str, str]:
+    """Build the targets, push what changed, and return all references. A second call without a change takes seconds."""
+    binaries = binaries or Binaries.pinned()
+    with cache.lock(cache.root() / "images.lock"):
+        builder = builder or (Docker() if Docker.usable() else Buildah())
+        known = json.loads(record.read_text()) if record.exists() else {}
+        for target in targets:
+            with cache.step(f"image {target}"):
+                tag = f"localhost/quantroll/{target}:dev"
+                identity = builder.build(tag, cache.CHECKOUT, target)
+                old = known.get(target, {})
+                if old.get("id") == identity and registry.has(old["reference"]):
+                    continue
+                with registry.serving(binaries) as address:
+                    digest = builder.push(tag, f"{address}/quantroll/{target}:dev")
+                known[target] = {"id": identity, "reference": f"{registry.HOST}/quantroll/{target}@{digest}"}
+            record.parent.mkdir(exist_ok=True)
+            record.write_text(json.dumps(known, indent=1) + "\n")
+    return {name: entry["reference"] for name, entry in known.items()}

@@ -1,0 +1,75 @@
+"""Process 1 of the node: sets up its namespaces, then runs containerd, the kubelet and kube-proxy.
+
+Started by `node` in new mount, pid, uts and ipc namespaces. When it ends, the kernel ends every process of the node,
+and the mounts made here go with the namespace.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SYSCTLS = {  # the kubelet insists on these machine-wide values: it sees, and may write, files of its own instead
+    "vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
+}
+
+
+def mount(*args: object) -> None:
+    subprocess.run(["mount", *map(str, args)], check=True)
+
+
+def private_machine(work: Path, hostname: str) -> None:
+    """Mounts that make /proc, /sys and the writable system folders the node's own."""
+    mount("--make-rprivate", "/")
+    mount("-t", "proc", "proc", "/proc")
+    # a sysfs of this network namespace, with the cgroup mounts moved onto it
+    held = work / "cgroup-hold"
+    held.mkdir(exist_ok=True)
+    mount("--rbind", "/sys/fs/cgroup", held)
+    mount("-t", "sysfs", "sysfs", "/sys")
+    mount("--rbind", held, "/sys/fs/cgroup")
+    subprocess.run(["umount", "-R", "-l", held], check=True)
+    for name, at in (("varlib", "/var/lib"), ("varlog", "/var/log"), ("run", "/run")):
+        (work / name).mkdir(exist_ok=True)
+        mount("--bind", work / name, at)
+    mount("--make-rshared", "/")  # volumes with mount propagation
+    for key, value in SYSCTLS.items():
+        own = work / ("sysctl-" + key.replace("/", "_"))
+        own.write_text(value)
+        mount("--bind", own, f"/proc/sys/{key}")
+    subprocess.run(["hostname", hostname], check=True)
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")  # of this network namespace only
+
+
+def main(work: Path) -> None:
+    (work / "init.pid").write_text(os.readlink("/proc/self"))  # still the outer /proc: the pid as others see it
+    conf = json.loads((work / "init.json").read_text())
+    private_machine(work, conf["hostname"])
+    env = {**os.environ, "PATH": conf["path"], "HOME": "/var/lib"}
+    procs: dict[int, str] = {}
+    for name, argv in conf["run"].items():
+        with open(Path(conf["log"]) / f"{name}.log", "ab") as log:
+            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+        procs[p.pid] = name
+        if name == "containerd":
+            while p.poll() is None and not Path("/run/containerd/containerd.sock").exists():
+                time.sleep(0.05)
+
+    stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: stop.append(number))
+    while not stop:  # process 1 collects orphans (the shims' children come to it)
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            break
+        if pid in procs:
+            sys.exit(f"{procs[pid]} ended with status {status}: so does the node")
+        if not pid:
+            time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
