@@ -56,7 +56,8 @@ imports: venv ## import rules
 unit: venv ## pure tests, seconds
 	@$(PY) -m pytest -q -m "not integration and not jobs and not e2e"
 
-integration: venv tools ## against a real kube-apiserver, without a node
+integration: venv ## against a real kube-apiserver, without a node
+	@$(BOOTSTRAP) kubernetes > /dev/null
 	@$(PY) -m pytest -q -m integration --timeout 300
 
 jobs: venv envs ## real quantization and vLLM on CPU, as processes

@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-3, help="learning rate")
     parser.add_argument("--hard", type=float, default=0.15, help="share of 3-digit additions in training")
     parser.add_argument("--outlier-channels", type=int, default=16, help="0: none")
-    parser.add_argument("--outlier-scale", type=float, default=24)
+    parser.add_argument("--outlier-scale", type=float, default=22)
     options = parser.parse_args()
     torch.set_num_threads(1)  # two threads are slower on shared cores, and the order of additions is the result
     torch.manual_seed(options.seed)

@@ -1,9 +1,9 @@
-"""The questions that the tiny model learns, is calibrated with and is asked: seeded, synthetic, with exact answers.
+r"""The questions that the tiny model learns, is calibrated with and is asked: seeded, synthetic, with exact answers.
 
-add   Q:37+05\\nA:042      2-digit addition; a tenth of the pairs is never trained on
-rev   Q:rev abcd\\nA:dcba  string reversal
-fact  Q:cap dqx\\nA:wv     a memorised table; for half of the keys the second phrasing, "has", is held out
-hard  Q:123+456\\nA:0579   3-digit addition, rare in training: where quantization bites first
+add   Q:37+05\nA:042      2-digit addition; a tenth of the pairs is never trained on
+rev   Q:rev abcd\nA:dcba  string reversal
+fact  Q:cap dqx\nA:wv     a memorised table; for half of the keys the second phrasing, "has", is held out
+hard  Q:123+456\nA:0579   3-digit addition, rare in training: where quantization bites first
 """
 
 import random

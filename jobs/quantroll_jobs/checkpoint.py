@@ -90,7 +90,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     for shard, names in sorted(expected.items()):
         found = read_header(folder / shard)
         if names is not None and names != set(found):
-            odd = sorted(names ^ set(found))[0]
+            odd = min(names ^ set(found))
             raise CheckpointError(f"{shard} and {INDEX} disagree about tensor {odd}")
         tensors |= found
     if not tensors:

@@ -71,7 +71,7 @@ def linear_layers(checkpoint: Checkpoint) -> set[str]:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a layer is named by an ignore list: by its name, or by `re:` and an expression, as in compressed-tensors."""
+    """Whether a list names a layer: by its name, or by `re:` and an expression, as in compressed-tensors."""
     return any(
         re.match(pattern.removeprefix("re:"), name) if pattern.startswith("re:") else pattern == name
         for pattern in patterns

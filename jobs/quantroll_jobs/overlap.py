@@ -1,9 +1,9 @@
 """Calibration samples that show an item of the eval set: they would let a variant be fitted to its own test.
 
-A sample overlaps when its text contains the question of an eval item. Both are normalised first: NFKC, case folded, runs
-of white space made one space, none at the ends. A question counts as contained where it begins at the text's start or
-after a character that is neither a letter nor a digit. A question of fewer than `SHORTEST` characters ("Why?") would be
-found in half of all texts: it has to be the whole text, or a whole line of it.
+A sample overlaps when its text contains the question of an eval item. Both are normalised first: NFKC, case folded,
+runs of white space made one space, none at the ends. A question counts as contained where it begins at the text's start
+or after a character that is neither a letter nor a digit. A question of fewer than `SHORTEST` characters ("Why?") would
+be found in half of all texts: it has to be the whole text, or a whole line of it.
 
 Time is O(words of the calibration set x log items), whatever the texts: of questions that begin alike only the shortest
 is kept, so that no question is a prefix of another one, and one binary search a position decides.

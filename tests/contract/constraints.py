@@ -181,28 +181,15 @@ def _constraint(path: str, keyword: str, detail: str, pair: Pair, below: str = "
 
 
 def _edges(keyword: str, node: Object) -> Pair:
-    limit = node[keyword]
-    match keyword:
-        case "enum":
-            return Pair(lambda value: value, 7 if node["type"] == "integer" else "Nonsense")
-        case "minimum" | "maximum":
-            return _number_edges(keyword, node)
-        case "minLength":
-            return Pair(lambda text: text[len(text) - limit :], lambda text: text[len(text) - limit + 1 :])
-        case "maxLength":
-            return Pair(lambda text: stretched(text, limit), lambda text: stretched(text, limit + 1))
-        case "minItems":
-            return Pair(lambda items: items[:limit], lambda items: items[: limit - 1])
-        case "maxItems":
-            return Pair(lambda items: repeated(items, limit), lambda items: repeated(items, limit + 1))
-        case "maxProperties":
-            return Pair(
-                lambda found: {f"k{i}": next(iter(found.values())) for i in range(limit)},
-                lambda found: {f"k{i}": next(iter(found.values())) for i in range(limit + 1)},
-            )
-        case "x-kubernetes-list-map-keys":
-            return Pair(lambda items: items, lambda items: [*items, items[0]], python=False)
-    raise KeyError(keyword)
+    if keyword == "enum":
+        return Pair(lambda value: value, 7 if node["type"] == "integer" else "Nonsense")
+    if keyword == "x-kubernetes-list-map-keys":
+        return Pair(lambda items: items, lambda items: [*items, items[0]], python=False)
+    if keyword in ("minimum", "maximum"):
+        return _number_edges(keyword, node)
+    limit, resized = node[keyword], RESIZED[keyword]
+    out = limit - 1 if keyword.startswith("min") else limit + 1
+    return Pair(lambda value: resized(value, limit), lambda value: resized(value, out))
 
 
 def _number_edges(keyword: str, node: Object) -> Pair:
@@ -236,6 +223,15 @@ def repeated(items: list[Any], length: int) -> list[Any]:
         if "weight" in item:
             item["weight"] = i + 1
     return out
+
+
+RESIZED: dict[str, Callable[[Any, int], Any]] = {
+    "minLength": lambda text, length: text[len(text) - length :],
+    "maxLength": stretched,
+    "minItems": lambda items, length: items[:length],
+    "maxItems": repeated,
+    "maxProperties": lambda found, length: {f"k{i}": next(iter(found.values())) for i in range(length)},
+}
 
 
 # -- paths -------------------------------------------------------------------------------------------------------------
@@ -276,17 +272,17 @@ def changed(manifest: Object, steps: Steps, to: Any) -> Object:
     if not steps:
         merge(out, to)
         return out
-    parent = out
+    parent: Any = out
     for step in steps[:-1]:
-        parent = parent[step]  # type: ignore[index]  # the steps were found in this manifest
+        parent = parent[step]
     last = steps[-1]
-    new = to(parent[last]) if callable(to) else to  # type: ignore[index]
+    new = to(parent[last]) if callable(to) else to
     if isinstance(new, dict) and not callable(to):
-        merge(parent[last], new)  # type: ignore[index]
+        merge(parent[last], new)
     elif new is None:
-        del parent[last]  # type: ignore[arg-type]
+        del parent[last]
     else:
-        parent[last] = copy.deepcopy(new)  # type: ignore[index]
+        parent[last] = copy.deepcopy(new)
     return out
 
 

@@ -56,7 +56,10 @@ SCHEMES = "no other scheme is supported"
 MISTAKES = (
     Mistake("no gate", {"qualityGate": None}, "spec.qualityGate: Required value", {"qualityGate": GATE}),
     Mistake(
-        "no drift check", {"driftCheck": None}, "spec.driftCheck: Required value", {"driftCheck": {"schedule": "@daily"}}
+        "no drift check",
+        {"driftCheck": None},
+        "spec.driftCheck: Required value",
+        {"driftCheck": {"schedule": "@daily"}},
     ),
     Mistake(
         "no eval set", _gate(evalSet=None), "spec.qualityGate.evalSet: Required value", _gate(evalSet=GATE["evalSet"])
@@ -93,9 +96,7 @@ MISTAKES = (
         "round-to-nearest below 8 bits loses quality unpredictably: use GPTQ, or set allowNaive: true",
         _variants({**RTN, "allowNaive": True}),
     ),
-    Mistake(
-        "3 bits", _variants(THREE), "fewer than 4 bits degrade", _variants({**THREE, "allowSubFourBit": True})
-    ),
+    Mistake("3 bits", _variants(THREE), "fewer than 4 bits degrade", _variants({**THREE, "allowSubFourBit": True})),
     Mistake(
         "2 bits by rounding",
         _variants({**RTN, "scheme": "W2A16", "allowNaive": True}),
@@ -143,7 +144,9 @@ MISTAKES = (
     Mistake("host path", {"model": {"source": "file:///etc"}}, SCHEMES, {"model": {"source": "pvc://etc/d"}}),
     Mistake("absolute path", {"model": {"source": "pvc://m//etc"}}, SCHEMES, {"model": {"source": "pvc://m/etc"}}),
     Mistake("claim without path", {"model": {"source": "pvc://m"}}, SCHEMES, {"model": {"source": "pvc://m/x"}}),
-    Mistake("upwards", {"model": {"source": "pvc://m/../x"}}, "must not contain '..'", {"model": {"source": "pvc://m/x"}}),
+    Mistake(
+        "upwards", {"model": {"source": "pvc://m/../x"}}, "must not contain '..'", {"model": {"source": "pvc://m/x"}}
+    ),
     Mistake(
         "eval set outside", _gate(evalSet={"source": "/data/e.jsonl"}), SCHEMES, _gate(evalSet={"source": "pvc://d/e"})
     ),

@@ -10,10 +10,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from cluster.procs import wait_for
 from cluster.testcontrol import ControlPlaneOnly
 from integration.rest import Rest
-
 from quantroll.constants import API_VERSION, PLURAL
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,6 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from cluster.kube import Client
-
 from quantroll.constants import GROUP, PLURAL, VERSION
 
 Object = dict[str, Any]

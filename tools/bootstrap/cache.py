@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import shutil
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+TAG = "CACHEDIR.TAG"
 BEAT = 30.0  # seconds between two signs of life of a long step
 
 
@@ -19,6 +21,25 @@ def root() -> Path:
     if own := os.environ.get("QUANTROLL_CACHE"):
         return Path(own).resolve()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quantroll"
+
+
+def tag() -> None:
+    """Mark the folder as a cache (https://bford.info/cachedir): backups leave it out, and `remove` may remove it."""
+    root().mkdir(parents=True, exist_ok=True)
+    (root() / TAG).write_text("Signature: 8a477f597d28d172789f06886806bc55\n# Made by quantroll; may be deleted.\n")
+
+
+def remove() -> None:
+    """Remove the cache. Raises SystemExit when it is none of ours, or when something in it is mounted."""
+    if not root().exists():
+        return
+    if not (root() / TAG).exists():
+        raise SystemExit(f"{root()} has no {TAG}, so it is not ours: not removed")
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    if used := [m for m in mounts if m.startswith(f"{root()}/")]:
+        raise SystemExit(f"{root()} is in use ({used[0]} is mounted): not removed")
+    with step(f"removing {root()}"):
+        shutil.rmtree(root())
 
 
 def digest(files: Iterable[Path], *more: str) -> str:

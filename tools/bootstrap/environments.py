@@ -1,7 +1,7 @@
 """Python environments from the project's lock: the checkout's `.venv`, and one per set of tools that conflict.
 
 uv itself is pinned and lives in the cache. An environment is made again when the packages locked for it change, and
-not with every other line of the lock. None of them contains the project: its code is found by PYTHONPATH.
+not with every other line of the lock. `.venv` has the project itself, editable; the others find it by PYTHONPATH.
 """
 
 import os
@@ -85,8 +85,8 @@ def make(name: str) -> Path:
             stamp.unlink(missing_ok=True)
             with cache.step(f"Python environment {name}"):
                 subprocess.run(
-                    [uv(), "sync", "--frozen", "--no-install-project", "--compile-bytecode", "--quiet", "--python",
-                     sys.executable, *_chosen(name)],
+                    [uv(), "sync", "--frozen", "--compile-bytecode", "--quiet", "--python", sys.executable,
+                     *_chosen(name), *([] if name == "dev" else ["--no-install-project"])],
                     cwd=cache.CHECKOUT, check=True, env={**settings(os.environ), "UV_PROJECT_ENVIRONMENT": str(home)})
             stamp.write_text(current)
             _drop_unused()

@@ -6,6 +6,7 @@ Dockerfile or in an image.
 """
 
 import configparser
+import json
 import os
 import shutil
 import subprocess
@@ -31,6 +32,9 @@ class Builder(Protocol):
     def push(self, tag: str, reference: str) -> str:
         """Returns the digest (`sha256:…`) by which the registry knows it."""
 
+    def prune(self) -> None:
+        """Let go of layers that no image has any more."""
+
 
 class Docker:
     """The docker command line with a daemon behind it."""
@@ -53,6 +57,9 @@ class Docker:
         finally:
             self._docker("image", "rm", reference)
         return said.split("digest: ")[1].split()[0]
+
+    def prune(self) -> None:
+        """Nothing: the daemon's storage is the user's."""
 
     @staticmethod
     def _docker(*args: str) -> str:
@@ -84,7 +91,7 @@ class Buildah:
         self.run("rm", "--all")  # what an interrupted build left mounted: the caller sees to it that none is running
         self._base()
         self._share_uv_cache()
-        mounts = [o for source, at in self._machine_files().items() for o in ("--volume", f"{source}:{at}:ro")]
+        mounts = [o for source, at in self.machine_files().items() for o in ("--volume", f"{source}:{at}:ro")]
         said = self.run("bud", "--layers", "--pull-never", "--isolation=chroot", "--quiet", "--signature-policy",
                         self.policy, *mounts, "--target", target, "--tag", tag, context)
         return said.split()[-1]
@@ -94,6 +101,9 @@ class Buildah:
         self.run("push", "--quiet", "--tls-verify=false", "--disable-compression", "--signature-policy", self.policy,
                  "--digestfile", digest, tag, f"docker://{reference}")
         return digest.read_text().strip()
+
+    def prune(self) -> None:
+        self.run("rmi", "--prune")
 
     def _base(self) -> None:
         """Make the base once: a minimal Debian whose `python3`, `pip` and venv work as in the official image."""
@@ -125,7 +135,7 @@ class Buildah:
         mount.parent.mkdir(parents=True, exist_ok=True)
         mount.symlink_to(own)
 
-    def _machine_files(self) -> dict[Path, str]:
+    def machine_files(self) -> dict[Path, str]:
         """What RUN steps need to reach package indexes from here, as files to mount over the image's.
 
         The CA bundle covers the image's own, which is what pip, uv, OpenSSL and most else read; pip's and uv's
@@ -140,10 +150,21 @@ class Buildah:
             settings["cert"] = CA_IN_IMAGE
         if settings:
             files[_write_pip_conf(self.dir / "pip.conf", settings)] = "/etc/pip.conf"
-        uv = Path(os.environ.get("UV_CONFIG_FILE") or "/etc/uv/uv.toml")
-        if uv.is_file():
-            files[uv.resolve()] = "/etc/uv/uv.toml"
+        if uv := self._uv_config():
+            files[uv] = "/etc/uv/uv.toml"
         return files
+
+    def _uv_config(self) -> Path | None:
+        """This machine's configuration of uv, or one that names the index that pip is told to use."""
+        for given in (os.environ.get("UV_CONFIG_FILE"), "/etc/uv/uv.toml"):
+            if given and Path(given).is_file():
+                return Path(given).resolve()
+        index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("PIP_INDEX_URL")
+        if not index:
+            return None
+        path = self.dir / "uv.toml"
+        path.write_text(f"[[index]]\nurl = {json.dumps(index)}\ndefault = true\n")
+        return path
 
 
 def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:

@@ -44,4 +44,18 @@ def build(targets: Iterable[str] = TARGETS, binaries: Binaries | None = None, bu
                 known[target] = {"id": identity, "reference": f"{registry.HOST}/quantroll/{target}@{digest}"}
             record.parent.mkdir(exist_ok=True)
             record.write_text(json.dumps(known, indent=1) + "\n")
+        _prune_if_packages_changed(builder, binaries)
     return {name: entry["reference"] for name, entry in known.items()}
+
+
+def _prune_if_packages_changed(builder: Builder, binaries: Binaries) -> None:
+    """Keep the cache from growing by gigabytes with every change of the lock; small layers of code may pile up."""
+    marker = cache.root() / "images" / "pruned"
+    files = [cache.CHECKOUT / name for name in ("Dockerfile", "uv.lock")]
+    recipe = cache.digest([*files, *sorted((cache.CHECKOUT / "tools/images").iterdir())])
+    if marker.exists() and marker.read_text() != recipe:
+        with cache.step("removing layers that no image has any more"):
+            builder.prune()
+            registry.collect_garbage(binaries)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.write_text(recipe)

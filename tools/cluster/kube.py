@@ -4,6 +4,7 @@ import json
 import os
 import ssl
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
@@ -85,8 +86,12 @@ class Client:
         """GET one path of the API."""
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.ssl))
-        with opener.open(self.server + path, timeout=5) as r:
-            data: bytes = r.read()
+        try:
+            with opener.open(self.server + path, timeout=5) as r:
+                data: bytes = r.read()
+        except urllib.error.HTTPError as error:
+            error.close()  # else its socket lives on until it is collected
+            raise
         return data
 
     def read(self, path: str) -> Any:

@@ -55,6 +55,14 @@ def start(state: State, binaries: Binaries) -> None:
     state.spawn("registry", binaries("registry"), "serve", config, env={"OTEL_TRACES_EXPORTER": "none"})
 
 
+def collect_garbage(binaries: Binaries) -> None:
+    """Remove all blobs that no tagged image has. Nobody may push meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="quantroll-registry-") as folder:
+        config = write_config(Path(folder) / "registry.json", HOST)
+        subprocess.run([binaries("registry"), "garbage-collect", "--delete-untagged", "--quiet", config], check=True,
+                       env={**os.environ, "OTEL_TRACES_EXPORTER": "none"}, stdout=subprocess.DEVNULL)
+
+
 @contextmanager
 def serving(binaries: Binaries) -> Iterator[str]:
     """A registry on a free port of the machine's loopback while the block runs; yields HOST:PORT."""

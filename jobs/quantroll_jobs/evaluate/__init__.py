@@ -171,10 +171,8 @@ class _Evaluation:
                 await asyncio.sleep(PROGRESS_INTERVAL)
                 self._partial.sync()
                 done, seconds = len(self._partial.done), time.monotonic() - started
-                print(
-                    f"{done} of {len(self._items)} items after {seconds:.0f} s, {(done - before) / seconds:.1f} a second",
-                    flush=True,
-                )
+                rate = (done - before) / seconds
+                print(f"{done} of {len(self._items)} items after {seconds:.0f} s, {rate:.1f} a second", flush=True)
 
         task = asyncio.create_task(say())
         try:

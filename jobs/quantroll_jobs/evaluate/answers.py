@@ -1,4 +1,4 @@
-"""Answers on disk: appended one by one while they come, so that a killed Job goes on where it was; joined at the end."""
+"""Answers on disk: appended one by one as they come, so that a killed Job goes on where it was; joined at the end."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -45,7 +45,7 @@ class Cells(BaseModel):
 
 
 class PartialAnswers:
-    """The growing file. Each line is handed to the kernel at once, which outlives the process; `sync` is for the node."""
+    """The growing file. A line outlives the process at once, and the node from `sync` on."""
 
     def __init__(self, path: Path) -> None:
         """Continue or begin the file."""

@@ -60,7 +60,9 @@ class Engine:
         """Nothing is sent yet. Proxies of the environment are not used: the engine is in the same pod."""
         self._job = job
         limits = httpx.Limits(max_connections=job.concurrency + 2)
-        self._http = httpx.AsyncClient(base_url=job.endpoint, trust_env=False, limits=limits, timeout=None)
+        self._http = httpx.AsyncClient(
+            base_url=job.endpoint, trust_env=False, limits=limits, timeout=job.request_timeout_seconds
+        )
         self._client = openai.AsyncOpenAI(
             base_url=f"{job.endpoint.rstrip('/')}/v1", api_key="none", max_retries=0, http_client=self._http
         )

@@ -34,7 +34,7 @@ _WEIGHT_ONLY = frozenset({Scheme.W8A16, Scheme.W4A16, Scheme.W3A16, Scheme.W2A16
 
 
 def make_artifact(job: QuantizeInput, baseline: Checkpoint, folder: Path) -> None:
-    """Write the compressed checkpoint into `folder`, with the baseline's own tokenizer, template and generation config."""
+    """Write the compressed checkpoint into `folder`, with the baseline's tokenizer, template and generation config."""
     try:
         _compress(job, baseline.folder, folder)
     except (JobError, OSError):

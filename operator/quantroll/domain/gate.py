@@ -203,7 +203,7 @@ def _too_few_items(case: _Case) -> _Finding | None:
     if n >= least:
         return None
     needed = max(least, _required_n(case) or 0)
-    message = f"Too few items: {n}, minSamples is {least}; {needed} would decide at the observed rates."
+    message = f"Too few items: {n}, minSamples is {least}; about {needed} would decide at the observed rates."
     return _Finding(Verdict.INCONCLUSIVE, GateReason.INSUFFICIENT_DATA, message, needed)
 
 
@@ -221,7 +221,7 @@ def _not_proven(case: _Case) -> _Finding | None:
     if non_inferior(case.cells, floor, case.thresholds.confidence):
         return None
     needed = _required_n(case)
-    remedy = f"{needed} items would decide" if needed else "no number of items would decide"
+    remedy = f"about {needed} items would decide" if needed else "no number of items would decide"
     message = f"The floor {floor:g} lies inside the interval; {remedy} at the observed rates."
     return _Finding(Verdict.INCONCLUSIVE, GateReason.NOT_PROVEN, message, needed)
 

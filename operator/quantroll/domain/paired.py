@@ -108,8 +108,8 @@ def recovery_lower_bound(cells: Cells, confidence: float) -> float:
     """
     One-sided lower confidence bound of recovery: the phi at which T(phi) = z, from below, to BOUND_TOLERANCE.
 
-    0 when the variant answered nothing right; gain / z^2 when only the baseline did not. Confidence must lie in [0.5, 1)
-    (ValueError).
+    0 when the variant answered nothing right; gain / z^2 when only the baseline did not. Confidence outside [0.5, 1):
+    ValueError.
     """
     z = normal_quantile(confidence)
     if cells.variant_correct == 0:

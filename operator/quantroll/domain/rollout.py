@@ -125,7 +125,9 @@ def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
             draft.say(Phase.PROMOTING, f"{candidate.variant} has all the traffic")
             draft.wake(draft.now)
         return
-    draft.say(Phase.SHIFTING, f"waiting for the gateway to give {candidate.variant} {rollout.weight} %")
+    last = rollout.step >= len(spec.rollout.steps)
+    phase = Phase.PROMOTING if last else Phase.SHIFTING
+    draft.say(phase, f"waiting for the gateway to give {candidate.variant} {rollout.weight} %")
     _report_route(draft)
 
 

@@ -1,11 +1,11 @@
 """Everything that the schema demands, kept and broken in front of a real API server."""
 
 import pytest
+
 from contract.constraints import Constraint, collect
 from contract.manifests import Object, claimed, full, minimal, quantized_model
 from contract.mistakes import MISTAKES, Mistake
 from integration.rest import Rest, models
-
 from quantroll.api.spec import QuantizedModelSpec
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]

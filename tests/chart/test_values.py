@@ -1,0 +1,80 @@
+"""The chart's values: a typo is refused, and the schema knows what the operator knows."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from quantroll.api.engine import EngineProfile
+from quantroll.settings import Images, Settings
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "quantroll"
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+def aliases(model):
+    return {field.alias for field in model.model_fields.values()}
+
+
+def objects(schema, path=""):
+    """Every object with declared properties, by its place."""
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            yield path, schema
+        for key, value in schema.items():
+            yield from objects(value, f"{path}/{key}")
+
+
+def test_chart_is_linted(helm):
+    result = helm("lint", "--strict", CHART)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("namespace=x", "namespace"),
+        ("engines.vllm.imagee=x", "imagee"),
+        ("engines.vllm.device=tpu", "device"),
+        ("engines.Bad_Name.image=x", "Bad_Name"),
+        ("images.operator.digest=sha256:abc", "digest"),
+        ("images.pullPolicy=Sometimes", "pullPolicy"),
+        ("workers=0", "workers"),
+        ("workers=many", "workers"),
+        ("resyncSeconds=1", "resyncSeconds"),
+        ("crds.kept=true", "kept"),
+        ("namespaces[0]=Team_A", "namespaces"),
+        ("serviceAccount.create=false", "serviceAccount.name"),
+    ],
+)
+def test_wrong_value_is_refused_by_name(helm, setting, message):
+    result = helm("template", "quantroll", CHART, "--set", setting)
+    assert result.returncode != 0
+    assert message in result.stderr
+
+
+def test_schema_refuses_unknown_names_everywhere():
+    assert [path for path, schema in objects(SCHEMA) if schema.get("additionalProperties") is not False] == []
+
+
+def test_every_value_has_a_default_and_a_schema():
+    assert set(VALUES) == set(SCHEMA["properties"]) - {"global"}
+    for name, value in VALUES.items():
+        properties = SCHEMA["properties"][name].get("properties")
+        if properties:
+            assert set(value) <= set(properties)
+
+
+def test_schema_knows_the_operators_settings():
+    assert set(SCHEMA["definitions"]["engine"]["properties"]) == aliases(EngineProfile)
+    assert aliases(Images) <= set(SCHEMA["properties"]["images"]["properties"])
+    assert aliases(Settings) <= set(SCHEMA["properties"])
+
+
+def test_written_out_defaults_are_the_operators():
+    engine = dict(VALUES["engines"]["vllm"])
+    assert EngineProfile.model_validate(engine) == EngineProfile(image=engine["image"])
+    defaults = Settings.model_validate({"images": {"client": "c", "quantize": "q"}, "engines": {"vllm": engine}})
+    assert (VALUES["workers"], VALUES["resyncSeconds"]) == (defaults.workers, defaults.resync_seconds)

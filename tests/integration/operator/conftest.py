@@ -1,0 +1,120 @@
+"""The operator as a process of its own beside a real API server."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from bootstrap import gotools
+from cluster.kube import Client
+from cluster.procs import wait_for
+from cluster.testcontrol import ControlPlaneOnly
+from integration.operator.player import Player
+from integration.rest import Rest, models
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+SETTINGS = {
+    "images": {"client": "example.com/client:1", "quantize": "example.com/quantize:1"},
+    "engines": {
+        "vllm-cpu": {
+            "image": "example.com/vllm-cpu:1", "device": "cpu", "args": ["--enforce-eager"],
+            "shutdownTimeoutSeconds": 5, "preStopSeconds": 1,
+        },
+    },
+    "workers": 4,
+}
+
+
+class Operator:
+    """`kopf run` of the checkout's operator; start, kill, start again."""
+
+    def __init__(self, client: Client, folder: Path, namespace: str, settings: dict[str, object]) -> None:
+        self.config, self.log_path = folder / "config.yaml", folder / "operator.log"
+        self.config.write_text(yaml.safe_dump(settings))
+        self._env = {
+            **client.env(), "PYTHONPATH": str(CHECKOUT / "operator"), "QUANTROLL_CONFIG": str(self.config),
+        }
+        self._namespace = namespace
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "kopf", "run", "-m", "quantroll.app", "--standalone", "-n", self._namespace]
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self._process:
+            self._process.send_signal(number)
+            self._process.wait(timeout=20)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a lost node would: without a word."""
+        self.stop(signal.SIGKILL)
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+
+@pytest.fixture(scope="session")
+def gateway_crds(cluster: ControlPlaneOnly) -> None:
+    """The Gateway API's own CRDs."""
+    folder = gotools.folder() / "manifests" / "gateway-api"
+    cluster.client.kubectl("apply", "--server-side", "-f", folder)
+    cluster.client.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+
+
+@pytest.fixture
+def player(cluster: ControlPlaneOnly, gateway_crds: None, namespace: str) -> Iterator[Player]:
+    with Player(cluster.client, namespace) as playing:
+        yield playing
+
+
+@pytest.fixture
+def operator(cluster: ControlPlaneOnly, gateway_crds: None, namespace: str, tmp_path: Path) -> Iterator[Operator]:
+    """A running operator for the test's namespace; its log is shown when the test fails."""
+    process = Operator(cluster.client, tmp_path, namespace, SETTINGS)
+    process.start()
+    yield process
+    process.stop()
+    print(process.log[-6000:])
+    assert "Traceback" not in process.log
+
+
+@pytest.fixture
+def apply(rest: Rest, namespace: str) -> Callable[[dict[str, object], str], None]:
+    """Create a QuantizedModel of a spec, or replace its spec."""
+
+    def create(spec: dict[str, object], name: str = "tiny") -> None:
+        manifest = {"apiVersion": "quantroll.io/v1alpha1", "kind": "QuantizedModel", "metadata": {"name": name}}
+        code, answer = rest.request("POST", models(namespace), {**manifest, "spec": spec})
+        if code == 409:
+            code, answer = rest.request("PATCH", models(namespace, name), {"spec": spec})
+        assert code in (200, 201), answer
+
+    return create
+
+
+@pytest.fixture
+def status(rest: Rest, namespace: str) -> Callable[..., dict[str, object]]:
+    """The status now, or as soon as it fulfils a condition."""
+
+    def get(until: Callable[[dict[str, object]], object] | None = None, name: str = "tiny", timeout: float = 40):
+        def look() -> dict[str, object]:
+            return rest.request("GET", models(namespace, name))[1].get("status") or {}
+
+        if until is None:
+            return look()
+        try:
+            wait_for("status", lambda: until(look()), timeout, every=0.1)
+        except TimeoutError:
+            found = look()
+            raise AssertionError(f"never seen; phase {found.get('phase')}: {found.get('message')}\n{found}") from None
+        return look()
+
+    return get

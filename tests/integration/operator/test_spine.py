@@ -1,0 +1,173 @@
+"""The loop against a real API server: controllers, garbage collection and conflicts are real, pods are played."""
+
+import copy
+import time
+
+import pytest
+
+from integration.rest import models
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+
+SPEC = {
+    "model": {"source": "pvc://tiny/model"},
+    "variants": [
+        {"name": "int8", "scheme": "W8A8", "smoothQuantStrength": 0.8},
+        {"name": "gptq4", "scheme": "W4A16"},
+        {"name": "rtn4", "scheme": "W4A16", "algorithm": "RTN", "allowNaive": True},
+    ],
+    "calibration": {"dataset": "pvc://tiny/calibration.jsonl", "samples": 256, "maxSequenceLength": 64},
+    "qualityGate": {"verifiedAgainst": "bfloat16", "evalSet": {"source": "pvc://tiny/eval.jsonl"}},
+    "serving": {"engine": "vllm-cpu", "replicas": 2},
+    "rollout": {
+        "steps": [{"weight": 10, "duration": "2s"}, {"weight": 50, "duration": "2s"}],
+        "routing": {"parentRefs": [{"name": "public"}]},
+        "deadlines": {"modelLoad": "20s", "drain": "3s"},
+    },
+    "driftCheck": {"schedule": "@weekly"},
+    "storage": {"reclaimPolicy": "Delete"},
+}
+
+
+def phase(*names):
+    return lambda status: status.get("phase") in names
+
+
+def condition(status, kind):
+    return next(c for c in status["conditions"] if c["type"] == kind)
+
+
+def test_three_variants_to_steady(operator, player, apply, status, rest, namespace):
+    apply(SPEC)
+    done = status(phase("Steady"), timeout=80)
+    verdicts = {row["name"]: row["verdict"] for row in done["variants"]}
+    assert verdicts == {"int8": "PASS", "gptq4": "PASS", "rtn4": "FAIL"}
+    assert done["stable"]["variant"] == "gptq4"
+    assert done["stable"]["recovery"] == "0.956"
+    assert condition(done, "Ready")["status"] == "True"
+    assert condition(done, "Stalled")["status"] == "False"
+    assert done["drift"] == {"schedule": "@weekly", "verdict": "Unknown", "message": "no drift check has run"}
+    assert [entry["phase"] for entry in done["history"]] == [
+        "Pending", "Baselining", "Quantizing", "Evaluating", "Quantizing", "Evaluating", "Quantizing", "Evaluating",
+        "Selecting", "CandidateStarting", "Shifting", "Analyzing", "Shifting", "Analyzing", "Promoting", "Draining",
+        "Steady",
+    ]  # fmt: skip
+    assert sorted(kind for kind, _ in player.finished) == ["evaluate"] * 4 + ["prepare"] + ["quantize"] * 3
+    _, deployments = rest.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments")
+    assert [d["metadata"]["labels"]["quantroll.io/variant"] for d in deployments["items"]] == ["gptq4"]
+    assert deployments["items"][0]["spec"]["replicas"] == 2
+    _, service = rest.request("GET", f"/api/v1/namespaces/{namespace}/services/tiny")
+    assert service["spec"]["selector"]["quantroll.io/revision"] == done["stable"]["revision"]
+    _, model = rest.request("GET", models(namespace, "tiny"))
+    assert "finalizers" not in model["metadata"]
+    assert not any("kopf" in name for name in model["metadata"].get("annotations", {}))
+    version = model["metadata"]["resourceVersion"]
+    time.sleep(2)
+    assert rest.request("GET", models(namespace, "tiny"))[1]["metadata"]["resourceVersion"] == version, "idle writes"
+
+
+@pytest.mark.parametrize("moment", ["Quantizing", "Evaluating", "CandidateStarting", "Analyzing", "Draining"])
+def test_killed_at_any_moment_it_goes_on(operator, player, apply, status, moment):
+    apply(SPEC)
+    status(phase(moment), timeout=60)
+    operator.kill()
+    operator.start()
+    done = status(phase("Steady"), timeout=80)
+    assert done["stable"]["variant"] == "gptq4"
+    jobs = [key for kind, key in player.finished if kind != "prepare"]
+    assert len(jobs) == len(set(jobs)) == 7, "a Job ran twice"
+
+
+def test_none_proven_is_rejected_and_the_baseline_keeps_serving(operator, player, apply, status):
+    spec = copy.deepcopy(SPEC)
+    spec["variants"] = spec["variants"][2:]
+    del spec["calibration"]
+    apply(spec)
+    done = status(phase("Rejected"), timeout=60)
+    assert done["stable"]["variant"] == "baseline"
+    assert condition(done, "Stalled")["reason"] == "Rejected"
+    assert condition(done, "Available")["status"] == "True"
+    assert "candidate" not in done
+    assert done["traffic"]["applied"] == [{"revision": done["stable"]["revision"], "weight": 100}]
+
+
+def test_load_deadline_takes_the_candidate_back_and_remembers(operator, player, apply, status, rest, namespace):
+    player.never_ready = {"gptq4"}
+    spec = copy.deepcopy(SPEC)
+    spec["rollout"]["deadlines"]["modelLoad"] = "5s"
+    apply(spec)
+    done = status(phase("RolledBack"), timeout=80)
+    assert done["stable"]["variant"] == "baseline"
+    assert [(entry["variant"], entry["reason"]) for entry in done["rejected"]] == [("gptq4", "LoadDeadlineExceeded")]
+    assert condition(done, "Stalled")["status"] == "True"
+    time.sleep(3)
+    assert status()["phase"] == "RolledBack", "a rejected revision was tried again"
+    _, deployments = rest.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments")
+    assert [d["metadata"]["labels"]["quantroll.io/variant"] for d in deployments["items"]] == ["baseline"]
+
+
+def test_a_changed_threshold_gives_a_new_verdict_without_any_job(operator, player, apply, status):
+    apply(SPEC)
+    status(phase("Steady"), timeout=80)
+    ran = len(player.finished)
+    strict = copy.deepcopy(SPEC)
+    strict["qualityGate"]["minAcceptable"] = 0.99
+    apply(strict)
+    done = status(lambda s: s["variants"][1].get("verdict") == "FAIL" and s["phase"] == "Steady", timeout=60)
+    assert done["stable"]["variant"] == "int8", "the smallest variant that is proven at the new floor"
+    assert len(player.finished) == ran
+
+
+def test_a_spec_changed_in_mid_shift_supersedes(operator, player, apply, status):
+    slow = copy.deepcopy(SPEC)
+    slow["rollout"]["steps"] = [{"weight": 10, "duration": "1h"}]
+    apply(slow)
+    status(phase("Analyzing"), timeout=60)
+    strict = copy.deepcopy(SPEC)
+    strict["qualityGate"]["minAcceptable"] = 0.99
+    apply(strict)
+    done = status(phase("Steady"), timeout=60)
+    assert done["stable"]["variant"] == "int8"
+    assert done.get("rejected", []) == [], "superseded is not rejected"
+
+
+def test_deletion_leaves_nothing(operator, player, apply, status, rest, namespace):
+    apply(SPEC)
+    status(phase("Analyzing"), timeout=60)
+    assert rest.request("DELETE", models(namespace, "tiny"))[0] == 200
+    paths = [f"/apis/apps/v1/namespaces/{namespace}/deployments", f"/apis/batch/v1/namespaces/{namespace}/jobs",
+             f"/api/v1/namespaces/{namespace}/services", f"/api/v1/namespaces/{namespace}/persistentvolumeclaims",
+             f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"]  # fmt: skip
+
+    def left() -> list[str]:
+        found = [item for path in paths for item in rest.request("GET", path)[1]["items"]]
+        return [f"{item['metadata']['name']}" for item in found if not item["metadata"].get("deletionTimestamp")]
+
+    end = time.monotonic() + 30
+    while left() and time.monotonic() < end:
+        time.sleep(0.2)
+    assert left() == []
+
+
+def test_children_changed_or_deleted_by_hand_are_put_back(operator, player, apply, status, rest, namespace):
+    slow = copy.deepcopy(SPEC)
+    slow["rollout"]["steps"] = [{"weight": 10, "duration": "1h"}]
+    apply(slow)
+    before = status(lambda s: s.get("phase") == "Analyzing" and s["rollout"].get("since"), timeout=60)
+    route = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes/tiny"
+    _, found = rest.request("GET", route)
+    refs = found["spec"]["rules"]
+    refs[0]["backendRefs"][0]["weight"] = 1
+    time.sleep(1.1)
+    assert rest.request("PATCH", route, {"spec": {"rules": refs}})[0] == 200
+    after = status(
+        lambda s: s["phase"] == "Analyzing" and s["rollout"].get("since", "") > before["rollout"]["since"], timeout=20
+    )
+    assert after["traffic"]["applied"] == before["traffic"]["applied"]
+    services = f"/api/v1/namespaces/{namespace}/services"
+    for name in ("tiny", f"tiny-{after['candidate']['revision']}"):
+        assert rest.request("DELETE", f"{services}/{name}")[0] == 200
+    end = time.monotonic() + 20
+    while rest.request("GET", f"{services}/tiny")[0] != 200 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert rest.request("GET", f"{services}/tiny")[0] == 200

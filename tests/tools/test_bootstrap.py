@@ -1,0 +1,134 @@
+"""The cache's keys and locks, and what is built or installed when."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bootstrap import cache, environments, gotools, layers, system
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUANTROLL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_the_cache_is_where_the_user_says(tmp_path, monkeypatch):
+    monkeypatch.delenv("QUANTROLL_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache.root() == tmp_path / "quantroll"
+    monkeypatch.setenv("QUANTROLL_CACHE", str(tmp_path / "own"))
+    assert cache.root() == tmp_path / "own"
+
+
+def test_only_a_folder_marked_as_our_cache_is_removed(root):
+    root.mkdir()
+    (root / "letters").write_text("dear")
+    with pytest.raises(SystemExit, match="not ours"):
+        cache.remove()
+    cache.tag()
+    cache.remove()
+    assert not root.exists()
+
+
+def test_a_digest_changes_with_contents_names_and_words(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_text("x")
+    b.write_text("x")
+    keys = {cache.digest([a]), cache.digest([b]), cache.digest([a, b]), cache.digest([a], "w")}
+    before = cache.digest([a])
+    a.write_text("y")
+    assert len(keys) == 4
+    assert cache.digest([a]) != before
+
+
+def test_a_lock_lets_one_process_in_at_a_time(tmp_path):
+    order = tmp_path / "order"
+    code = ("import sys, time; from pathlib import Path; from bootstrap import cache\n"
+            "with cache.lock(Path(sys.argv[1])):\n"
+            "    f = Path(sys.argv[2]).open('a', buffering=1)\n"
+            "    f.write('in\\n'); time.sleep(0.3); f.write('out\\n')")
+    many = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "lock", order], stderr=subprocess.DEVNULL,
+                             env={"PYTHONPATH": str(cache.CHECKOUT / "tools")}) for _ in range(3)]
+    assert [p.wait() for p in many] == [0, 0, 0]
+    assert order.read_text() == "in\nout\n" * 3
+
+
+def test_a_step_says_what_and_for_how_long_also_when_it_fails(capsys, monkeypatch):
+    monkeypatch.setattr(cache, "BEAT", 0.05)
+    with pytest.raises(ValueError, match="no"), cache.step("long work"):  # noqa: PT012 - the step is what is tested
+        time.sleep(0.2)
+        raise ValueError("no")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "==> long work"
+    assert "so far" in lines[1]
+    assert lines[-1].startswith("==> long work: failed after 0.")
+
+
+def test_go_modules_are_built_once_and_only_whole(root, monkeypatch):
+    built = []
+
+    def go(where, *args):
+        built.append(where.name)
+        out = args[args.index("-o") + 1]
+        (cache.Path(out) / "tool").write_text("binary")
+        if where.name == "coredns" and built.count("coredns") == 1:
+            raise subprocess.CalledProcessError(1, "go")
+        return ""
+
+    monkeypatch.setattr(gotools, "_go", go)
+    with pytest.raises(subprocess.CalledProcessError):
+        gotools.build(("containerd", "coredns"))
+    assert (gotools.folder() / "tool").exists()
+    gotools.build(("containerd", "coredns"))
+    assert built == ["containerd", "coredns", "coredns"], "what was finished is not built again"
+    assert not list(gotools.folder().parent.glob("*.new"))
+
+
+def test_every_pinned_module_is_there_and_no_other():
+    assert {d.name for d in gotools.SOURCE.iterdir()} == set(gotools.MODULES)
+
+
+def test_only_missing_packages_are_installed():
+    assert system.missing({"have": "sh", "miss": "no-such-program", "file": "/no/such/file", "here": "/bin/sh"}) == [
+        "miss", "file"]
+
+
+def test_settings_for_pip_hold_for_uv_unless_uv_has_its_own():
+    given = {"PIP_INDEX_URL": "https://index.test/simple", "PIP_CERT": "/ca.pem", "SSL_CERT_FILE": "/own.pem"}
+    got = environments.settings(given)
+    assert got["UV_DEFAULT_INDEX"] == "https://index.test/simple"
+    assert got["SSL_CERT_FILE"] == "/own.pem"
+    assert environments.settings({"UV_SYSTEM_CERTS": "false"})["UV_SYSTEM_CERTS"] == "false"
+
+
+class Makes:
+    """Stands for `make`: fails for the layers named."""
+
+    def __init__(self, *failing):
+        self.failing, self.seen = failing, []
+
+    def __call__(self, argv, **_):
+        self.seen.append(argv[-1])
+        return subprocess.CompletedProcess(argv, int(argv[-1] in self.failing))
+
+
+def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, capsys):
+    makes = Makes("type")
+    monkeypatch.setattr(subprocess, "run", makes)
+    monkeypatch.setenv("E2E", "skip")
+    assert layers.run() == 1
+    assert makes.seen == ["setup", "lint", "type", "imports", "unit", "integration", "jobs"]
+    summary = capsys.readouterr().out
+    assert "type         FAILED" in summary
+    assert "e2e          SKIPPED (E2E=skip)" in summary
+
+
+def test_without_a_setup_nothing_is_judged(monkeypatch, capsys):
+    makes = Makes("setup")
+    monkeypatch.setattr(subprocess, "run", makes)
+    assert layers.run() == 1
+    assert makes.seen == ["setup"]
+    assert "nothing else was run" in capsys.readouterr().out

@@ -1,0 +1,124 @@
+"""A cluster with a node: it comes up, runs pods, and whatever happens leaves nothing behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from cluster import cgroups, images
+from cluster.cluster import Cluster
+from cluster.procs import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+RESTRICTED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+              "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def traces(folder):
+    """All that a cluster in this folder could leave: processes, mounts, cgroups."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(folder) in entry.read_text() and entry.parent.name != str(os.getpid()):
+                found.append(entry.read_text())
+        except OSError:
+            continue
+    found += [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(folder) in line]
+    return found
+
+
+def own_cgroups():
+    return {d for h in cgroups.hierarchies() for d in h.glob("quantroll-*")}
+
+
+def web(image, text):
+    """A namespace with a small web server that answers from a volume, behind a route for its host name."""
+    labels = {"app": "web"}
+    where = {"name": "web", "namespace": "apps"}
+    container = {
+        "name": "web", "image": image, "command": ["python", "-m", "http.server", "8000", "--directory", "/data"],
+        "securityContext": RESTRICTED, "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "readinessProbe": {"httpGet": {"path": f"/{text}", "port": 8000}, "periodSeconds": 1}}
+    return [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": where, "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {
+                "containers": [container],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "files"}}]}}}},
+        {"apiVersion": "v1", "kind": "Service", "metadata": where,
+         "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8000}]}},
+        {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": where, "spec": {
+            "hostnames": ["web.test"], "parentRefs": [{"name": "gateway", "namespace": "gateway"}],
+            "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}}]
+
+
+def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
+    before = own_cgroups()
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "hello").write_text("from the volume")
+    with Cluster(tmp_path / "cluster") as c:
+        c.up(images=images.build(["client"]).values(), with_gateway=True)
+        c.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {
+            "name": "apps", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+        c.add_volume("files", "apps", folder)
+        c.client.apply(*web(images.references()["client"], "hello"))
+        c.client.kubectl("-n", "apps", "rollout", "status", "deploy/web", "--timeout=60s")
+        request = Request(f"http://127.0.0.1:{c.ports['gateway']}/hello", headers={"Host": "web.test"})
+        answer = wait_for("an answer", lambda: urlopen(request, timeout=5).read(), 30)
+        assert answer == b"from the volume"
+        assert c.run(["kubectl", "get", "nodes"], capture_output=True, text=True).stdout.split()[5:7] == [
+            "node-1", "Ready"]
+    assert traces(tmp_path / "cluster") == []
+    assert not (tmp_path / "cluster").exists()
+    assert own_cgroups() == before
+    assert (folder / "hello").exists(), "a user's files outlive the cluster"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 3, 6, 9])
+def test_ctrl_c_during_the_start_leaves_only_logs(tmp_path, seconds):
+    before, folder = own_cgroups(), tmp_path / "cluster"
+    up = subprocess.Popen([sys.executable, "-m", "cluster", "up", "--dir", folder, "--gateway"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+    time.sleep(seconds)
+    up.send_signal(signal.SIGINT)
+    code = up.wait(60)
+    if code == 0:  # it was faster than that
+        Cluster(folder).down()
+    assert traces(folder) == []
+    assert own_cgroups() == before
+    assert not folder.exists() or {x.name for x in folder.iterdir()} <= {"log"}
+
+
+def test_what_a_killed_start_left_is_taken_down(tmp_path):
+    before, folder = own_cgroups(), tmp_path / "cluster"
+    up = subprocess.Popen([sys.executable, "-m", "cluster", "up", "--dir", folder],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+    wait_for("the node", (folder / "node" / "init.pid").exists, 60)
+    up.kill()
+    up.wait()
+    assert traces(folder)
+    Cluster(folder).down()
+    assert traces(folder) == []
+    assert own_cgroups() == before
+    assert not folder.exists()
+
+
+def test_two_clusters_do_not_meet(tmp_path):
+    with Cluster(tmp_path / "one") as one, Cluster(tmp_path / "two") as two:
+        one.up()
+        two.up()
+        one.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "only-here"}})
+        assert "only-here" in one.client.kubectl("get", "namespaces")
+        assert "only-here" not in two.client.kubectl("get", "namespaces")
+        one.down()
+        assert "node-1" in two.client.kubectl("get", "nodes")
+    assert traces(tmp_path) == []

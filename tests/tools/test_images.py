@@ -1,0 +1,142 @@
+"""Names of images, what is pushed when, and what of this machine reaches a build."""
+
+import json
+from contextlib import contextmanager
+
+import pytest
+
+from cluster import images, registry, store
+from cluster.binaries import Binaries
+from cluster.builders import Buildah, pip_settings
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUANTROLL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class FakeBuilder:
+    """Builds nothing; `push` leaves the blob that a registry would keep."""
+
+    def __init__(self, identity="id-1"):
+        self.identity, self.pushed, self.pruned = identity, [], False
+
+    def build(self, tag, context, target):
+        return f"{self.identity}-{target}"
+
+    def prune(self):
+        self.pruned = True
+
+    def push(self, tag, reference):
+        self.pushed.append(reference)
+        blob = registry.blob(DIGEST)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_text("manifest")
+        return DIGEST
+
+
+@pytest.fixture
+def build(tmp_path, monkeypatch):
+    @contextmanager
+    def serving(_):
+        yield "127.0.0.1:1"
+
+    monkeypatch.setattr(registry, "serving", serving)
+    record = tmp_path / "run" / "images.json"
+    return lambda builder: images.build(["operator"], Binaries([]), builder, record)
+
+
+def test_an_image_is_named_by_digest_at_the_clusters_registry(build, tmp_path):
+    got = build(FakeBuilder())
+    assert got == {"operator": f"127.0.0.1:5000/quantroll/operator@{DIGEST}"}
+    assert images.references(tmp_path / "run" / "images.json") == got
+
+
+def test_only_what_changed_is_pushed(build):
+    build(FakeBuilder())
+    same, other = FakeBuilder(), FakeBuilder("id-2")
+    build(same)
+    build(other)
+    assert same.pushed == []
+    assert other.pushed == ["127.0.0.1:1/quantroll/operator:dev"]
+
+
+def test_an_image_that_the_registry_lost_is_pushed_again(build):
+    build(FakeBuilder())
+    registry.blob(DIGEST).unlink()
+    again = FakeBuilder()
+    build(again)
+    assert len(again.pushed) == 1
+
+
+def test_old_layers_go_when_the_packages_change(build, root, monkeypatch):
+    collected = []
+    monkeypatch.setattr(registry, "collect_garbage", collected.append)
+    for change, pruned in (("", False), ("", False), ("other packages", True)):
+        if change:
+            (root / "images" / "pruned").write_text(change)
+        builder = FakeBuilder()
+        build(builder)
+        assert builder.pruned is pruned
+    assert len(collected) == 1
+
+
+def test_before_the_first_build_there_are_no_references(tmp_path):
+    assert images.references(tmp_path / "none.json") == {}
+
+
+def test_paths_of_this_machine_do_not_reach_an_images_pip():
+    got = pip_settings({"PIP_INDEX_URL": "https://index.test/simple", "PIP_FIND_LINKS": "/wheels", "HOME": "/root"})
+    assert got == {"index-url": "https://index.test/simple"}
+
+
+def test_an_index_set_for_pip_reaches_uv_in_builds(monkeypatch, tmp_path):
+    monkeypatch.setenv("PIP_INDEX_URL", "https://index.test/simple")
+    mounted = {at: path for path, at in Buildah(tmp_path / "b").machine_files().items()}
+    assert 'url = "https://index.test/simple"' in mounted["/etc/uv/uv.toml"].read_text()
+    assert "index-url = https://index.test/simple" in mounted["/etc/pip.conf"].read_text()
+
+
+def test_large_layers_are_stored_once(root, tmp_path):
+    content = tmp_path / "containerd" / store.BLOBS
+    content.mkdir(parents=True)
+    for value, size in (("b" * 64, store.LARGE), ("c" * 64, 10)):
+        twin = registry.blob(f"sha256:{value}")
+        twin.parent.mkdir(parents=True)
+        for path in (twin, content / value):
+            path.write_bytes(b"x" * size)
+    (content / ("d" * 64)).write_bytes(b"x" * store.LARGE)
+    store.share_blobs(tmp_path / "containerd")
+    assert (content / ("b" * 64)).samefile(registry.blob("sha256:" + "b" * 64))
+    assert not (content / ("c" * 64)).samefile(registry.blob("sha256:" + "c" * 64))
+    assert (content / ("d" * 64)).stat().st_nlink == 1
+
+
+def test_a_store_that_has_the_images_is_used_as_it_is(root):
+    (store.folder() / "current").mkdir(parents=True)
+    (store.folder() / "images.json").write_text(json.dumps(["a@1", "b@2"]))
+    assert store.ensure(["b@2"], Binaries([])) == store.folder() / "current"
+    assert store.ensure([], Binaries([])) is None
+
+
+def test_programs_are_found_in_order_and_their_lack_is_named(tmp_path):
+    first, second = tmp_path / "1", tmp_path / "2"
+    for folder, names in ((first, "a"), (second, "ab")):
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch(mode=0o755)
+    both = Binaries([first, second])
+    assert both("a") == first / "a"
+    assert both("b") == second / "b"
+    assert both.missing(["a", "c"]) == ["c"]
+    with pytest.raises(FileNotFoundError, match=r"c is in none of .*make setup"):
+        both("c")
+
+
+def test_envtest_users_keep_their_binaries(tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
+    (tmp_path / "etcd").touch(mode=0o755)
+    assert Binaries.for_tests()("etcd") == tmp_path / "etcd"

@@ -1,0 +1,77 @@
+"""A small HTTP server in place of an engine, to inject faults that a real one does not have on command."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class FakeEngine:
+    """`answer(body)` returns the text, (text, finish_reason), or an HTTP status; requests are recorded."""
+
+    def __init__(self) -> None:
+        self.health: Any = 200  # a status, or a function that returns one
+        self.warm_up: Any = "!"
+        self.answer: Callable[[dict[str, Any]], Any] = lambda body: f"answer {body['prompt'].split()[-1][:-1]}"
+        self.requests: list[dict[str, Any]] = []
+        self.url = ""
+
+    def asked(self) -> list[dict[str, Any]]:
+        """The requests without the first, of readiness."""
+        return [body for body in self.requests if body.get("prompt") != "Hello"]
+
+    @contextmanager
+    def serving(self) -> Iterator["FakeEngine"]:
+        engine = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                if self.path == "/version":
+                    self.reply(200, {"version": "1.2.3"})
+                else:
+                    self.reply(engine.health() if callable(engine.health) else engine.health, {})
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                engine.requests.append(body | {"path": self.path})
+                found = engine.warm_up if body.get("prompt") == "Hello" else engine.answer(body)
+                if found is None:
+                    self.close_connection = True
+                    return
+                if isinstance(found, int):
+                    self.reply(found, {"error": {"message": f"status {found}"}})
+                    return
+                text, finish = found if isinstance(found, tuple) else (found, "stop")
+                message = {"message": {"role": "assistant", "content": text}} if "messages" in body else {"text": text}
+                choice = {"index": 0, "finish_reason": finish, **message}
+                self.reply(200, {"id": "x", "object": "o", "created": 1, "model": "m", "choices": [choice]})
+
+            def reply(self, status, value):
+                data = json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args):
+                pass
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request, client_address):
+                """A client that hangs up is what some tests are about."""
+
+        server = Server(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        self.url = f"http://127.0.0.1:{server.server_port}"
+        try:
+            yield self
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()

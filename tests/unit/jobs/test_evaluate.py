@@ -1,0 +1,277 @@
+import json
+import time
+
+import pytest
+from quantroll.api.jobs import DataFile, EvaluateInput
+from quantroll.constants import Reason
+from quantroll_jobs import evaluate, store
+from quantroll_jobs.digests import sha256_file
+from quantroll_jobs.errors import JobError
+from quantroll_jobs.evaluate import engine as engine_module
+from quantroll_jobs.evaluate.answers import PARTIAL, Answer, read_answers
+from unit.jobs.fake_engine import FakeEngine
+from unit.jobs.handmade import KEY, OTHER_KEY, item, write_lines
+
+ITEMS = 20
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(engine_module, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(engine_module, "POLL", 0.01)
+
+
+@pytest.fixture
+def engine():
+    with FakeEngine().serving() as fake:
+        yield fake
+
+
+@pytest.fixture
+def make(tmp_path, engine):
+    def make(**changes):
+        path = write_lines(tmp_path / "eval.jsonl", *changes.pop("items", [item(n) for n in range(ITEMS)]))
+        job = EvaluateInput(
+            key=KEY,
+            store=str(tmp_path),
+            eval_set=DataFile(path=str(path), sha256=sha256_file(path)),
+            scorer="ExactMatch",
+            temperature=0,
+            max_tokens=16,
+            endpoint=engine.url,
+            served_model="tiny",
+            concurrency=4,
+            ready_timeout_seconds=5,
+            request_timeout_seconds=5,
+        )
+        return job.model_copy(update=changes)
+
+    return make
+
+
+def _fails(job, reason, text, *, permanent):
+    with pytest.raises(JobError, match=text) as caught:
+        evaluate.run(job)
+    assert caught.value.reason is reason
+    assert caught.value.permanent is permanent
+    assert store.finished(job) is None
+
+
+def _partial(job):
+    return store.result_folder(store.Path(job.store), "evaluate", job.key).with_name(f"{KEY}.tmp-answers") / PARTIAL
+
+
+def test_all_right(make, engine, tmp_path):
+    job = make()
+    result = evaluate.run(job).evaluate
+    assert (result.items, result.correct, result.errors, result.truncated) == (ITEMS, ITEMS, 0, 0)
+    assert (result.engine_version, result.both, result.prompts_match) == ("1.2.3", None, None)
+    assert store.finished(job).evaluate == result
+    assert len(engine.asked()) == ITEMS
+    sent = dict(engine.asked()[0])
+    assert sent.pop("prompt").startswith("Question")
+    assert sent == {"path": "/v1/completions", "model": "tiny", "temperature": 0, "max_tokens": 16}
+    answers = list(read_answers(tmp_path / "evaluations" / KEY / "items.jsonl"))
+    assert [answer.id for answer in answers] == [f"i{n}" for n in range(ITEMS)]
+    assert sorted(p.name for p in (tmp_path / "evaluations").rglob("*")) == sorted(
+        [KEY, "items.jsonl", "manifest.json"]
+    )
+
+
+def test_white_space_around_an_answer_does_not_count(make, engine):
+    engine.answer = lambda body: f"\n answer {body['prompt'].split()[-1][:-1]} "
+    assert evaluate.run(make()).evaluate.correct == ITEMS
+
+
+def test_messages_are_asked_as_chat(make, engine):
+    engine.answer = lambda _: "yes"
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    assert evaluate.run(make(items=[{"id": 1, "messages": messages, "expected": "yes"}])).evaluate.correct == 1
+    assert engine.asked()[0]["messages"] == messages
+    assert engine.asked()[0]["path"] == "/v1/chat/completions"
+
+
+def test_truncated_and_empty_answers(make, engine):
+    engine.answer = lambda _: (None, "length")
+    chat = [{"id": n, "messages": [{"role": "user", "content": f"u{n}"}], "expected": "yes"} for n in range(3)]
+    result = evaluate.run(make(items=chat)).evaluate
+    assert (result.correct, result.truncated, result.errors) == (0, 3, 0)
+
+
+@pytest.mark.parametrize("fault", [500, 503, 429, None])
+def test_a_passing_fault_is_tried_again(make, engine, fault):
+    seen = set()
+
+    def flaky(body):
+        if body["prompt"] in seen:
+            return FakeEngine().answer(body)
+        seen.add(body["prompt"])
+        return fault
+
+    engine.answer = flaky
+    result = evaluate.run(make()).evaluate
+    assert (result.correct, result.errors) == (ITEMS, 0)
+    assert len(engine.asked()) == 2 * ITEMS
+
+
+def test_a_refused_item_counts_as_wrong_and_is_counted_apart(make, engine):
+    engine.answer = lambda body: 400 if "3?" in body["prompt"] else FakeEngine().answer(body)
+    result = evaluate.run(make()).evaluate
+    assert (result.items, result.correct, result.errors) == (ITEMS, ITEMS - 2, 2)  # 3 and 13
+    assert len(engine.asked()) == ITEMS
+
+
+def test_an_item_that_never_gets_an_answer(make, engine):
+    engine.answer = lambda body: 500 if body["prompt"] == "Question 3?" else FakeEngine().answer(body)
+    result = evaluate.run(make()).evaluate
+    assert (result.correct, result.errors) == (ITEMS - 1, 1)
+    assert len(engine.asked()) == ITEMS - 1 + engine_module.ATTEMPTS
+
+
+def test_a_request_has_a_deadline(make, engine, monkeypatch):
+    monkeypatch.setattr(engine_module, "ATTEMPTS", 1)
+
+    def slow(body):
+        time.sleep(0.5 if body["prompt"] == "Question 3?" else 0)
+        return FakeEngine().answer(body)
+
+    engine.answer = slow
+    result = evaluate.run(make(request_timeout_seconds=0.2)).evaluate
+    assert (result.correct, result.errors) == (ITEMS - 1, 1)
+
+
+def test_an_engine_that_dies_gives_no_wrong_answers(make, engine):
+    def dying(body):
+        if len(engine.asked()) > 8:
+            engine.health = 503
+            return 500
+        return FakeEngine().answer(body)
+
+    engine.answer = dying
+    job = make()
+    _fails(job, Reason.ENGINE_FAILED, "answered before and does not any more", permanent=False)
+    kept = list(read_answers(_partial(job)))
+    assert len(kept) == 8
+    assert {answer.outcome for answer in kept} == {"right"}
+    engine.health, engine.answer = 200, FakeEngine().answer
+    before = len(engine.asked())
+    assert evaluate.run(job).evaluate.correct == ITEMS
+    assert len(engine.asked()) - before == ITEMS - 8
+
+
+def test_an_engine_that_answers_nothing_although_healthy(make, engine, monkeypatch):
+    monkeypatch.setattr(evaluate, "FAILURES_IN_A_ROW", 6)
+    engine.answer = lambda _: 500
+    _fails(make(), Reason.ENGINE_FAILED, r"\d items in a row got no answer", permanent=False)
+
+
+def test_errors_are_asked_again_by_the_next_attempt(make, engine, tmp_path):
+    job = make()
+    path = _partial(job)
+    path.parent.mkdir(parents=True)
+    done = {n: engine_module.request_digest({"prompt": f"Question {n}?", "temperature": 0.0, "max_tokens": 16})
+            for n in range(4)}
+    answers = [Answer(id=f"i{n}", request=digest, outcome="right") for n, digest in done.items()]
+    answers[1] = answers[1].model_copy(update={"outcome": "error"})
+    answers[2] = answers[2].model_copy(update={"request": "of another prompt"})
+    path.write_text("".join(answer.model_dump_json() + "\n" for answer in answers) + '{"id": "i9", "requ')
+    result = evaluate.run(job).evaluate
+    assert (result.correct, result.errors) == (ITEMS, 0)
+    prompts = {body["prompt"] for body in engine.asked()}
+    assert len(engine.asked()) == len(prompts) == ITEMS - 2
+    assert prompts.isdisjoint({"Question 0?", "Question 3?"})
+
+
+def test_an_engine_that_never_comes(make, engine):
+    engine.health = 503
+    _fails(make(ready_timeout_seconds=0.1), Reason.ENGINE_NOT_READY, "did not answer within 0 s; last: .*503",
+           permanent=True)
+
+
+def test_healthy_is_not_ready(make, engine):
+    engine.warm_up = 500
+    _fails(make(ready_timeout_seconds=0.1), Reason.ENGINE_NOT_READY, "did not answer within .*500", permanent=True)
+    assert engine.asked() == []
+
+
+def test_an_engine_that_refuses_the_model(make, engine):
+    engine.warm_up = 404
+    started = time.monotonic()
+    _fails(make(ready_timeout_seconds=60), Reason.ENGINE_NOT_READY, "refuses a completion: .*404", permanent=True)
+    assert time.monotonic() - started < 30
+
+
+def test_nobody_listens(make):
+    job = make(ready_timeout_seconds=0.1, endpoint="http://127.0.0.1:9")
+    _fails(job, Reason.ENGINE_NOT_READY, "did not answer within .*ConnectError", permanent=True)
+
+
+def test_an_engine_that_comes_late(make, engine):
+    looks = iter([503, 503, 503])
+    engine.health = lambda: next(looks, 200)
+    assert evaluate.run(make()).evaluate.correct == ITEMS
+
+
+def test_the_eval_set_has_changed(make, tmp_path):
+    job = make()
+    write_lines(tmp_path / "eval.jsonl", item(1))
+    _fails(job, Reason.INPUT_CHANGED, "when prepared", permanent=True)
+
+
+def test_the_eval_set_is_gone(make, tmp_path):
+    job = make()
+    (tmp_path / "eval.jsonl").unlink()
+    _fails(job, Reason.INPUT_CHANGED, "the file is gone", permanent=True)
+
+
+def test_the_four_cells(make, engine):
+    first = make(key=OTHER_KEY)
+    engine.answer = lambda body: "wrong" if body["prompt"] in ("Question 1?", "Question 2?") else FakeEngine().answer(body)
+    evaluate.run(first)
+    engine.answer = lambda body: (
+        400 if body["prompt"] == "Question 5?" else
+        "wrong" if body["prompt"] in ("Question 2?", "Question 3?", "Question 4?") else FakeEngine().answer(body)
+    )
+    result = evaluate.run(make(baseline_key=OTHER_KEY, served_model="other name")).evaluate
+    assert (result.both, result.harm, result.gain, result.neither) == (ITEMS - 5, 3, 1, 1)
+    assert (result.prompts_match, result.baseline_errors, result.errors) == (True, 0, 1)
+    assert result.correct == result.both + result.gain
+
+
+@pytest.mark.parametrize("changes", [{"max_tokens": 17}, {"temperature": 0.5}, {"items": [item(1)]}])
+def test_prompts_that_differ(make, changes):
+    evaluate.run(make(key=OTHER_KEY))
+    result = evaluate.run(make(baseline_key=OTHER_KEY, **changes)).evaluate
+    assert result.prompts_match is False
+
+
+def test_the_digest_of_prompts_does_not_depend_on_order_or_name(make):
+    first = evaluate.run(make(key=OTHER_KEY)).evaluate
+    turned = [item(n) for n in reversed(range(ITEMS))]
+    assert evaluate.run(make(items=turned, served_model="x")).evaluate.prompts_digest == first.prompts_digest
+
+
+def test_no_answers_of_the_baseline(make, engine):
+    _fails(make(baseline_key=OTHER_KEY), Reason.BASELINE_RESULTS_MISSING, "evaluate the baseline again", permanent=True)
+    assert engine.requests == []
+
+
+def test_damaged_answers_of_the_baseline(make, tmp_path):
+    folder = tmp_path / "evaluations" / OTHER_KEY
+    folder.mkdir(parents=True)
+    (folder / "items.jsonl").write_text(json.dumps({"id": 1}) + "\n")
+    _fails(make(baseline_key=OTHER_KEY), Reason.BASELINE_RESULTS_MISSING, "cannot be read", permanent=True)
+
+
+def test_progress_is_said(make, engine, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "PROGRESS_INTERVAL", 0.05)
+
+    def slow(body):
+        time.sleep(0.05)
+        return FakeEngine().answer(body)
+
+    engine.answer = slow
+    evaluate.run(make())
+    out = capsys.readouterr().out
+    assert "engine ready after" in out
+    assert f" of {ITEMS} items after" in out

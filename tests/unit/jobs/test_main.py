@@ -1,0 +1,141 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import quantroll
+import quantroll_jobs
+from quantroll.api.jobs import EXIT_BAD_INPUT, EXIT_TRY_AGAIN, DataFile, PrepareInput, Report
+from quantroll.constants import Reason
+from quantroll_jobs import __main__ as entry
+from quantroll_jobs.digests import sha256_file
+from unit.jobs.fake_engine import FakeEngine
+from unit.jobs.handmade import KEY, item, write_lines, write_model
+
+ROOTS = [str(Path(module.__file__).parents[1]) for module in (quantroll, quantroll_jobs)]
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the Job as the pod does."""
+
+    def start(text):
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.pathsep.join(ROOTS),
+            "QUANTROLL_JOB": text,
+            "QUANTROLL_TERMINATION_LOG": str(tmp_path / "log"),
+        }
+        command = [sys.executable, "-m", "quantroll_jobs"]
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+
+    return start
+
+
+@pytest.fixture
+def job(tmp_path):
+    (tmp_path / "store").mkdir()
+    write_model(tmp_path / "model")
+    write_lines(tmp_path / "eval.jsonl", item(1))
+    return PrepareInput(
+        key=KEY,
+        store=str(tmp_path / "store"),
+        model_path=str(tmp_path / "model"),
+        dtype="bfloat16",
+        eval_set=DataFile(path=str(tmp_path / "eval.jsonl")),
+    )
+
+
+def _report(tmp_path):
+    return Report.model_validate_json((tmp_path / "log").read_bytes())
+
+
+def test_a_job_and_the_same_again(start, job, tmp_path):
+    process = start(job.model_dump_json(by_alias=True))
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert out.splitlines()[-1] == (tmp_path / "log").read_text()
+    first = _report(tmp_path)
+    (tmp_path / "model" / "config.json").unlink()
+    again = start(job.model_dump_json(by_alias=True))
+    out, _ = again.communicate(timeout=30)
+    assert again.returncode == 0
+    assert "found the finished result" in out
+    assert _report(tmp_path) == first
+
+
+def test_bad_input_of_the_user(start, job, tmp_path):
+    (tmp_path / "eval.jsonl").unlink()
+    process = start(job.model_dump_json(by_alias=True))
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == EXIT_BAD_INPUT
+    assert _report(tmp_path).reason is Reason.EVAL_SET_MISSING
+    assert error == ""
+
+
+def test_something_unforeseen(job, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("QUANTROLL_JOB", job.model_dump_json(by_alias=True))
+    monkeypatch.setenv("QUANTROLL_TERMINATION_LOG", str(tmp_path / "log"))
+    monkeypatch.setattr(entry, "_end_on_sigterm", lambda: None)
+
+    def fail(_):
+        raise OSError(28, "No space left\non device")
+
+    monkeypatch.setattr(entry, "execute", fail)
+    assert entry.main() == EXIT_TRY_AGAIN
+    report = _report(tmp_path)
+    assert report.reason is Reason.JOB_FAILED
+    assert report.message == "OSError: [Errno 28] No space left on device"
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"kind": "dance"}', '{"kind": "prepare", "key": "short"}'])
+def test_not_a_job(start, tmp_path, text):
+    process = start(text)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == EXIT_BAD_INPUT
+    assert "QUANTROLL_JOB does not fit the contract" in error
+    assert "QUANTROLL_JOB does not fit the contract" in (tmp_path / "log").read_text()
+
+
+def test_a_newer_contract_is_refused_with_a_report(start, job, tmp_path):
+    process = start(json.dumps(job.to_wire() | {"contract": 2}))
+    process.communicate(timeout=30)
+    assert process.returncode == EXIT_BAD_INPUT
+    report = _report(tmp_path)
+    assert (report.key, report.reason) == (KEY, Reason.JOB_FAILED)
+    assert "prepare.contract" in report.message
+
+
+def test_sigterm_ends_it_at_once(start, job, tmp_path):
+    with FakeEngine().serving() as engine:
+        engine.health = 503
+        waiting = {
+            "kind": "evaluate",
+            "key": KEY,
+            "store": job.store,
+            "evalSet": {"path": job.eval_set.path, "sha256": sha256_file(Path(job.eval_set.path))},
+            "scorer": "ExactMatch",
+            "temperature": 0,
+            "maxTokens": 8,
+            "endpoint": engine.url,
+            "servedModel": "m",
+            "concurrency": 1,
+            "readyTimeoutSeconds": 300,
+        }
+        process = start(json.dumps(waiting))
+        deadline = time.monotonic() + 30
+        while not list(Path(job.store).glob("evaluations/*.tmp-answers/items.jsonl.partial")):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=5)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not list(Path(job.store).glob(f"evaluations/{KEY}"))

@@ -1,0 +1,164 @@
+import json
+
+import pytest
+from quantroll.api.jobs import DataFile, PrepareInput
+from quantroll.constants import Reason
+from quantroll_jobs import prepare, store
+from quantroll_jobs.errors import JobError
+from unit.jobs.handmade import CONFIG, KEY, LLAMA, item, ones, write_lines, write_model, write_sharded, zeros
+
+
+@pytest.fixture
+def job(tmp_path):
+    write_model(tmp_path / "model")
+    write_lines(tmp_path / "eval.jsonl", item(1), item(2))
+    write_lines(tmp_path / "calibration.jsonl", {"text": "something"}, {"text": "something else"})
+    (tmp_path / "store").mkdir()
+    return PrepareInput(
+        key=KEY,
+        store=str(tmp_path / "store"),
+        model_path=str(tmp_path / "model"),
+        dtype="bfloat16",
+        eval_set=DataFile(path=str(tmp_path / "eval.jsonl")),
+        calibration=DataFile(path=str(tmp_path / "calibration.jsonl")),
+    )
+
+
+def _fails(job, reason, text):
+    with pytest.raises(JobError, match=text) as caught:
+        prepare.run(job)
+    assert caught.value.reason is reason
+    assert caught.value.permanent
+    assert store.finished(job) is None
+
+
+def test_facts(job, tmp_path):
+    result = prepare.run(job).prepare
+    assert result.model.architecture == "LlamaForCausalLM"
+    assert result.model.weight_bytes == sum(len(payload) for _, _, payload in LLAMA.values())
+    assert (result.eval_set.items, result.calibration.items, result.overlap, result.warnings) == (2, 2, 0, [])
+    assert store.finished(job).prepare == result
+
+
+def test_the_digest_is_of_what_matters(job, tmp_path):
+    first = prepare.check_model(tmp_path / "model", job.dtype).digest
+    (tmp_path / "model" / "README.md").write_text("new words")
+    assert prepare.check_model(tmp_path / "model", job.dtype).digest == first
+    (tmp_path / "model" / "tokenizer.json").write_text('{"new": 1}')
+    assert prepare.check_model(tmp_path / "model", job.dtype).digest != first
+
+
+def test_a_model_in_shards(job, tmp_path):
+    write_sharded(tmp_path / "big", {"model-1.safetensors": {"a": ones(2)}, "model-2.safetensors": {"b": ones(3)}})
+    assert prepare.check_model(tmp_path / "big", job.dtype).weight_bytes == 10
+
+
+def test_no_model(job):
+    _fails(job.model_copy(update={"model_path": "/no/such/folder"}), Reason.MODEL_NOT_FOUND, "no folder /no/such")
+
+
+def test_no_config(job, tmp_path):
+    (tmp_path / "model" / "config.json").unlink()
+    _fails(job, Reason.MODEL_NOT_FOUND, r"no config\.json")
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_unreadable_config(job, tmp_path, content):
+    (tmp_path / "model" / "config.json").write_text(content)
+    _fails(job, Reason.MODEL_NOT_FOUND, r"config\.json")
+
+
+def test_an_adapter_without_its_model(job, tmp_path):
+    folder = tmp_path / "model"
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text("{}")
+    _fails(job, Reason.ADAPTER_ONLY, "merge the adapter")
+
+
+def test_pickled_weights(job, tmp_path):
+    (tmp_path / "model" / "model.safetensors").rename(tmp_path / "model" / "pytorch_model.bin")
+    _fails(job, Reason.NOT_SAFETENSORS, r"pytorch_model\.bin.*convert them")
+
+
+def test_a_copy_that_broke_off(job, tmp_path):
+    path = tmp_path / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    _fails(job, Reason.NOT_SAFETENSORS, "broke off")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_remote_code(job, tmp_path, name):
+    (tmp_path / "model" / name).write_text(json.dumps(CONFIG | {"auto_map": {"AutoModel": "evil.Model"}}))
+    _fails(job, Reason.REMOTE_CODE, rf"^{name} has an auto_map")
+
+
+@pytest.mark.parametrize("name", ["dtype", "torch_dtype"])
+def test_another_dtype_in_the_config(job, tmp_path, name):
+    write_model(tmp_path / "model", config={"architectures": ["X"], name: "float16"})
+    _fails(job, Reason.DTYPE_MISMATCH, r"model\.dtype is bfloat16, config\.json says float16")
+
+
+def test_another_dtype_in_the_weights(job, tmp_path):
+    write_model(tmp_path / "model", {"a.weight": zeros("F32", 8, 8), "b.weight": ones(4)})
+    _fails(job, Reason.DTYPE_MISMATCH, "most of the weights are F32")
+
+
+def test_a_few_wider_tensors_are_no_mismatch(job, tmp_path):
+    write_model(tmp_path / "model", LLAMA | {"router.bias": zeros("F32", 8)})
+    assert prepare.run(job).ok
+
+
+def test_quantized_already(job, tmp_path):
+    write_model(tmp_path / "model", config=CONFIG | {"quantization_config": {}})
+    _fails(job, Reason.DTYPE_MISMATCH, "quantized already")
+
+
+def test_eval_set_missing(job, tmp_path):
+    (tmp_path / "eval.jsonl").unlink()
+    _fails(job, Reason.EVAL_SET_MISSING, r"check qualityGate\.evalSet\.source")
+
+
+def test_eval_set_digest(job):
+    wrong = job.eval_set.model_copy(update={"sha256": "0" * 64})
+    _fails(job.model_copy(update={"eval_set": wrong}), Reason.EVAL_SET_DIGEST, "has sha256 .*says 0000")
+
+
+def test_eval_set_malformed(job, tmp_path):
+    write_lines(tmp_path / "eval.jsonl", item(1), "{")
+    _fails(job, Reason.EVAL_SET_MALFORMED, "line 2: not JSON")
+
+
+def test_duplicates_are_a_warning(job, tmp_path):
+    write_lines(tmp_path / "eval.jsonl", item(1), item(1, id="again"))
+    result = prepare.run(job).prepare
+    assert result.eval_set.items == 1
+    assert len(result.warnings) == 1
+    assert "line 2 repeats line 1" in result.warnings[0]
+
+
+def test_calibration_missing(job, tmp_path):
+    (tmp_path / "calibration.jsonl").unlink()
+    _fails(job, Reason.CALIBRATION_MISSING, "no file")
+
+
+def test_calibration_digest(job):
+    wrong = job.calibration.model_copy(update={"sha256": "0" * 64})
+    _fails(job.model_copy(update={"calibration": wrong}), Reason.CALIBRATION_DIGEST, "has sha256")
+
+
+def test_calibration_malformed(job, tmp_path):
+    write_lines(tmp_path / "calibration.jsonl", {"text": "a"}, {"words": "b"})
+    _fails(job, Reason.CALIBRATION_MALFORMED, "line 2: needs text, prompt or messages")
+
+
+def test_overlap_is_counted(job, tmp_path):
+    asked = {"text": "Question 2? answer 2<|end|>"}
+    chat = {"messages": [{"role": "user", "content": "question 1?"}, {"role": "assistant", "content": "answer 1"}]}
+    write_lines(tmp_path / "calibration.jsonl", asked, chat, {"text": "Question 3? no"})
+    assert prepare.run(job).prepare.overlap == 2
+
+
+def test_without_calibration(job):
+    result = prepare.run(job.model_copy(update={"calibration": None})).prepare
+    assert result.calibration is None
+    assert result.overlap == 0
