@@ -88,6 +88,11 @@ PAIRS: dict[str, Pair] = {
         python=False,
     ),
     # one object
+    "a request may not be above its limit": Pair(
+        {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": 1, "memory": "1024Mi"}},
+        {"requests": {"cpu": 2, "memory": "1Gi"}, "limits": {"cpu": "1500m", "memory": "1Gi"}},
+        python=False,
+    ),
     "operator Exists matches every value: leave value out": Pair(
         {"operator": "Exists", "value": None}, {"operator": "Exists"}, python=False
     ),
@@ -128,6 +133,11 @@ PAIRS: dict[str, Pair] = {
     "GPTQ and SmoothQuant need spec.calibration": Pair(
         {"calibration": None, "variants": [{"name": "a", "scheme": "W8A8", "algorithm": "RTN"}]},
         {"calibration": None, "variants": [{"name": "a", "scheme": "W8A8"}]},
+        python=False,
+    ),
+    "serving.maxModelLen must be above qualityGate.generation.maxTokens: it holds prompt and answer": Pair(
+        {"qualityGate": {"generation": {"maxTokens": 255}}, "serving": {"maxModelLen": 256}},
+        {"qualityGate": {"generation": {"maxTokens": 256}}, "serving": {"maxModelLen": 256}},
         python=False,
     ),
     # the whole object

@@ -75,7 +75,7 @@ def full() -> Object:
             "replicas": 2,
             "tensorParallelSize": 4,
             "maxNumSeqs": 8,
-            "maxModelLen": 4096,
+            "maxModelLen": 131_072,
             "gpuMemoryUtilization": 0.8,
         },
         "rollout": {

@@ -179,6 +179,12 @@ MISTAKES = (
     Mistake(
         "cron in words", {"driftCheck": {"schedule": "weekly"}}, "@weekly", {"driftCheck": {"schedule": "@weekly"}}
     ),
+    Mistake(
+        "answer longer than the context",
+        {"serving": {"maxModelLen": 128}},
+        "serving.maxModelLen must be above qualityGate.generation.maxTokens",
+        _gate(generation={"maxTokens": 64}),
+    ),
     Mistake("unknown scheme", _variants({**INT8, "scheme": "INT8"}), 'Unsupported value: "INT8"', _variants(INT8)),
     Mistake("unknown field", {"qualityGates": {}}, 'unknown field "spec.qualityGates"', {"qualityGates": None}),
     Mistake(

@@ -20,6 +20,7 @@ ATTEMPTS = 4  # requests for one item
 FIRST_PAUSE = 0.5  # seconds before the second request, doubled from then on, with jitter
 POLL = 1.0  # seconds between looks at an engine that is loading
 _PROBE_TIMEOUT = 30.0
+_SHORTEST_PROBE = 5.0  # the last look may end later than the deadline, but knows why
 _TOO_MANY_REQUESTS = 429
 
 
@@ -84,7 +85,7 @@ class Engine:
         while True:
             left = started + self._job.ready_timeout_seconds - time.monotonic()
             try:
-                await self._answers(max(0.1, min(left, _PROBE_TIMEOUT)))
+                await self._answers(min(max(left, _SHORTEST_PROBE), _PROBE_TIMEOUT))
             except (httpx.HTTPError, openai.OpenAIError, TimeoutError) as error:
                 last = describe(error)
                 if isinstance(error, openai.APIStatusError) and _is_refusal(error):

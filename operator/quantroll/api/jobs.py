@@ -109,27 +109,38 @@ JOB_INPUT: TypeAdapter[PrepareInput | QuantizeInput | EvaluateInput] = TypeAdapt
 class ModelFacts(ApiModel):
     """What prepare found in the model's folder."""
 
-    digest: str  # sha256 over the names and sha256 of its files
+    digest: Annotated[str, Field(max_length=128)]
+    """SHA-256 over the names and digests of its files."""
     weight_bytes: int
-    architecture: str
-    dtype: str
+    """Size of the weights in bytes."""
+    architecture: Annotated[str, Field(max_length=128)]
+    """Name of its class in transformers."""
+    dtype: Annotated[str, Field(max_length=128)]
+    """Numeric type of its weights."""
 
 
 class DataFacts(ApiModel):
     """What prepare found in a data file."""
 
-    sha256: str
+    sha256: Annotated[str, Field(max_length=128)]
+    """Digest of the file."""
     items: int
+    """Lines that are items."""
 
 
 class PrepareResult(ApiModel):
     """Digests, from which all later keys and names come."""
 
     model: ModelFacts
+    """The baseline."""
     eval_set: DataFacts
+    """The eval set."""
     calibration: DataFacts | None = None
-    overlap: int = 0  # calibration items that stand in the eval set
-    warnings: Annotated[list[str], Field(max_length=8)] = []
+    """The calibration data."""
+    overlap: int = 0
+    """Calibration items that stand in the eval set."""
+    warnings: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=8)] = []
+    """What is odd but no error."""
 
 
 class QuantizeResult(ApiModel):

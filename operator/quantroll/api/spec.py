@@ -91,6 +91,18 @@ class Algorithm(StrEnum):
 class Resources(ApiModel):
     """Requests and limits of a container, as in a pod's spec."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                (
+                    "!self.requests.exists(k, k in self.limits && quantity(string(self.requests[k]))"
+                    ".isGreaterThan(quantity(string(self.limits[k]))))"
+                ),
+                "a request may not be above its limit",
+            )
+        ),
+    )
+
     requests: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
     """What a node must have free for the container."""
     limits: Annotated[dict[str, Quantity], Field(max_length=16)] = {}
@@ -404,6 +416,10 @@ class QuantizedModelSpec(ApiModel):
                     " || v.?algorithm.orValue(v.scheme == 'FP8_DYNAMIC' ? 'RTN' : 'GPTQ') == 'GPTQ')"
                 ),
                 "GPTQ and SmoothQuant need spec.calibration",
+            ),
+            (
+                "self.qualityGate.generation.maxTokens < self.serving.?maxModelLen.orValue(10000000)",
+                "serving.maxModelLen must be above qualityGate.generation.maxTokens: it holds prompt and answer",
             ),
         ),
     )

@@ -29,7 +29,7 @@ def store_mount(store: str) -> Manifest:
 
 def volumes(paths: Iterable[str], store: str, *, with_store: bool) -> list[Manifest]:
     """One volume for each claim, however often it is mounted: a pod that names a claim twice may never start."""
-    claims = {_mount(path, store)[0] for path in paths} 
+    claims = {_mount(path, store)[0] for path in paths} | ({store} if with_store else set())
     return [{"name": _volume_name(claim), "persistentVolumeClaim": {"claimName": claim}} for claim in sorted(claims)]
 
 

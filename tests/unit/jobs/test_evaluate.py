@@ -8,7 +8,7 @@ from quantroll_jobs import evaluate, store
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
-from quantroll_jobs.evaluate.answers import PARTIAL, Answer, read_answers
+from quantroll_jobs.evaluate.answers import PARTIAL, Answer, Outcome, read_answers
 from unit.jobs.fake_engine import FakeEngine
 from unit.jobs.handmade import KEY, OTHER_KEY, item, write_lines
 
@@ -132,11 +132,11 @@ def test_a_request_has_a_deadline(make, engine, monkeypatch):
     monkeypatch.setattr(engine_module, "ATTEMPTS", 1)
 
     def slow(body):
-        time.sleep(0.5 if body["prompt"] == "Question 3?" else 0)
+        time.sleep(3 if body["prompt"] == "Question 3?" else 0)
         return FakeEngine().answer(body)
 
     engine.answer = slow
-    result = evaluate.run(make(request_timeout_seconds=0.2)).evaluate
+    result = evaluate.run(make(request_timeout_seconds=1)).evaluate
     assert (result.correct, result.errors) == (ITEMS - 1, 1)
 
 
@@ -171,8 +171,8 @@ def test_errors_are_asked_again_by_the_next_attempt(make, engine, tmp_path):
     path.parent.mkdir(parents=True)
     done = {n: engine_module.request_digest({"prompt": f"Question {n}?", "temperature": 0.0, "max_tokens": 16})
             for n in range(4)}
-    answers = [Answer(id=f"i{n}", request=digest, outcome="right") for n, digest in done.items()]
-    answers[1] = answers[1].model_copy(update={"outcome": "error"})
+    answers = [Answer(id=f"i{n}", request=digest, outcome=Outcome.RIGHT) for n, digest in done.items()]
+    answers[1] = answers[1].model_copy(update={"outcome": Outcome.ERROR})
     answers[2] = answers[2].model_copy(update={"request": "of another prompt"})
     path.write_text("".join(answer.model_dump_json() + "\n" for answer in answers) + '{"id": "i9", "requ')
     result = evaluate.run(job).evaluate

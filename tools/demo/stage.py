@@ -1,0 +1,128 @@
+"""A throw-away cluster with quantroll installed by Helm and the tiny model on a volume: for the demo and its tests."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from bootstrap import cache
+from cluster import images
+from cluster.cluster import Cluster
+
+from demo import data
+
+NAMESPACE, SYSTEM = "demo", "quantroll-system"
+CHART = cache.CHECKOUT / "charts" / "quantroll"
+EXAMPLE = cache.CHECKOUT / "examples" / "tiny-llama.yaml"
+HOST = "tiny.example.com"
+
+Object = dict[str, Any]
+
+
+def values(references: Mapping[str, str]) -> Object:
+    """The chart's values for images of the local registry and for vLLM on CPUs."""
+
+    def image(target: str) -> Object:
+        repository, digest = references[target].split("@")
+        return {"repository": repository, "digest": digest}
+
+    return {
+        "images": {target: image(target) for target in ("operator", "client", "quantize")},
+        "engines": {
+            "vllm-cpu": {
+                "image": references["vllm-cpu"],
+                "device": "cpu",
+                # no compiler in the image; the model needs little of the cache
+                "args": ["--enforce-eager", "--kv-cache-memory-bytes=64M"],
+                "env": {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"},
+                "runAsUser": 65532,
+                "readOnlyRoot": True,
+                "sharedMemory": "512Mi",
+                "shutdownTimeoutSeconds": 20,
+                "preStopSeconds": 5,
+            },
+        },
+    }
+
+
+class Stage:
+    """Everything around one QuantizedModel; `down` removes all that was made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dir = folder.resolve()
+        self.cluster = Cluster(self.dir / "cluster")
+
+    def up(self) -> None:
+        """Cluster, gateway, images, chart, namespace and data."""
+        references = images.build()
+        tiny = self.dir / "tiny"
+        data.copy_to(tiny)
+        self.cluster.up(images=references.values(), with_gateway=True, with_volumes=16)
+        with cache.step("helm install quantroll"):
+            self.helm("install", references)
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+        self.cluster.add_volume("tiny", NAMESPACE, tiny)
+
+    def helm(self, verb: str, references: Mapping[str, str] | None = None, *more: str) -> None:
+        """`helm install` or `helm upgrade` of the chart, until the operator is ready."""
+        file = self.dir / "values.yaml"
+        file.write_text(yaml.safe_dump(values(references or images.references())))
+        command = ["helm", verb, "quantroll", str(CHART), "--namespace", SYSTEM, "--create-namespace", "--wait"]
+        self.command(*command, "--timeout=120s", "--values", str(file), *more)
+
+    def down(self) -> None:
+        """Stop the cluster and remove its folder."""
+        self.cluster.down()
+        subprocess.run(["rm", "-rf", "--one-file-system", str(self.dir)], check=True)
+
+    def command(self, *argv: str) -> str:
+        """Run a command against the cluster; its output. Raises RuntimeError with what it said."""
+        done = subprocess.run(argv, env=self.cluster.client.env(), text=True, capture_output=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
+        return done.stdout
+
+    def kubectl(self, *argv: str) -> str:
+        """kubectl in the demo's namespace."""
+        return self.command("kubectl", "--namespace", NAMESPACE, *argv)
+
+    def apply(self, *objects: Object) -> None:
+        """kubectl apply of some objects in the demo's namespace."""
+        file = self.dir / "apply.json"
+        file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+        self.kubectl("apply", "-f", str(file))
+
+    def model(self, name: str = "tiny-llama") -> Object:
+        """The QuantizedModel as it stands."""
+        found: Object = json.loads(self.kubectl("get", "qm", name, "-o", "json"))
+        return found
+
+    def status(self, name: str = "tiny-llama") -> Object:
+        """Its status."""
+        return dict(self.model(name).get("status", {}))
+
+    @property
+    def gateway(self) -> str:
+        """The gateway's address on this machine; requests need the Host header `HOST`."""
+        return f"http://127.0.0.1:{self.cluster.ports['gateway']}"
+
+    def evidence(self) -> str:
+        """What one needs to find out why something did not work: objects, events and logs."""
+        parts = [
+            ("kubectl", "get", "qm,pods,jobs,deployments,services,httproutes,pvc", "-A", "-o", "wide"),
+            ("kubectl", "-n", NAMESPACE, "get", "qm", "-o", "yaml"),
+            ("kubectl", "-n", NAMESPACE, "get", "events", "--sort-by=.lastTimestamp"),
+            ("kubectl", "-n", SYSTEM, "logs", "deployment/quantroll", "--tail=80"),
+            ("kubectl", "-n", NAMESPACE, "logs", "-l", "app.kubernetes.io/managed-by=quantroll", "--all-containers",
+             "--tail=25", "--prefix"),
+        ]  # fmt: skip
+        found = []
+        for argv in parts:
+            try:
+                found.append(f"$ {' '.join(argv)}\n{self.command(*argv)}")
+            except RuntimeError as error:
+                found.append(f"$ {' '.join(argv)}\n{error}")
+        return "\n".join(found)
