@@ -113,6 +113,8 @@ class Reason(StrEnum):
     # the cluster and its admin
     SPEC_INVALID = "SpecInvalid"
     ENGINE_UNKNOWN = "EngineUnknown"
+    NAME_TAKEN = "NameTaken"
+    REFUSED = "Refused"
     GATEWAY_API_MISSING = "GatewayAPIMissing"
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     # going well

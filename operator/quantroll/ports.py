@@ -33,8 +33,8 @@ class Cluster(Protocol):
     async def write_status(self, ref: ObjectRef, resource_version: str, status: Manifest) -> None:
         """Replace the status if the object is still at this version; Conflict otherwise."""
 
-    async def apply(self, manifest: Manifest) -> None:
-        """Server-side apply: own exactly the fields given."""
+    async def apply(self, manifest: Manifest, *, force: bool) -> None:
+        """Server-side apply: own exactly the fields given. Without `force`, Conflict where somebody else owns one."""
 
     async def delete(self, ref: ObjectRef) -> None:
         """Delete with what it owns, in the background; gone already is fine."""

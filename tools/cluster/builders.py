@@ -98,7 +98,7 @@ class Buildah:
 
     def push(self, tag: str, reference: str) -> str:
         digest = self.dir / "build" / "digest"
-        self.run("push", "--quiet", "--tls-verify=false", "--disable-compression", "--signature-policy", self.policy,
+        self.run("push", "--quiet", "--tls-verify=false", "--signature-policy", self.policy,
                  "--digestfile", digest, tag, f"docker://{reference}")
         return digest.read_text().strip()
 

@@ -8,9 +8,9 @@ import threading
 import time
 
 import httpx
+
 from bootstrap import cache
 from cluster.procs import wait_for
-
 from demo import page
 from demo.stage import EXAMPLE, HOST, NAMESPACE, Stage
 from demo.traffic import Traffic, ask
@@ -77,7 +77,8 @@ def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: flo
     print("\n".join(traffic.failures[:20]))
     print(stage.kubectl("get", "qm,deployments,httproutes"))
     print(f"The demo took {seconds / 60:.1f} minutes. Look around:\n")
-    print(f"  export KUBECONFIG={stage.cluster.kubeconfig} PATH={stage.cluster.client.env()['PATH'].split(':')[0]}:$PATH")
+    tools = stage.cluster.client.env()["PATH"].split(":")[0]
+    print(f"  export KUBECONFIG={stage.cluster.kubeconfig} PATH={tools}:$PATH")
     print(f"  kubectl -n {NAMESPACE} describe qm {MODEL}")
     print(f"  curl -H 'Host: {HOST}' {stage.gateway}/v1/completions -H 'Content-Type: application/json' \\")
     print(f"    -d '{{\"model\": \"{MODEL}\", \"prompt\": \"Q:rev abcd\\nA:\", \"max_tokens\": 8}}'")

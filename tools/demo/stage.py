@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from bootstrap import cache
 from cluster import images
 from cluster.cluster import Cluster
-
 from demo import data
 
 NAMESPACE, SYSTEM = "demo", "quantroll-system"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Self
 
 import httpx
 
@@ -15,7 +16,7 @@ LONGEST = 60.0
 
 @dataclass
 class Traffic:
-    """Two clients on one host, one of them streaming; a context manager. Its requests end with it, or after `limit` s."""
+    """Two clients of one host, one of them streaming; a context manager. They end with it, or after `limit` seconds."""
 
     url: str
     host: str
@@ -26,7 +27,7 @@ class Traffic:
     _end: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         for kind in ("whole", "streamed"):
             thread = threading.Thread(target=self._send, args=(kind,), daemon=True)
             thread.start()

@@ -54,13 +54,13 @@ class KubernetesCluster:
         body = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": meta, "status": status}
         await self._call("PUT", f"{_path(ref)}/status", body=body, query={"fieldManager": MANAGER})
 
-    async def apply(self, manifest: Manifest) -> None:
-        """Server-side apply: own exactly the fields given."""
+    async def apply(self, manifest: Manifest, *, force: bool) -> None:
+        """Server-side apply: own exactly the fields given. Without `force`, Conflict where somebody else owns one."""
         await self._call(
             "PATCH",
             _path(ObjectRef.of(manifest)),
             body=manifest,
-            query={"fieldManager": MANAGER, "force": "true"},
+            query={"fieldManager": MANAGER, "force": str(force).lower()},
             content_type="application/apply-patch+yaml",
         )
 

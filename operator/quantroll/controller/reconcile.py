@@ -6,23 +6,26 @@ What is decided is written before it is done, and doing it is idempotent: killed
 import logging
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders.meta import Manifest, Owner
-from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT, Component
+from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT, Component, Reason
 from quantroll.controller import views
 from quantroll.controller.children import Children
 from quantroll.controller.difference import differs, same_stamp, stamped
 from quantroll.controller.gather import gather
 from quantroll.controller.render import render
 from quantroll.domain.plan import Plan, plan
-from quantroll.domain.snapshot import JobState, Snapshot
+from quantroll.domain.snapshot import JobState, Problem, Snapshot
 from quantroll.errors import Conflict, NotFound, Refused
 from quantroll.ports import Clock, Cluster, Engines, ObjectRef
 from quantroll.settings import Settings
 
 log = logging.getLogger(__name__)
+
+REFUSED_PAUSE = 15.0  # seconds until what was refused is tried again
 
 Body = Mapping[str, Any]
 Look = Callable[[tuple[str, str]], tuple[Body, Children] | None]
@@ -34,23 +37,32 @@ class Reconciler:
     def __init__(self, look: Look, settings: Settings, cluster: Cluster, engines: Engines, clock: Clock) -> None:
         self._look, self._settings, self._clock = look, settings, clock
         self._cluster, self._engines = cluster, engines
+        self._trouble: dict[tuple[str, str], Problem] = {}  # what was refused last time, for the next status
 
     async def run_pass(self, key: tuple[str, str]) -> float | None:
         """One pass; returns after how many seconds the next one is due, or None when the object is gone."""
         found = self._look(key)
         if found is None or found[0]["metadata"].get("deletionTimestamp"):
+            self._trouble.pop(key, None)
             return None
         model, children = found
         seen = await gather(model, children, self._settings, self._cluster, self._engines)
+        seen = replace(seen, trouble=self._trouble.get(key))
         now = self._clock.now()
         decided = plan(seen, now)
         try:
             await self._record(model, seen, decided)
-            await self._carry_out(model, children, seen, decided)
+            trouble = await self._carry_out(model, children, seen, decided)
         except Conflict:
             return 0.1  # somebody wrote in between: the watch will show what
         except NotFound:
             return None if self._look(key) is None else 1.0
+        if trouble:
+            told = self._trouble.get(key) == trouble
+            self._trouble[key] = trouble
+            return REFUSED_PAUSE if told else 0.1
+        if self._trouble.pop(key, None):
+            return 0.1  # it works now: the status has to say so
         return max((decided.wake_at - now).total_seconds(), 0.05) if decided.wake_at else math.inf
 
     async def _record(self, model: Body, seen: Snapshot, decided: Plan) -> None:
@@ -66,26 +78,38 @@ class Reconciler:
             except Refused as error:  # a namespace that is going away takes no events
                 log.warning("%s/%s: event %s not posted: %s", ref.namespace, ref.name, event.reason, error)
 
-    async def _carry_out(self, model: Body, children: Children, seen: Snapshot, decided: Plan) -> None:
+    async def _carry_out(self, model: Body, children: Children, seen: Snapshot, decided: Plan) -> Problem | None:
+        """Make the children as they are wanted; what the API server refuses is returned, and the rest is done."""
         ref = ObjectRef.of(model)
         owner = Owner(name=ref.name, namespace=ref.namespace, uid=ref.uid)
         if seen.spec is None or not decided.wanted.settled:
-            return
+            return None
         manifests = [stamped(m) for m in render(owner, seen.spec, decided.wanted, self._settings)]
-        for manifest in manifests:
-            await self._ensure(manifest, children)
+        refused = [problem for m in manifests if (problem := await self._ensure(m, children))]
         for gone in obsolete(manifests, children, seen, decided):
             await self._cluster.delete(gone)
+        return refused[0] if refused else None
 
-    async def _ensure(self, manifest: Manifest, children: Children) -> None:
-        observed = children.get(manifest["kind"], manifest["metadata"]["name"])
-        if observed is None:
-            await self._cluster.apply(manifest)
-        elif manifest["kind"] == "Job":
-            if not same_stamp(manifest, observed) and not views.has_started(observed, children.of("Pod")):
-                await self._cluster.delete(ObjectRef.of({**observed, "apiVersion": "batch/v1", "kind": "Job"}))
-        elif manifest["kind"] != "PersistentVolumeClaim" and differs(manifest, observed):
-            await self._cluster.apply(manifest)
+    async def _ensure(self, manifest: Manifest, children: Children) -> Problem | None:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        observed = children.get(kind, name)
+        try:
+            if observed is None:
+                await self._cluster.apply(manifest, force=False)
+            elif kind == "Job":
+                if not same_stamp(manifest, observed) and not views.has_started(observed, children.of("Pod")):
+                    await self._cluster.delete(_ref(observed, "batch/v1", "Job"))
+            elif kind != "PersistentVolumeClaim" and differs(manifest, observed):
+                await self._cluster.apply(manifest, force=True)
+        except Conflict as error:
+            return Problem(
+                Reason.NAME_TAKEN,
+                f"there is a {kind} {name} that is not ours, and it is not touched: rename or delete it, or give the"
+                f" QuantizedModel another name ({error})",
+            )
+        except Refused as error:
+            return Problem(Reason.REFUSED, f"the API server refuses {kind} {name}: {error}")
+        return None
 
 
 def obsolete(manifests: list[Manifest], children: Children, seen: Snapshot, decided: Plan) -> list[ObjectRef]:

@@ -43,6 +43,8 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
 
 
 def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
+    if draft.seen.trouble:
+        draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
     pipeline.rows(draft, spec)
     done = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec) and ladder.climb(draft, spec)
     chosen = _chosen(draft, spec) if done else None

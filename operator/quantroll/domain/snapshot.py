@@ -76,6 +76,7 @@ class Snapshot:
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
     route: RouteView | None = None
     gateway_api: bool = True
+    trouble: Problem | None = None  # what the API server refused when the last plan was carried out
 
     def server(self, revision: str) -> ServerView:
         """The pods of a revision; none is an answer, too."""

@@ -17,7 +17,7 @@ from quantroll.controller.children import Children
 from quantroll.controller.queue import Key, WorkQueue
 from quantroll.controller.reconcile import Look, Reconciler
 from quantroll.handlers.watches import CHILDREN, MODELS
-from quantroll.settings import load
+from quantroll.settings import Settings, load
 
 CONFIG_VARIABLE, CONFIG_DEFAULT = "QUANTROLL_CONFIG", "/etc/quantroll/config.yaml"
 
@@ -38,7 +38,7 @@ async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any) -> None:
     """Read the configuration, connect, and start the workers."""
     ours = load(Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT)))
-    configure(settings)
+    configure(settings, ours)
     memo.stack = AsyncExitStack()
     cluster = await memo.stack.enter_async_context(KubernetesCluster())
     reconciler = Reconciler(look_at(kwargs), ours, cluster, VllmEngines(), WallClock())
@@ -76,7 +76,7 @@ def look_at(indexes: dict[str, Any]) -> Look:
     return look
 
 
-def configure(settings: kopf.OperatorSettings) -> None:
+def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
     """Kopf's settings: no writes of its own, filtered watches, bounded requests."""
     settings.persistence.finalizer = f"{GROUP}/finalizer"  # never set: no handler needs one
     settings.watching.connect_timeout = 10
@@ -86,6 +86,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
         settings.watching.label_selectors[resource] = f"app.kubernetes.io/managed-by={MANAGER}"
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
+    settings.scanning.disabled = bool(ours.namespaces)  # with rights in some namespaces only, nothing else can be seen
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 0.5  # a per-object worker holds memory for so long after its last event
     settings.posting.enabled = False  # our events are written after our status

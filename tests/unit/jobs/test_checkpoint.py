@@ -2,6 +2,7 @@ import json
 import struct
 
 import pytest
+
 from quantroll_jobs.checkpoint import CheckpointError, read_checkpoint, read_header
 from unit.jobs.handmade import LLAMA, ones, safetensors, write_model, write_sharded
 

@@ -1,4 +1,5 @@
 import pytest
+
 from quantroll_jobs import datafiles
 from quantroll_jobs.datafiles import DataError, EvalSet, calibration_text, read_calibration
 from unit.jobs.handmade import item, write_lines

@@ -2,6 +2,7 @@ import json
 import time
 
 import pytest
+
 from quantroll.api.jobs import DataFile, EvaluateInput
 from quantroll.constants import Reason
 from quantroll_jobs import evaluate, store
@@ -169,8 +170,10 @@ def test_errors_are_asked_again_by_the_next_attempt(make, engine, tmp_path):
     job = make()
     path = _partial(job)
     path.parent.mkdir(parents=True)
-    done = {n: engine_module.request_digest({"prompt": f"Question {n}?", "temperature": 0.0, "max_tokens": 16})
-            for n in range(4)}
+    done = {
+        n: engine_module.request_digest({"prompt": f"Question {n}?", "temperature": 0.0, "max_tokens": 16})
+        for n in range(4)
+    }
     answers = [Answer(id=f"i{n}", request=digest, outcome=Outcome.RIGHT) for n, digest in done.items()]
     answers[1] = answers[1].model_copy(update={"outcome": Outcome.ERROR})
     answers[2] = answers[2].model_copy(update={"request": "of another prompt"})
@@ -184,8 +187,12 @@ def test_errors_are_asked_again_by_the_next_attempt(make, engine, tmp_path):
 
 def test_an_engine_that_never_comes(make, engine):
     engine.health = 503
-    _fails(make(ready_timeout_seconds=0.1), Reason.ENGINE_NOT_READY, "did not answer within 0 s; last: .*503",
-           permanent=True)
+    _fails(
+        make(ready_timeout_seconds=0.1),
+        Reason.ENGINE_NOT_READY,
+        "did not answer within 0 s; last: .*503",
+        permanent=True,
+    )
 
 
 def test_healthy_is_not_ready(make, engine):
@@ -226,11 +233,16 @@ def test_the_eval_set_is_gone(make, tmp_path):
 
 def test_the_four_cells(make, engine):
     first = make(key=OTHER_KEY)
-    engine.answer = lambda body: "wrong" if body["prompt"] in ("Question 1?", "Question 2?") else FakeEngine().answer(body)
+    engine.answer = lambda body: (
+        "wrong" if body["prompt"] in ("Question 1?", "Question 2?") else FakeEngine().answer(body)
+    )
     evaluate.run(first)
     engine.answer = lambda body: (
-        400 if body["prompt"] == "Question 5?" else
-        "wrong" if body["prompt"] in ("Question 2?", "Question 3?", "Question 4?") else FakeEngine().answer(body)
+        400
+        if body["prompt"] == "Question 5?"
+        else "wrong"
+        if body["prompt"] in ("Question 2?", "Question 3?", "Question 4?")
+        else FakeEngine().answer(body)
     )
     result = evaluate.run(make(baseline_key=OTHER_KEY, served_model="other name")).evaluate
     assert (result.both, result.harm, result.gain, result.neither) == (ITEMS - 5, 3, 1, 1)

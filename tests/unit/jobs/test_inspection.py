@@ -1,6 +1,7 @@
 import struct
 
 import pytest
+
 from quantroll.api.jobs import Recipe
 from quantroll.constants import Reason
 from quantroll_jobs.checkpoint import read_checkpoint, read_header

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 import quantroll
 import quantroll_jobs
 from quantroll.api.jobs import EXIT_BAD_INPUT, EXIT_TRY_AGAIN, DataFile, PrepareInput, Report

@@ -4,6 +4,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from quantroll_jobs.overlap import SHORTEST, QuestionIndex, normalise
 
 REV = "Q:rev abcd\nA:"

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from quantroll.api.jobs import DataFile, PrepareInput
 from quantroll.constants import Reason
 from quantroll_jobs import prepare, store

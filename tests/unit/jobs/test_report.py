@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     EXIT_TRY_AGAIN,

@@ -2,6 +2,7 @@ import os
 import stat
 
 import pytest
+
 from quantroll.api.jobs import DataFacts, DataFile, ModelFacts, PrepareInput, PrepareResult, Report
 from quantroll.constants import Reason
 from quantroll_jobs import store
@@ -10,9 +11,7 @@ from unit.jobs.handmade import KEY, OTHER_KEY
 
 
 def job_of(tmp_path, key=KEY):
-    return PrepareInput(
-        key=key, store=str(tmp_path), model_path="/m", dtype="bfloat16", eval_set=DataFile(path="/e")
-    )
+    return PrepareInput(key=key, store=str(tmp_path), model_path="/m", dtype="bfloat16", eval_set=DataFile(path="/e"))
 
 
 def report_of(key=KEY, items=1):
@@ -70,9 +69,7 @@ def test_the_first_of_two_parallel_runs_wins(tmp_path):
     assert store.finished(job).prepare.eval_set.items == 7
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"report": 1}', '{"report": {"kind": "prepare", "key": "short"}}']
-)
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"report": 1}', '{"report": {"kind": "prepare", "key": "short"}}'])
 def test_a_damaged_manifest_is_made_anew(tmp_path, content):
     job = job_of(tmp_path)
     final = store.result_folder(tmp_path, "prepare", KEY)

@@ -1,0 +1,106 @@
+"""Jobs and engines as processes, each in the environment that its image has."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quantroll.api.jobs import INPUT_VARIABLE, Report
+
+ROOT = Path(__file__).parents[2]
+SERVED_MODEL = "tiny"
+_ENGINE_FLAGS = (
+    "--max-model-len=256 --dtype=bfloat16 --enforce-eager --max-num-seqs=16 --kv-cache-memory-bytes=64M"
+    " --shutdown-timeout=5"
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A Job that ended."""
+
+    code: int
+    report: Report
+    output: str
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in os.environ}
+    one_thread = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return kept | one_thread | more
+
+
+def start_job(job: Any, log: Path, python: str = sys.executable) -> subprocess.Popen[str]:
+    """Start a Job; its report goes to `log`."""
+    variables = environment(
+        PYTHONPATH=os.pathsep.join([str(ROOT / "operator"), str(ROOT / "jobs")]),
+        QUANTROLL_TERMINATION_LOG=str(log),
+        **{INPUT_VARIABLE: json.dumps(job.to_wire())},
+    )
+    return subprocess.Popen(
+        [python, "-m", "quantroll_jobs"], env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def run_job(job: Any, log: Path, python: str = sys.executable, timeout: float = 400) -> Ended:
+    """Run a Job to its end."""
+    with start_job(job, log, python) as process:
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        finally:
+            process.kill()
+    assert log.exists(), output
+    return Ended(process.returncode, Report.model_validate_json(log.read_bytes()), output)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A vLLM server that was started, and may be loading yet."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def requests_answered(self) -> int:
+        """Completions that it has finished, by its own count."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
+            lines = response.read().decode().splitlines()
+        return int(sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:request_success_total{")))
+
+
+@contextmanager
+def serving(python: str, model: Path, log: Path) -> Iterator[Engine]:
+    """vLLM on the CPU, in a process group of its own, which is gone afterwards."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", f"--model={model}"]
+    command += [f"--served-model-name={SERVED_MODEL}", "--host=127.0.0.1", f"--port={port}", *_ENGINE_FLAGS.split()]
+    variables = environment(VLLM_TARGET_DEVICE="cpu", VLLM_CPU_OMP_THREADS_BIND="nobind", VLLM_NO_USAGE_STATS="1")
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, env=variables, stdout=output, stderr=output, start_new_session=True) as process,
+    ):
+        try:
+            yield Engine(f"http://127.0.0.1:{port}", process, log)
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(20)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
