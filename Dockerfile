@@ -67,6 +67,6 @@ COPY --from=lock /lock/serve.txt /opt/lock/
 RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
     --mount=type=cache,id=quantroll-uv,target=/var/cache/uv \
     /opt/lock/install serve
-COPY tools/images/vllm /usr/local/bin/vllm
+COPY tools/images/vllm /opt/venv/bin/vllm
 USER 65532:65532
 ENTRYPOINT ["vllm", "serve"]

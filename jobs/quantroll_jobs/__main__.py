@@ -55,7 +55,7 @@ def main() -> int:
 
 def execute(job: Job) -> Report:
     """The finished report of an earlier run with this key, or a new one."""
-    store.check_writable(Path(job.store))
+    store.check_mounted(Path(job.store))
     earlier = store.finished(job)
     if earlier is not None:
         print("found the finished result of an earlier run", flush=True)

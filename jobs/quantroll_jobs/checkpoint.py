@@ -120,6 +120,8 @@ def text_files(folder: Path) -> list[str]:
 
 def _shards_of(folder: Path) -> dict[str, set[str] | None]:
     if (folder / INDEX).is_file():
+        if (folder / SINGLE).is_file():
+            raise CheckpointError(f"both {SINGLE} and {INDEX} are there: engines differ in which of them they load")
         weight_map = read_object(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise CheckpointError(f"{INDEX} has no weight_map")

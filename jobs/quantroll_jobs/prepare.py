@@ -12,9 +12,11 @@ from quantroll_jobs.datafiles import DataError, EvalSet, calibration_text, read_
 from quantroll_jobs.digests import sha256_file, sha256_tree
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.overlap import QuestionIndex
+from quantroll_jobs.report import cut
 
 _DTYPES = {Dtype.FLOAT32: "F32", Dtype.FLOAT16: "F16", Dtype.BFLOAT16: "BF16"}
 _ADAPTER = "adapter_config.json"
+_NAME_LIMIT = 128  # characters
 _OTHER_FORMATS = frozenset({".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack"})
 
 
@@ -45,7 +47,7 @@ def check_model(folder: Path, dtype: Dtype) -> ModelFacts:
     return ModelFacts(
         digest=sha256_tree(folder, checkpoint.files),
         weight_bytes=checkpoint.weight_bytes,
-        architecture=str(architecture),
+        architecture=cut(str(architecture), _NAME_LIMIT),
         dtype=dtype.value,
     )
 
@@ -91,7 +93,7 @@ def _refuse_remote_code(checkpoint: Checkpoint) -> None:
             raise JobError(
                 Reason.REMOTE_CODE,
                 f"{name} has an auto_map: the model wants to run its own Python code, which is never allowed;"
-                " use a checkpoint of an architecture that transformers and vLLM know",
+                " remove the entry if transformers and vLLM know the architecture, or take another checkpoint",
             )
 
 

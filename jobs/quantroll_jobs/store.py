@@ -90,8 +90,8 @@ def resumable(job: EvaluateInput) -> Path:
     return folder
 
 
-def check_writable(store: Path) -> None:
-    """A store that is missing or full of someone else's permissions is the cluster's business: try again."""
+def check_mounted(store: Path) -> None:
+    """A volume that is missing is the cluster's business, and may come: worth another try."""
     if not store.is_dir():
         raise JobError(Reason.VOLUME_MISSING, f"the artifact volume is not mounted at {store}", permanent=False)
 

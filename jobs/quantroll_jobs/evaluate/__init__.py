@@ -121,11 +121,9 @@ class _Evaluation:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._job.concurrency):
                     group.create_task(worker())
-        except* JobError as errors:
-            failure = errors.exceptions[0]
-        else:
-            return
-        raise failure
+        except ExceptionGroup as group:
+            failures = [error for error in group.exceptions if isinstance(error, JobError)]
+            raise (failures or group.exceptions)[0] from None
 
     async def _answer(self, engine: Engine, item: Item) -> Answer:
         body = request_body(self._job, item)

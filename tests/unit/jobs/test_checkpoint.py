@@ -41,9 +41,16 @@ def test_index_and_shard_disagree(tmp_path):
 
 @pytest.mark.parametrize("shard", ["../model.safetensors", "model.bin", 5])
 def test_an_index_cannot_lead_elsewhere(tmp_path, shard):
-    write_model(tmp_path)
+    (write_model(tmp_path) / "model.safetensors").unlink()
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
     with pytest.raises(CheckpointError, match="no safetensors file of this folder"):
+        read_checkpoint(tmp_path)
+
+
+def test_a_single_file_beside_an_index(tmp_path):
+    write_sharded(tmp_path, {"model-1.safetensors": {"a": ones(2)}})
+    write_model(tmp_path)
+    with pytest.raises(CheckpointError, match="engines differ"):
         read_checkpoint(tmp_path)
 
 

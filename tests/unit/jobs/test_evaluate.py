@@ -231,19 +231,20 @@ def test_the_eval_set_is_gone(make, tmp_path):
     _fails(job, Reason.INPUT_CHANGED, "the file is gone", permanent=True)
 
 
+def _answers_with(wrong=(), refused=()):
+    def answer(body):
+        number = int(body["prompt"].split()[-1][:-1])
+        if number in refused:
+            return 400
+        return "wrong" if number in wrong else FakeEngine().answer(body)
+
+    return answer
+
+
 def test_the_four_cells(make, engine):
-    first = make(key=OTHER_KEY)
-    engine.answer = lambda body: (
-        "wrong" if body["prompt"] in ("Question 1?", "Question 2?") else FakeEngine().answer(body)
-    )
-    evaluate.run(first)
-    engine.answer = lambda body: (
-        400
-        if body["prompt"] == "Question 5?"
-        else "wrong"
-        if body["prompt"] in ("Question 2?", "Question 3?", "Question 4?")
-        else FakeEngine().answer(body)
-    )
+    engine.answer = _answers_with(wrong={1, 2})
+    evaluate.run(make(key=OTHER_KEY))
+    engine.answer = _answers_with(wrong={2, 3, 4}, refused={5})
     result = evaluate.run(make(baseline_key=OTHER_KEY, served_model="other name")).evaluate
     assert (result.both, result.harm, result.gain, result.neither) == (ITEMS - 5, 3, 1, 1)
     assert (result.prompts_match, result.baseline_errors, result.errors) == (True, 0, 1)

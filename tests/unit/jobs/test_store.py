@@ -42,9 +42,14 @@ def test_written_whole_and_found_again(tmp_path):
 
 def test_a_failed_attempt_leaves_nothing(tmp_path):
     job = job_of(tmp_path)
-    with pytest.raises(RuntimeError), store.attempt(job) as folder:
-        (folder / "half").write_text("h")
-        raise RuntimeError
+
+    def fail():
+        with store.attempt(job) as folder:
+            (folder / "half").write_text("h")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert list((tmp_path / "prepare").iterdir()) == []
 
 
@@ -91,6 +96,6 @@ def test_a_manifest_of_another_key_or_of_a_failure_does_not_count(tmp_path):
 
 def test_a_missing_volume_may_come_back(tmp_path):
     with pytest.raises(JobError) as caught:
-        store.check_writable(tmp_path / "nowhere")
+        store.check_mounted(tmp_path / "nowhere")
     assert caught.value.reason is Reason.VOLUME_MISSING
     assert not caught.value.permanent

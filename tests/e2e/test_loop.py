@@ -1,0 +1,184 @@
+"""The demo's loop on a real node, shorter and with assertions. The tests build on each other, in this order."""
+
+import json
+import threading
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from cluster.procs import wait_for
+from demo.stage import EXAMPLE, HOST, NAMESPACE, SYSTEM, Stage
+from demo.traffic import Traffic, ask
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+MODEL = "tiny-llama"
+
+
+def shorter() -> dict[str, Any]:
+    """The demo's manifest without its first rung, and with quick steps."""
+    manifest = yaml.safe_load(EXAMPLE.read_text())
+    spec = manifest["spec"]
+    spec["variants"] = [v for v in spec["variants"] if v["name"] != "int8"]
+    spec["rollout"]["steps"] = [{"weight": 10, "duration": "10s"}, {"weight": 50, "duration": "30s"}]
+    return manifest
+
+
+def phase(*names: str):
+    return lambda status: status.get("phase") in names
+
+
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    return next(c for c in status["conditions"] if c["type"] == kind)
+
+
+def kill_operator(stage: Stage) -> None:
+    """End the operator's process without a word, as a lost node would, and wait for the next one."""
+    pods = stage.command("kubectl", "-n", SYSTEM, "get", "pods", "-o", "name").split()
+    stage.command("kubectl", "-n", SYSTEM, "delete", *pods, "--grace-period=0", "--force")
+    stage.command("kubectl", "-n", SYSTEM, "rollout", "status", "deployment/quantroll", "--timeout=120s")
+
+
+def served(stage: Stage) -> Counter[str]:
+    """Finished requests by variant, as the engines count them."""
+    pods = json.loads(stage.kubectl("get", "pods", "-l", "quantroll.io/component=serve", "-o", "json"))["items"]
+    found: Counter[str] = Counter()
+    for pod in pods:
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}:8000/proxy/metrics"
+        page = stage.command("kubectl", "get", "--raw", path)
+        counts = [float(x.split()[-1]) for x in page.splitlines() if x.startswith("vllm:request_success_total")]
+        found[pod["metadata"]["labels"]["quantroll.io/variant"]] += int(sum(counts))
+    return found
+
+
+def burst(stage: Stage, count: int, clients: int = 4) -> list[str]:
+    """So many requests through the gateway, shared by some clients; what went wrong."""
+    wrong: list[str] = []
+
+    def send() -> None:
+        with httpx.Client(base_url=stage.gateway, headers={"Host": HOST}, timeout=60, trust_env=False) as client:
+            wrong.extend(w for _ in range(count // clients) if (w := ask(client, MODEL, "Q:rev abcd\nA:")))
+
+    threads = [threading.Thread(target=send) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return wrong
+
+
+def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, until):
+    stage.apply(shorter())
+    until(lambda s: condition(s, "Available")["status"] == "True" if s.get("conditions") else False, timeout=600)
+    with httpx.Client(base_url=stage.gateway, headers={"Host": HOST}, timeout=30, trust_env=False) as client:
+        wait_for("gateway", lambda: ask(client, MODEL, "Q:rev abcd\nA:") is None, 60, every=0.5)
+    with Traffic(stage.gateway, HOST, MODEL) as traffic:
+        for moment in ("Quantizing", "Evaluating"):
+            until(phase(moment), timeout=600)
+            kill_operator(stage)
+        at_half = until(lambda s: s.get("rollout", {}).get("weight") == 50 and s["phase"] == "Analyzing", timeout=900)
+        kill_operator(stage)
+        before = served(stage)
+        assert burst(stage, 200) == []
+        share = served(stage) - before
+        done = until(phase("Steady", "Rejected", "RolledBack"), timeout=300)
+    assert done["phase"] == "Steady", done["message"]
+    assert done["stable"]["variant"] == "gptq4"
+    verdicts = {row["name"]: row["verdict"] for row in done["variants"]}
+    assert verdicts == {"gptq4": "PASS", "rtn4": "FAIL"}
+    row = next(r for r in done["variants"] if r["name"] == "gptq4")
+    assert row["lowerBound"] >= 0.94
+    assert row["weightBytes"] < 0.5 * done["baseline"]["weightBytes"]
+    assert at_half["traffic"]["applied"], "the weights were accepted by the gateway"
+    assert 0.3 < share["gptq4"] / share.total() < 0.7, share
+    assert traffic.failures == []
+    assert traffic.sent.total() > 100
+    jobs = json.loads(stage.kubectl("get", "jobs", "-o", "json"))["items"]
+    assert len(jobs) == 6, "prepare, two quantize, three evaluate; none twice"
+
+
+def test_only_the_proven_variant_serves_under_the_stable_name(stage):
+    deployments = json.loads(stage.kubectl("get", "deployments", "-o", "json"))["items"]
+    assert [d["metadata"]["labels"]["quantroll.io/variant"] for d in deployments] == ["gptq4"]
+    service = json.loads(stage.kubectl("get", "service", MODEL, "-o", "json"))
+    revision = stage.status()["stable"]["revision"]
+    assert service["spec"]["selector"]["quantroll.io/revision"] == revision
+    table = stage.kubectl("get", "qm")
+    assert "Steady" in table
+    assert "gptq4" in table
+
+
+def test_the_chart_upgrades_while_requests_go_on(stage):
+    with Traffic(stage.gateway, HOST, MODEL) as traffic:
+        stage.helm("upgrade", None, "--set", "workers=2", "--set", "crds.keep=false")
+        before = stage.model()["metadata"]["resourceVersion"]
+        wait_for("requests", lambda: traffic.sent.total() > 30, 60)
+    assert traffic.failures == []
+    assert stage.model()["metadata"]["resourceVersion"] == before, "a restarted operator wrote although nothing changed"
+
+
+def test_the_chart_passes_a_server_side_dry_run(stage):
+    stage.helm("upgrade", None, "--dry-run=server")
+
+
+def test_missing_claim_is_said_and_heals(stage, until, tmp_path):
+    manifest = shorter()
+    manifest["metadata"]["name"] = "lost"
+    manifest["spec"]["model"]["source"] = "pvc://nowhere/model"
+    stage.apply(manifest)
+    seen = until(lambda s: condition(s, "Stalled")["status"] == "True" if s.get("conditions") else 0, name="lost")
+    assert condition(seen, "Stalled")["reason"] == "VolumeMissing"
+    assert "nowhere" in condition(seen, "Stalled")["message"]
+    assert "VolumeMissing" in stage.kubectl("get", "events", "--field-selector", "involvedObject.name=lost")
+    manifest["spec"]["model"]["source"] = "pvc://tiny/no-such-folder"
+    stage.apply(manifest)
+    until(lambda s: condition(s, "Stalled")["reason"] == "ModelNotFound", name="lost", timeout=120)
+    manifest["spec"]["model"]["source"] = "pvc://tiny/model"
+    stage.apply(manifest)
+    until(lambda s: s.get("prepared") and condition(s, "Stalled")["status"] == "False", name="lost", timeout=120)
+    stage.kubectl("delete", "qm", "lost", "--wait")
+
+
+def test_a_quantize_job_out_of_memory_and_an_artifact_that_cannot_be_loaded(stage, until):
+    manifest = shorter()
+    manifest["metadata"]["name"] = "harsh"
+    manifest["spec"]["variants"] = [{"name": "two", "scheme": "W2A16", "algorithm": "RTN", "allowNaive": True,
+                                     "allowSubFourBit": True}]  # fmt: skip
+    del manifest["spec"]["calibration"]
+    manifest["spec"]["jobs"]["resources"]["limits"]["memory"] = "64Mi"
+    manifest["spec"]["jobs"]["resources"]["requests"]["memory"] = "64Mi"
+    stage.apply(manifest)
+
+    def reason(status: dict[str, Any]) -> str:
+        return next((row.get("reason", "") for row in status.get("variants", [])), "")
+
+    seen = until(lambda s: reason(s) == "OutOfMemory", name="harsh", timeout=600)
+    assert seen["variants"][0]["verdict"] == "ERROR"
+    assert seen["stable"]["variant"] == "baseline"
+    manifest["spec"]["jobs"]["resources"]["limits"]["memory"] = "3Gi"
+    stage.apply(manifest)
+    seen = until(lambda s: s["variants"][0].get("verdict") == "Infeasible", name="harsh", timeout=600)
+    assert seen["variants"][0]["reason"] == "Infeasible"
+    assert len(seen["variants"][0]["message"]) > 60, "it says what the engine said"
+    until(phase("Rejected"), name="harsh", timeout=60)
+
+
+def test_nothing_is_left_but_user_volumes_and_retained_claims(stage):
+    stage.kubectl("delete", "qm", "--all", "--wait")
+    kinds = "jobs,pods,deployments,services,httproutes"
+
+    def gone() -> bool:
+        return "items: []" in stage.kubectl("get", kinds, "-o", "yaml")
+
+    wait_for("children to go", gone, 120, every=1)
+    claims = json.loads(stage.kubectl("get", "pvc", "-o", "json"))["items"]
+    assert "tiny" in {c["metadata"]["name"] for c in claims}
+    assert all(c["metadata"]["name"].endswith("-artifacts") or c["metadata"]["name"] == "tiny" for c in claims)
+    stage.command("helm", "uninstall", "quantroll", "--namespace", SYSTEM, "--wait")
+    found = stage.command("kubectl", "api-resources", "-o", "name") + stage.command(
+        "kubectl", "get", "clusterroles,clusterrolebindings", "-o", "name"
+    )
+    assert "quantroll" not in found

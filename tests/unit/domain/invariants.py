@@ -1,0 +1,149 @@
+"""What has to hold after every pass, whatever was seen: design rules that no single test could cover."""
+
+import json
+from datetime import datetime
+from math import ceil
+
+from quantroll.api.status import QuantizedModelStatus
+from quantroll.constants import BASELINE
+from quantroll.domain.plan import Plan, plan
+from quantroll.domain.snapshot import Snapshot
+from quantroll.domain.wanted import WantedQuantize
+
+STATUS_LIMIT = 64 * 1024
+PASSES = 8  # within which a plan on its own output comes to rest
+
+
+def check(seen: Snapshot, decided: Plan, now: datetime) -> None:
+    """Everything below."""
+    _status_fits(decided)
+    _one_writer(seen, decided)
+    _shares(seen, decided)
+    _stable_stays(seen, decided)
+    _no_weight_without_a_proof(seen, decided)
+    _promoted_by_proof(seen, decided)
+    _no_eval_no_quantization(decided)
+    _comes_to_rest(seen, decided, now)
+
+
+def _status_fits(decided: Plan) -> None:
+    wire = decided.status.to_wire()
+    assert QuantizedModelStatus.model_validate(wire) == decided.status
+    assert len(json.dumps(wire)) < STATUS_LIMIT
+    assert decided.status.phase
+
+
+def _one_writer(seen: Snapshot, decided: Plan) -> None:
+    wanted, status = decided.wanted, decided.status
+    if not wanted.settled:
+        assert not (wanted.jobs or wanted.servers or wanted.drop_jobs or wanted.shares)
+        for part in ("stable", "candidate", "rollout", "variants", "baseline"):
+            assert getattr(status, part) == getattr(seen.status, part), part
+    assert len(wanted.jobs) <= 1, "one Job at a time"
+    roles = {r.revision for r in (status.stable, status.candidate) if r}
+    served = [server.revision for server in wanted.servers]
+    assert len(served) == len(set(served))
+    assert set(served) <= roles, "at most one candidate beside stable"
+    assert len(wanted.kept) <= 1
+    assert not wanted.kept & set(served), "kept means left alone"
+    assert (status.candidate is None) or status.rollout is not None
+
+
+def _shares(seen: Snapshot, decided: Plan) -> None:
+    shares, stable = decided.wanted.shares, decided.status.stable
+    if shares is None:
+        return
+    assert seen.gateway_api
+    assert seen.spec
+    assert stable
+    assert sum(share.weight for share in shares) == 100
+    assert all(0 < share.weight <= 100 for share in shares)
+    asked_before = {s.revision: s.weight for s in seen.status.traffic.desired}
+    carried = {s.revision: s.weight for s in seen.route.shares} if seen.route else {}
+    replicas = seen.spec.serving.replicas
+    for share in shares:
+        if share.weight <= max(asked_before.get(share.revision, 0), carried.get(share.revision, 0)):
+            continue
+        ready = seen.server(share.revision).ready
+        if share.revision == stable.revision:  # it has all its pods, but nobody can keep pods from failing
+            others = [seen.server(r).ready for r in carried if r != share.revision]
+            assert ready or not any(others), "all traffic to a revision without a ready pod"
+        else:
+            assert ready >= ceil(share.weight * replicas / 100), "weight before capacity"
+
+
+def _stable_stays(seen: Snapshot, decided: Plan) -> None:
+    before, after = seen.status.stable, decided.status.stable
+    if before is None:
+        return
+    assert after is not None
+    if decided.wanted.settled:
+        server = next(s for s in decided.wanted.servers if s.revision == after.revision)
+        assert seen.spec
+        assert server.replicas == seen.spec.serving.replicas
+        assert decided.wanted.stable == after.revision
+    if before.revision == after.revision:
+        return
+    rollout, candidate = seen.status.rollout, seen.status.candidate
+    if rollout is None:
+        assert before.variant == after.variant == BASELINE
+        assert seen.server(before.revision).ready == 0, "what serves keeps serving"
+        return
+    assert candidate
+    assert candidate.revision == after.revision
+    assert rollout.weight == 100
+    assert rollout.since, "all the traffic, verified at the gateway"
+    assert seen.route
+    assert seen.route.accepted
+    assert seen.spec
+    assert seen.server(after.revision).ready >= seen.spec.serving.replicas, "full size before promotion"
+    assert before.revision in decided.wanted.kept, "the old one is drained before it goes"
+
+
+def _no_weight_without_a_proof(seen: Snapshot, decided: Plan) -> None:
+    candidate, rollout = decided.status.candidate, decided.status.rollout
+    if candidate is None or rollout is None or rollout.weight == 0 or not decided.wanted.settled:
+        return
+    assert rollout.reason is None, "what is taken back has no weight"
+    if candidate.variant != BASELINE:
+        assert _proof(decided.status, candidate.variant, candidate.revision)
+
+
+def _promoted_by_proof(seen: Snapshot, decided: Plan) -> None:
+    before, after = seen.status.stable, decided.status.stable
+    if after and after.variant != BASELINE and (before is None or before.revision != after.revision):
+        assert _proof(decided.status, after.variant, after.revision)
+
+
+def _proof(status: QuantizedModelStatus, variant: str, revision: str) -> bool:
+    """PASS for this very revision, from counts that are there."""
+    row = next((r for r in status.variants if r.name == variant), None)
+    return bool(row and row.verdict == "PASS" and row.revision == revision and row.evaluation and row.artifact)
+
+
+def _no_eval_no_quantization(decided: Plan) -> None:
+    if any(isinstance(job, WantedQuantize) for job in decided.wanted.jobs):
+        base, prepared = decided.status.baseline, decided.status.prepared
+        assert prepared
+        assert base
+        assert base.evaluation, "quantized without anything to compare with"
+
+
+def _comes_to_rest(seen: Snapshot, decided: Plan, now: datetime) -> None:
+    """A plan on its own output, with the same observations, changes nothing after a few passes."""
+    last = decided
+    for _ in range(PASSES):
+        following = plan(_with_status(seen, last.status), now)
+        if following.status == last.status:
+            assert following.events == ()
+            assert plan(_with_status(seen, following.status), now).wanted == following.wanted
+            return
+        last = following
+    raise AssertionError(f"no rest: {last.status.phase}: {last.status.message}")
+
+
+def _with_status(seen: Snapshot, status: QuantizedModelStatus) -> Snapshot:
+    return Snapshot(
+        name=seen.name, generation=seen.generation, spec=seen.spec, spec_error=seen.spec_error, status=status,
+        engines=seen.engines, jobs=seen.jobs, servers=seen.servers, route=seen.route, gateway_api=seen.gateway_api,
+    )  # fmt: skip

@@ -1,0 +1,307 @@
+"""A small world that plans act on: Jobs end, pods get ready, a gateway accepts; every pass is checked on its way."""
+
+import copy
+import json
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from quantroll.api.engine import EngineProfile
+from quantroll.api.jobs import (
+    DataFacts,
+    EvaluateInput,
+    EvaluateResult,
+    ModelFacts,
+    PrepareInput,
+    PrepareResult,
+    QuantizeInput,
+    QuantizeResult,
+    Report,
+)
+from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.status import QuantizedModelStatus
+from quantroll.constants import Condition, Reason
+from quantroll.domain.conditions import SETTLED
+from quantroll.domain.events import Event
+from quantroll.domain.plan import Plan, plan
+from quantroll.domain.snapshot import JobState, JobView, Problem, RouteView, ServerView, Snapshot
+from quantroll.domain.wanted import WantedEvaluate, WantedJob, WantedPrepare, WantedQuantize
+from unit.domain import invariants
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+ITEMS = 2000
+# both, harm, gain, neither
+PROVEN, UNSURE, BAD = (1985, 5, 2, 8), (1880, 110, 5, 5), (300, 1690, 2, 8)
+WEIGHTS = {8: 600_000, 4: 400_000}
+ENGINES = {"vllm-cpu": EngineProfile(image="example.com/vllm-cpu:1", device="cpu")}
+
+SPEC: dict[str, Any] = {
+    "model": {"source": "pvc://tiny/model"},
+    "variants": [
+        {"name": "int8", "scheme": "W8A8", "smoothQuantStrength": 0.8},
+        {"name": "gptq4", "scheme": "W4A16"},
+        {"name": "rtn4", "scheme": "W4A16", "algorithm": "RTN", "allowNaive": True},
+    ],
+    "calibration": {"dataset": "pvc://tiny/calibration.jsonl", "samples": 256, "maxSequenceLength": 64},
+    "qualityGate": {"verifiedAgainst": "bfloat16", "evalSet": {"source": "pvc://tiny/eval.jsonl"}},
+    "serving": {"engine": "vllm-cpu", "replicas": 2},
+    "rollout": {
+        "steps": [{"weight": 10, "duration": "2m"}, {"weight": 50, "duration": "3m"}],
+        "routing": {"parentRefs": [{"name": "public"}]},
+        "deadlines": {"modelLoad": "30m", "drain": "10m"},
+    },
+    "driftCheck": {"schedule": "@weekly"},
+}
+
+
+def spec_with(**changes: Any) -> dict[str, Any]:
+    """SPEC with changes by path, parts joined by two underscores: spec_with(serving__replicas=3)."""
+    spec = copy.deepcopy(SPEC)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        place = spec
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return spec
+
+
+@dataclass
+class SimJob:
+    """A Job as the cluster has it."""
+
+    wanted: WantedJob
+    view: JobView
+
+    @property
+    def kind(self) -> str:
+        return {WantedPrepare: "prepare", WantedQuantize: "quantize", WantedEvaluate: "evaluate"}[type(self.wanted)]
+
+    @property
+    def variant(self) -> str:
+        return getattr(self.wanted, "variant", "")
+
+
+class World:
+    """One QuantizedModel, its children, and a clock; `tick` is one pass, carried out."""
+
+    def __init__(self, spec: dict[str, Any] | None = None) -> None:
+        self.now, self.generation, self.name = START, 1, "tiny"
+        self.spec = spec or spec_with()
+        self.engines = dict(ENGINES)
+        self.status = QuantizedModelStatus()
+        self.jobs: dict[str, SimJob] = {}  # by key
+        self.made: list[tuple[str, str]] = []  # (kind, key) of every Job that was ever made
+        self.replicas: dict[str, int] = {}  # of the Deployments, by revision
+        self.servers: dict[str, ServerView] = {}
+        self.route: RouteView | None = None
+        self.gateway_api = True
+        self.cells = {"int8": PROVEN, "gptq4": (1900, 90, 2, 8), "rtn4": BAD}
+        self.prepared = PrepareResult(
+            model=ModelFacts(digest="a" * 64, weight_bytes=1_000_000, architecture="LlamaForCausalLM", dtype="bfloat16"),
+            eval_set=DataFacts(sha256="b" * 64, items=ITEMS),
+            calibration=DataFacts(sha256="c" * 64, items=256),
+        )
+        self.baseline_correct, self.baseline_errors = 1990, 0
+        self.told: list[Event] = []
+        self._uids = 0
+
+    # what the operator sees and does
+
+    def snapshot(self) -> Snapshot:
+        try:
+            spec, error = QuantizedModelSpec.model_validate(self.spec), ""
+        except ValidationError as wrong:
+            spec, error = None, str(wrong.errors()[0]["msg"])
+        return Snapshot(
+            name=self.name, generation=self.generation, spec=spec, spec_error=error, status=self.status,
+            engines=dict(self.engines), jobs={key: job.view for key, job in self.jobs.items()},
+            servers=dict(self.servers), route=self.route, gateway_api=self.gateway_api,
+        )  # fmt: skip
+
+    def plan(self) -> Plan:
+        """A pass's decision, checked, not carried out."""
+        return self.decide(self.snapshot())
+
+    def decide(self, seen: Snapshot) -> Plan:
+        decided = plan(seen, self.now)
+        invariants.check(seen, decided, self.now)
+        return decided
+
+    def tick(self, seen: Snapshot | None = None) -> Plan:
+        """One pass: decide, record, carry out."""
+        decided = self.decide(seen or self.snapshot())
+        wire = decided.status.to_wire()
+        self.status = QuantizedModelStatus.model_validate(json.loads(json.dumps(wire)))
+        self.told += decided.events
+        self._carry_out(decided)
+        return decided
+
+    def _carry_out(self, decided: Plan) -> None:
+        wanted = decided.wanted
+        if not wanted.settled:
+            return
+        dropped = {key for key, job in self.jobs.items() if job.view.uid in wanted.drop_jobs}
+        for job in wanted.jobs:
+            if job.key not in self.jobs:
+                self._create(job)
+        asked = {job.key for job in wanted.jobs}
+        unasked = {k for k, job in self.jobs.items() if k not in asked and job.view.state is JobState.ACTIVE}
+        for key in dropped | unasked:
+            del self.jobs[key]
+        self.replicas = {
+            **{s.revision: s.replicas for s in wanted.servers},
+            **{r: n for r, n in self.replicas.items() if r in wanted.kept},
+        }
+        self.servers = {
+            revision: replace(view, ready=min(view.ready, self.replicas[revision]))
+            for revision, view in self.servers.items()
+            if revision in self.replicas
+        }
+        if wanted.shares is not None and (self.route is None or self.route.shares != wanted.shares):
+            self.route = RouteView(shares=wanted.shares, accepted=False, message="not answered yet")
+
+    def _create(self, wanted: WantedJob) -> None:
+        self._uids += 1
+        kind = SimJob(wanted, JobView("", "", "", JobState.ACTIVE)).kind
+        view = JobView(f"tiny-{kind}-{wanted.key[:6]}", f"uid-{self._uids}", wanted.key, JobState.ACTIVE)
+        self.jobs[wanted.key] = SimJob(wanted, view)
+        self.made.append((kind, wanted.key))
+
+    # what happens in the world
+
+    def passes(self, **time: float) -> None:
+        self.now += timedelta(**time)
+
+    def edit(self, **changes: Any) -> None:
+        """A spec change by path, as `spec_with`."""
+        spec = copy.deepcopy(self.spec)
+        for path, value in changes.items():
+            *parents, last = path.split("__")
+            place = spec
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[last] = value
+        self.spec, self.generation = spec, self.generation + 1
+
+    def job(self, kind: str, variant: str = "") -> SimJob | None:
+        """The Job of this kind that has not ended."""
+        found = [j for j in self.jobs.values() if j.kind == kind and variant in ("", j.variant)]
+        return next((j for j in found if j.view.state is JobState.ACTIVE), None)
+
+    def running(self) -> list[SimJob]:
+        return [job for job in self.jobs.values() if job.view.state is JobState.ACTIVE]
+
+    def change_job(self, job: SimJob, **changes: Any) -> None:
+        self.jobs[job.view.key].view = replace(job.view, **changes)
+
+    def finish(self, job: SimJob) -> None:
+        """It ends well."""
+        self.change_job(job, state=JobState.SUCCEEDED, finished_at=self.now, report=self._report(job))
+
+    def fail(self, job: SimJob, reason: Reason | None, message: str = "it says why") -> None:
+        """It ends with a reason in its report; with None, without a word."""
+        report = None
+        if reason:
+            report = Report(kind=job.wanted.job_input.kind, key=job.view.key, reason=reason, message=message)
+        self.change_job(job, state=JobState.FAILED, finished_at=self.now, report=report)
+
+    def _report(self, job: SimJob) -> Report:
+        given = job.wanted.job_input
+        if isinstance(given, PrepareInput):
+            return Report(kind="prepare", key=given.key, prepare=self.prepared)
+        if isinstance(given, QuantizeInput):
+            size = WEIGHTS[given.recipe.scheme.weight_bits]
+            made = QuantizeResult(
+                path=f"models/{given.key}", digest=given.key[::-1], weight_bytes=size, size_ratio=size / 1e6,
+                quantized_layers=21, skipped_layers=1, seconds=1,
+            )  # fmt: skip
+            return Report(kind="quantize", key=given.key, quantize=made)
+        return Report(kind="evaluate", key=given.key, evaluate=self._measured(given, job.variant))
+
+    def _measured(self, given: EvaluateInput, variant: str) -> EvaluateResult:
+        plain = {"items": ITEMS, "truncated": 0, "prompts_digest": "d" * 64}
+        if given.baseline_key is None:
+            return EvaluateResult(correct=self.baseline_correct, errors=self.baseline_errors, **plain)
+        both, harm, gain, neither = self.cells[variant]
+        return EvaluateResult(
+            correct=both + gain, errors=0, both=both, harm=harm, gain=gain, neither=neither, baseline_errors=0,
+            prompts_match=True, **plain,
+        )  # fmt: skip
+
+    def ready(self, revision: str, pods: int | None = None, problem: Problem | None = None) -> None:
+        """So many pods are ready; None: all that are wanted."""
+        count = self.replicas.get(revision, 0) if pods is None else pods
+        self.servers[revision] = ServerView(ready=count, problem=problem, in_flight=0)
+
+    def accept(self) -> None:
+        if self.route:
+            self.route = replace(self.route, accepted=True, message="")
+
+    def works(self, *, but: str = "") -> None:
+        """Everything that is asked for comes about, save what is named: job, pods, or route."""
+        if but != "job":
+            for job in self.running():
+                self.finish(job)
+        if but != "pods":
+            for revision in self.replicas:
+                self.ready(revision)
+        if but != "route":
+            self.accept()
+
+    def until(self, phase: str, *, but: str = "", limit: int = 300) -> Plan:
+        """Passes in a world that works, with the clock going on when nothing else does, until a phase is reached."""
+        for _ in range(limit):
+            before = self.status
+            decided = self.tick()
+            if self.status.phase == phase:
+                return decided
+            self.works(but=but)
+            if self.status == before and decided.wake_at:
+                self.now = max(self.now, decided.wake_at)
+        raise AssertionError(f"never {phase}: {self.status.phase}: {self.status.message}; {self.stalled()}")
+
+    def settle(self, limit: int = 400) -> None:
+        """Until nothing moves any more in a world that works."""
+        quiet = 0
+        for _ in range(limit):
+            before = self.status, copy.copy(self.route), dict(self.replicas)
+            decided = self.tick()
+            self.works()
+            moved = before != (self.status, self.route, self.replicas) or self.running()
+            quiet = 0 if moved else quiet + 1
+            if not moved and decided.wake_at:
+                self.now = max(self.now + timedelta(seconds=1), decided.wake_at)
+            if quiet >= 3 and self.status.phase in SETTLED and self.status.rollout is None:
+                return
+        raise AssertionError(f"does not settle: {self.status.phase}: {self.status.message}; {self.stalled()}")
+
+    # what one asks about it
+
+    def condition(self, kind: Condition) -> tuple[str, str, str]:
+        found = next(c for c in self.status.conditions if c.type == kind)
+        return found.status, found.reason, found.message
+
+    def stalled(self) -> str | None:
+        """The reason of Stalled, None where nothing stalls."""
+        status, reason, _ = self.condition(Condition.STALLED)
+        return reason if status == "True" else None
+
+    def verdicts(self) -> dict[str, str | None]:
+        return {row.name: row.verdict for row in self.status.variants}
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.made]
+
+    def phases(self) -> list[str]:
+        return [entry.phase.value for entry in self.status.history]
+
+
+def steady(spec: dict[str, Any] | None = None) -> World:
+    """A world in which the loop has been gone through once."""
+    world = World(spec)
+    world.until("Steady")
+    world.settle()
+    return world
