@@ -2,9 +2,9 @@
 
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +65,6 @@ def tiny(quantize_python: str) -> Tiny:
             made = Path(attempt) / "made"
             command = [quantize_python, str(ROOT / "examples" / "tiny" / "make_model.py"), f"--out={made}"]
             subprocess.run(command, env=environment(), check=True, timeout=900)
-            if not folder.exists():
-                shutil.move(made, folder)
+            with suppress(OSError):  # another run was faster
+                made.rename(folder)
     return Tiny(folder)

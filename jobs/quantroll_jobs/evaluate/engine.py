@@ -22,6 +22,7 @@ POLL = 1.0  # seconds between looks at an engine that is loading
 _PROBE_TIMEOUT = 30.0
 _SHORTEST_PROBE = 5.0  # the last look may end later than the deadline, but knows why
 _TOO_MANY_REQUESTS = 429
+_VERSION_LIMIT = 128  # characters
 
 
 class RequestFailedError(Exception):
@@ -128,7 +129,7 @@ class Engine:
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT):
                 response = await self._http.get("/version")
-            return str(response.raise_for_status().json()["version"])
+            return str(response.raise_for_status().json()["version"])[:_VERSION_LIMIT]
         except (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError):
             return ""
 

@@ -249,7 +249,7 @@ class Calibration(ApiModel):
     """Inputs that GPTQ and SmoothQuant observe; they may not appear in the eval set."""
 
     dataset: Source
-    """JSON lines with `prompt` or `messages`, as pvc://CLAIM/PATH."""
+    """JSON lines with `text`, `prompt` or `messages`, as pvc://CLAIM/PATH."""
     sha256: Sha256 | None = None
     """Digest that the file must have. Default: whatever it has when it is first read."""
     samples: Annotated[int, Field(ge=1, le=100_000)] = 1024
@@ -257,7 +257,7 @@ class Calibration(ApiModel):
     max_sequence_length: Annotated[int, Field(ge=8, le=1_000_000)] = 2048
     """Tokens after which an item is cut."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Seed of the order in which items are drawn."""
+    """Seed that chooses the items where the file has more of them."""
 
 
 class EvalSet(ApiModel):

@@ -314,7 +314,7 @@ class QuantizedModelStatus(ApiModel):
     candidate: RevisionStatus | None = None
     """The revision that is being tried."""
     last_good: Annotated[list[PastRevision], Field(max_length=5)] = []
-    """Revisions that served before."""
+    """Revisions that served before, newest first."""
     rejected: Annotated[list[RejectedRevision], Field(max_length=20)] = []
     """Revisions that are not tried again."""
     rollout: RolloutStatus | None = None
@@ -324,4 +324,4 @@ class QuantizedModelStatus(ApiModel):
     drift: Drift | None = None
     """The drift check."""
     history: Annotated[list[HistoryEntry], Field(max_length=20)] = []
-    """The latest transitions."""
+    """The latest transitions, oldest first."""

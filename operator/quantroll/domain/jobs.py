@@ -36,7 +36,7 @@ def failure_of(job: JobView, now: datetime) -> Problem | None:
 
 def is_late(job: JobView, now: datetime) -> bool:
     """Whether a Job ended so long ago that nothing more is to be heard of its pods."""
-    return job.finished_at is not None and now - job.finished_at > HEARSAY
+    return job.finished_at is not None and now - job.finished_at >= HEARSAY
 
 
 def _told(job: JobView) -> Problem | None:

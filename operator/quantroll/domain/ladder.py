@@ -10,7 +10,7 @@ from quantroll.domain.gate import Evidence, GateReason, Thresholds, Verdict, jud
 from quantroll.domain.jobs import may_run, new_failure, report_of
 from quantroll.domain.locate import pod_path
 from quantroll.domain.paired import Cells
-from quantroll.domain.pipeline import evaluation_of, revision_spec, wanted_evaluate
+from quantroll.domain.pipeline import evaluation_of, prepare_again, revision_spec, wanted_evaluate
 from quantroll.domain.wanted import WantedQuantize
 
 INFEASIBLE = "Infeasible"
@@ -29,6 +29,8 @@ def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
     """Record what the Jobs made, judge what was measured, and want the next Job; True when the ladder is done."""
     for variant in spec.variants:
         _learn(draft, spec, variant)
+        if draft.status.prepared is None:
+            return False  # the data have changed: nothing is judged before they are digested anew
     rung = ladder_next([gate_verdict(row) for row in draft.status.variants])
     if rung is None:
         return True
@@ -99,7 +101,10 @@ def _learn_evaluation(draft: Draft, spec: QuantizedModelSpec, variant: Variant, 
 
 def _with_failure(draft: Draft, key: str, row: VariantStatus) -> VariantStatus:
     found = new_failure(draft, key, row.failure)
-    return row.model_copy(update={"failure": attempt(draft, *found, row.failure, None)}) if found else row
+    if found is None:
+        return row
+    prepare_again(draft, found[1])
+    return row.model_copy(update={"failure": attempt(draft, *found, row.failure, None)})
 
 
 def identity(

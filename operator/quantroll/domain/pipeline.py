@@ -10,6 +10,7 @@ from quantroll.api.base import parse_duration
 from quantroll.api.jobs import EvaluateInput, EvaluateResult, PrepareInput
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import (
+    Attempt,
     BaselineStatus,
     Evaluation,
     Resolved,
@@ -22,6 +23,7 @@ from quantroll.domain import fingerprints
 from quantroll.domain.draft import Draft, attempt
 from quantroll.domain.jobs import may_run, new_failure, report_of
 from quantroll.domain.locate import data_file, pod_path
+from quantroll.domain.snapshot import Problem
 from quantroll.domain.wanted import WantedEvaluate, WantedPrepare
 
 PREPARE_PAUSE = timedelta(seconds=30)
@@ -71,7 +73,9 @@ def prepare(draft: Draft, spec: QuantizedModelSpec) -> bool:
     if status.prepared_key == key and status.prepared:
         return _enough_items(draft, spec)
     draft.say(Phase.PENDING, "checking the model and the data sets")
-    if report := report_of(draft.seen.jobs.get(key)):
+    job, failure = draft.seen.jobs.get(key), status.prepare_failure
+    outdated = job and failure and failure.job == job.uid  # what it saw has changed since
+    if not outdated and (report := report_of(job)):
         draft.set(prepared=report.prepare, prepared_key=key, prepare_failure=None)
         return _enough_items(draft, spec)
     if found := new_failure(draft, key, status.prepare_failure):
@@ -82,6 +86,24 @@ def prepare(draft: Draft, spec: QuantizedModelSpec) -> bool:
     if (failure := draft.status.prepare_failure) and failure.key == key:
         draft.block(failure.reason, failure.message)
     return False
+
+
+def prepare_again(draft: Draft, problem: Problem) -> None:
+    """A Job found other data than prepare had digested: have it digested anew."""
+    key = draft.status.prepared_key
+    if problem.reason is not Reason.INPUT_CHANGED or key is None:
+        return
+    job = draft.seen.jobs.get(key)
+    failure = Attempt(
+        key=key,
+        job=job.uid if job else "",
+        reason=problem.reason,
+        message=problem.message,
+        at=draft.now,
+        generation=draft.seen.generation,
+        retry_at=draft.now + PREPARE_PAUSE,
+    )
+    draft.set(prepared=None, prepared_key=None, prepare_failure=failure)
 
 
 def _enough_items(draft: Draft, spec: QuantizedModelSpec) -> bool:
@@ -144,6 +166,7 @@ def baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
     if found := new_failure(draft, key, row.failure):
         row = row.model_copy(update={"failure": attempt(draft, *found, row.failure, BASELINE_PAUSE)})
         draft.set(baseline=row)
+        prepare_again(draft, found[1])
     if may_run(draft, key, row.failure):
         draft.wanted.jobs.append(wanted_evaluate(draft, spec, BASELINE, revision, served, key))
     if row.failure and row.failure.key == key:

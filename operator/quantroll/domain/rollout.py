@@ -22,6 +22,7 @@ from quantroll.domain.draft import Draft, clip
 from quantroll.domain.wanted import WantedServer
 
 POLL = timedelta(seconds=2)
+ROUTE_PATIENCE = timedelta(seconds=20)  # a gateway that has not answered by then needs a person
 SETTLE = timedelta(seconds=5)  # gateways pass a changed weight on within about half a second
 LAST_GOOD, REJECTED = 5, 20
 
@@ -31,13 +32,18 @@ def capacity(weight: int, replicas: int) -> int:
     return ceil(weight * replicas / 100)
 
 
+def rollout_id(draft: Draft, candidate: RevisionStatus) -> str:
+    """The name of a rollout that begins under the present spec."""
+    return f"{draft.seen.generation}-{candidate.revision}"
+
+
 def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> None:
     """Make a revision the candidate."""
     load = parse_duration(spec.rollout.deadlines.model_load)
     draft.set(
         candidate=candidate,
         rollout=RolloutStatus(
-            id=f"{draft.seen.generation}-{candidate.revision}",
+            id=rollout_id(draft, candidate),
             step=-1,
             weight=0,
             started_at=draft.now,
@@ -65,6 +71,8 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
         _rolling_back(draft, spec, rollout, candidate, rejection_key)
     elif chosen != candidate.revision:
         _take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for something else now")
+    elif rollout.step >= 0 and not _is_step(spec, rollout):
+        _take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for other steps now")
     elif rollout.step < 0:
         _starting(draft, spec, rollout, candidate)
     elif rollout.since is None:
@@ -72,7 +80,7 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
     elif rollout.step < len(spec.rollout.steps):
         _analyzing(draft, spec, rollout, candidate)
     else:
-        _promoting(draft, rollout, candidate)
+        _promoting(draft, spec, rollout, candidate)
 
 
 def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> RolloutStatus:
@@ -175,23 +183,35 @@ def next_weight(spec: QuantizedModelSpec, step: int) -> int:
     return steps[step + 1].weight if step + 1 < len(steps) else 100
 
 
+def _is_step(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
+    """Whether the rollout stands at a step that the spec still has; promotion is the one after the last."""
+    return rollout.step <= len(spec.rollout.steps) and rollout.weight == next_weight(spec, rollout.step - 1)
+
+
 def _lost_capacity(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
     needed, server = capacity(rollout.weight, spec.serving.replicas), draft.seen.server(candidate.revision)
     if server.ready >= needed:
         return False
     cause = f": {server.problem.message}" if server.problem else ""
+    edited = rollout.id != rollout_id(draft, candidate)  # with more replicas, say: that is no fault of the candidate's
     _take_back(
         draft,
         rollout,
         candidate,
-        Reason.CANDIDATE_UNAVAILABLE,
+        Reason.SUPERSEDED if edited else Reason.CANDIDATE_UNAVAILABLE,
         f"{server.ready} of the {needed} pods that {rollout.weight} % need are ready{cause}",
     )
     return True
 
 
-def _promoting(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
+def _promoting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
     """Move the pointer; no pod is touched."""
+    if _lost_capacity(draft, spec, rollout, candidate):
+        return
+    if not is_applied(draft):
+        _change(draft, rollout, since=None)
+        draft.say(Phase.PROMOTING, f"the route was changed: giving {candidate.variant} all the traffic again")
+        return
     old = draft.status.stable
     good = [PastRevision(revision=old.revision, variant=old.variant, until=draft.now)] if old else []
     draft.set(
@@ -199,6 +219,7 @@ def _promoting(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) 
         candidate=None,
         last_good=[*good, *draft.status.last_good][:LAST_GOOD],
     )
+    draft.wanted.kept.update({old.revision} if old else ())
     _change(draft, rollout, draining=old.revision if old else None, since=draft.now, weight=100)
     draft.say(Phase.DRAINING, f"{candidate.variant} is promoted; {old.variant if old else 'nothing'} drains")
     draft.wake(draft.now + SETTLE)
@@ -277,9 +298,15 @@ def is_applied(draft: Draft) -> bool:
 
 
 def _report_route(draft: Draft) -> None:
-    route = draft.seen.route
-    if route and not route.accepted and route.message:
+    """Tell about a gateway that does not accept the weights; every change takes it a moment."""
+    route, history = draft.seen.route, draft.status.history
+    if route is None or route.accepted or not route.message:
+        return
+    patience_ends = (history[-1].at if history else draft.now) + ROUTE_PATIENCE
+    if draft.now >= patience_ends:
         draft.block(Reason.ROUTE_NOT_ACCEPTED, route.message)
+    else:
+        draft.wake(patience_ends)
 
 
 def serve(draft: Draft, spec: QuantizedModelSpec) -> None:

@@ -38,7 +38,7 @@ def test_a_long_message_is_cut_and_the_json_is_not(letter):
 
 def test_many_warnings():
     facts = ModelFacts(digest="d" * 64, weight_bytes=1, architecture="X" * 100, dtype="bfloat16")
-    result = PrepareResult(model=facts, eval_set=DataFacts(sha256="s" * 64, items=1), warnings=["漢" * 4000] * 8)
+    result = PrepareResult(model=facts, eval_set=DataFacts(sha256="s" * 64, items=1), warnings=["漢" * 512] * 8)
     data = encode(Report(kind="prepare", key=KEY, prepare=result))
     assert len(data) <= REPORT_LIMIT
     assert len(Report.model_validate_json(data).prepare.warnings) == 8

@@ -1,0 +1,186 @@
+"""Random worlds: whatever happens in whatever order, every pass keeps the invariants, and the end is a settled one."""
+
+import json
+from dataclasses import replace
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from quantroll.api.status import QuantizedModelStatus, Share
+from quantroll.constants import Reason
+from quantroll.domain.snapshot import JobState, Problem, RouteView
+from unit.domain.world import BAD, PROVEN, SPEC, UNSURE, World, spec_with
+
+REASONS = [
+    Reason.EVAL_SET_MALFORMED, Reason.QUANTIZATION_FAILED, Reason.ENGINE_NOT_READY, Reason.INPUT_CHANGED,
+    Reason.BASELINE_RESULTS_MISSING,
+]  # fmt: skip
+OOM = Problem(Reason.OUT_OF_MEMORY, "container job was killed for want of memory")
+STEPS = [
+    [{"weight": 10, "duration": "2m"}, {"weight": 50, "duration": "3m"}],
+    [{"weight": 10, "duration": "2m"}],
+    [{"weight": 100, "duration": "1m"}],
+    [{"weight": 1, "duration": "1s"}, {"weight": 34, "duration": "1s"}, {"weight": 99, "duration": "1s"}],
+]
+VARIANTS = [SPEC["variants"], SPEC["variants"][:1], SPEC["variants"][1:2], SPEC["variants"][2:], SPEC["variants"][::-1]]
+
+
+class Loop(RuleBasedStateMachine):
+    """Events of a cluster and of its people, in any order, with passes in between."""
+
+    @initialize(far=st.booleans())
+    def begin(self, far):
+        self.world = World(spec_with(serving__replicas=3))
+        self.old = self.world.snapshot()
+        if far:  # most of what can go wrong goes wrong while traffic moves
+            self.world.until("Analyzing")
+
+    @rule(times=st.integers(1, 4))
+    def passes(self, times):
+        for _ in range(times):
+            self.world.tick()
+
+    @rule()
+    def all_goes_well_for_a_while(self):
+        for _ in range(3):
+            decided = self.world.tick()
+            self.world.works()
+            if decided.wake_at:
+                self.world.now = max(self.world.now, decided.wake_at)
+
+    @rule(seconds=st.sampled_from([1, 5, 30, 200, 4000]))
+    def time_goes_by(self, seconds):
+        self.world.passes(seconds=seconds)
+
+    @precondition(lambda self: self.world.running())
+    @rule(how=st.sampled_from(["well", "well", "reason", "silent", "lost", "unreadable", "oom", "restarts"]),
+          reason=st.sampled_from(REASONS))  # fmt: skip
+    def a_job_ends(self, how, reason):
+        world, job = self.world, self.world.running()[0]
+        if how == "well":
+            world.finish(job)
+        elif how in ("reason", "silent"):
+            world.fail(job, reason if how == "reason" else None)
+        elif how == "lost":
+            world.change_job(job, state=JobState.SUCCEEDED, finished_at=world.now)
+        elif how == "unreadable":
+            world.change_job(job, state=JobState.SUCCEEDED, finished_at=world.now, unreadable=True)
+        elif how == "oom":
+            world.change_job(job, state=JobState.FAILED, finished_at=world.now, problem=OOM)
+        else:
+            world.change_job(job, engine_restarts=3, engine_problem=Problem(Reason.ENGINE_FAILED, "ValueError: no"))
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(which=st.integers(0, 9))
+    def a_job_is_deleted(self, which):
+        del self.world.jobs[sorted(self.world.jobs)[which % len(self.world.jobs)]]
+
+    @precondition(lambda self: self.world.replicas)
+    @rule(which=st.integers(0, 1), pods=st.sampled_from([0, 1, 3, 3]), in_flight=st.sampled_from([None, 0, 7]))
+    def pods_come_and_go(self, which, pods, in_flight):
+        world = self.world
+        revision = sorted(world.replicas)[which % len(world.replicas)]
+        world.ready(revision, min(pods, world.replicas[revision]))
+        world.servers[revision] = replace(world.servers[revision], in_flight=in_flight)
+
+    @rule()
+    def the_gateway_accepts(self):
+        self.world.accept()
+
+    @precondition(lambda self: self.world.route and self.world.status.stable)
+    @rule(how=st.sampled_from(["deleted", "edited", "refused"]))
+    def the_route_is_tampered_with(self, how):
+        world = self.world
+        if how == "deleted":
+            world.route = None
+        elif how == "edited":
+            world.route = RouteView(shares=(Share(revision="elsewhere", weight=100),), accepted=True)
+        else:
+            world.route = replace(world.route, accepted=False, message="ResolvedRefs is False")
+
+    @rule()
+    def the_gateway_api_goes_or_comes(self):
+        self.world.gateway_api = not self.world.gateway_api
+        self.world.route = None
+
+    @rule(floor=st.sampled_from([0.5, 0.94, 0.999]))
+    def another_floor(self, floor):
+        self.world.edit(qualityGate__minAcceptable=floor)
+
+    @rule(variants=st.sampled_from(VARIANTS))
+    def other_variants(self, variants):
+        self.world.edit(variants=variants)
+
+    @rule(steps=st.sampled_from(STEPS))
+    def other_steps(self, steps):
+        self.world.edit(rollout__steps=steps)
+
+    @rule(replicas=st.sampled_from([1, 3, 10]))
+    def other_replicas(self, replicas):
+        self.world.edit(serving__replicas=replicas)
+
+    @rule(seqs=st.sampled_from([8, 64]))
+    def other_serving(self, seqs):
+        self.world.edit(serving__maxNumSeqs=seqs)
+
+    @rule(source=st.sampled_from(["pvc://tiny/eval.jsonl", "pvc://tiny/other.jsonl"]))
+    def another_eval_set(self, source):
+        self.world.edit(qualityGate__evalSet={"source": source})
+
+    @rule(least=st.sampled_from([500, 5000]))
+    def more_samples_asked_for(self, least):
+        self.world.edit(qualityGate__minSamples=least)
+
+    @rule(good=st.booleans())
+    def a_spec_that_is_none_or_one_again(self, good):
+        self.world.edit(model__dtype="bfloat16" if good else "int3")
+
+    @rule(engine=st.sampled_from(["vllm-cpu", "unheard-of"]))
+    def another_engine(self, engine):
+        self.world.edit(serving__engine=engine)
+
+    @rule(tag=st.sampled_from(["1", "2"]))
+    def the_admin_changes_the_image(self, tag):
+        profile = self.world.engines["vllm-cpu"]
+        self.world.engines["vllm-cpu"] = profile.model_copy(update={"image": f"example.com/vllm-cpu:{tag}"})
+
+    @rule(variant=st.sampled_from(["int8", "gptq4", "rtn4"]), cells=st.sampled_from([PROVEN, UNSURE, BAD]))
+    def the_next_evaluation_finds(self, variant, cells):
+        self.world.cells[variant] = cells
+
+    @rule()
+    def watches_fall_behind(self):
+        self.old = self.world.snapshot()
+
+    @rule()
+    def a_pass_with_old_observations(self):
+        """The operator starts again, or a watch lags: children as they were, with the status as it is."""
+        now = self.world.snapshot()
+        self.world.decide(replace(now, jobs=self.old.jobs, servers=self.old.servers, route=self.old.route))
+
+    @rule()
+    def the_whole_object_is_old(self):
+        """Compare-and-swap refuses what comes of it; it must not be nonsense all the same."""
+        self.world.decide(self.old)
+
+    @rule()
+    def the_status_is_read_back(self):
+        wire = json.loads(json.dumps(self.world.status.to_wire()))
+        assert QuantizedModelStatus.model_validate(wire) == self.world.status
+
+    def teardown(self):
+        """When all is well again, the loop comes to an end by itself."""
+        if not hasattr(self, "world"):
+            return
+        world = self.world
+        world.gateway_api = True
+        world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500)
+        world.settle()
+        assert world.stalled() in (None, "Rejected", "RolledBack")
+
+
+Loop.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestLoop = Loop.TestCase
