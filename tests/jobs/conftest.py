@@ -1,18 +1,13 @@
-"""The tiny model, made once and kept; the environments, which the caller has made."""
+"""The tiny model and the environments of the Jobs and of the engine, made once and kept in the cache."""
 
-import hashlib
 import os
-import subprocess
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from jobs.processes import ROOT, environment
-
-SOURCES = sorted((ROOT / "examples" / "tiny").glob("*.py"))
+from bootstrap import environments
+from demo import data
 
 
 @dataclass(frozen=True)
@@ -35,10 +30,13 @@ class Tiny:
 
 
 def _interpreter(variable: str, extra: str) -> str:
-    path = os.environ.get(variable, "")
-    if not path or not Path(path).is_file():
-        pytest.fail(f"set {variable} to the Python of an environment with the extra {extra!r}; it is {path!r}", False)
-    return path
+    """The Python that the variable names; without it, that of the locked environment."""
+    given = os.environ.get(variable)
+    if given is None:
+        return str(environments.make(extra))
+    if not Path(given).is_file():
+        pytest.fail(f"{variable} names {given!r}, which is no Python with the extra {extra!r}", pytrace=False)
+    return given
 
 
 @pytest.fixture(scope="session")
@@ -52,19 +50,6 @@ def serve_python() -> str:
 
 
 @pytest.fixture(scope="session")
-def tiny(quantize_python: str) -> Tiny:
-    """Trained at the first use, which takes about two minutes; kept by the digest of what it is made from."""
-    digest = hashlib.sha256()
-    for path in (*SOURCES, ROOT / "uv.lock"):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    cache = Path(os.environ.get("QUANTROLL_CACHE") or Path.home() / ".cache" / "quantroll") / "tiny"
-    folder = cache / digest.hexdigest()[:16]
-    if not folder.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as attempt:
-            made = Path(attempt) / "made"
-            command = [quantize_python, str(ROOT / "examples" / "tiny" / "make_model.py"), f"--out={made}"]
-            subprocess.run(command, env=environment(), check=True, timeout=900)
-            with suppress(OSError):  # another run was faster
-                made.rename(folder)
-    return Tiny(folder)
+def tiny() -> Tiny:
+    """Trained at the first use, which takes about two minutes."""
+    return Tiny(data.folder())

@@ -21,6 +21,8 @@ def root(tmp_path, monkeypatch):
 class FakeBuilder:
     """Builds nothing; `push` leaves the blob that a registry would keep."""
 
+    isolated = False
+
     def __init__(self, identity="id-1"):
         self.identity, self.pushed, self.pruned = identity, [], False
 
@@ -30,8 +32,8 @@ class FakeBuilder:
     def prune(self):
         self.pruned = True
 
-    def push(self, tag, reference):
-        self.pushed.append(reference)
+    def push(self, tag, name, to):
+        self.pushed.append(f"{to.address}/{name}")
         blob = registry.blob(DIGEST)
         blob.parent.mkdir(parents=True, exist_ok=True)
         blob.write_text("manifest")
@@ -41,8 +43,8 @@ class FakeBuilder:
 @pytest.fixture
 def build(tmp_path, monkeypatch):
     @contextmanager
-    def serving(_):
-        yield "127.0.0.1:1"
+    def serving(_, *, isolated):
+        yield registry.Served("127.0.0.1:1", [])
 
     monkeypatch.setattr(registry, "serving", serving)
     record = tmp_path / "run" / "images.json"

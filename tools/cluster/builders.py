@@ -10,11 +10,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from bootstrap import cache
+
+from .registry import Served
 
 BASE = "docker.io/library/python:3.11-slim-bookworm"
 PACKAGES = "python3,python3-pip,python3-venv,ca-certificates"
@@ -26,11 +28,13 @@ NOT_FOR_IMAGES = ("PIP_CERT", "PIP_FIND_LINKS", "PIP_REQUIREMENT")  # paths of t
 class Builder(Protocol):
     """Builds one target of a Dockerfile, and pushes the result to a registry without TLS."""
 
+    isolated: bool  # whether `push` can enter the network namespace of a registry
+
     def build(self, tag: str, context: Path, target: str) -> str:
         """Returns the image's id, which changes only with its contents. One build at a time."""
 
-    def push(self, tag: str, reference: str) -> str:
-        """Returns the digest (`sha256:…`) by which the registry knows it."""
+    def push(self, tag: str, name: str, to: Served) -> str:
+        """Returns the digest (`sha256:…`) by which the registry knows it; `name` is `repository:tag` there."""
 
     def prune(self) -> None:
         """Let go of layers that no image has any more."""
@@ -38,6 +42,8 @@ class Builder(Protocol):
 
 class Docker:
     """The docker command line with a daemon behind it."""
+
+    isolated = False  # the daemon pushes, not we
 
     @staticmethod
     def usable() -> bool:
@@ -50,7 +56,8 @@ class Docker:
                        stdout=subprocess.DEVNULL, env={**os.environ, "DOCKER_BUILDKIT": "1"})
         return self._docker("image", "inspect", "--format", "{{.Id}}", tag).strip()
 
-    def push(self, tag: str, reference: str) -> str:
+    def push(self, tag: str, name: str, to: Served) -> str:
+        reference = f"{to.address}/{name}"
         self._docker("tag", tag, reference)
         try:
             said = self._docker("push", reference)
@@ -69,6 +76,8 @@ class Docker:
 class Buildah:
     """buildah with a storage folder of its own, in the cache."""
 
+    isolated = True
+
     def __init__(self, folder: Path | None = None) -> None:
         self.dir = folder or cache.root() / "images"
         for sub in ("root", "run", "build"):
@@ -79,12 +88,12 @@ class Buildah:
         self.policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         (self.dir / "registries.conf").write_text("unqualified-search-registries = []\n")
 
-    def run(self, *args: object) -> str:
+    def run(self, *args: object, enter: Sequence[str] = ()) -> str:
         """Run buildah; its standard output. What it and the build's commands say on standard error is shown."""
         env = {**os.environ, "CONTAINERS_STORAGE_CONF": f"{self.dir}/storage.conf", "TMPDIR": f"{self.dir}/build",
                "CONTAINERS_REGISTRIES_CONF": f"{self.dir}/registries.conf", "BUILDAH_ISOLATION": "chroot",
                "XDG_CONFIG_HOME": f"{self.dir}"}
-        return subprocess.run(["buildah", *map(str, args)], env=env, check=True, text=True,
+        return subprocess.run([*enter, "buildah", *map(str, args)], env=env, check=True, text=True,
                               stdout=subprocess.PIPE).stdout.strip()
 
     def build(self, tag: str, context: Path, target: str) -> str:
@@ -96,10 +105,10 @@ class Buildah:
                         self.policy, *mounts, "--target", target, "--tag", tag, context)
         return said.split()[-1]
 
-    def push(self, tag: str, reference: str) -> str:
+    def push(self, tag: str, name: str, to: Served) -> str:
         digest = self.dir / "build" / "digest"
         self.run("push", "--quiet", "--tls-verify=false", "--signature-policy", self.policy,
-                 "--digestfile", digest, tag, f"docker://{reference}")
+                 "--digestfile", digest, tag, f"docker://{to.address}/{name}", enter=to.enter)
         return digest.read_text().strip()
 
     def prune(self) -> None:

@@ -39,8 +39,8 @@ def build(targets: Iterable[str] = TARGETS, binaries: Binaries | None = None, bu
                 old = known.get(target, {})
                 if old.get("id") == identity and registry.has(old["reference"]):
                     continue
-                with registry.serving(binaries) as address:
-                    digest = builder.push(tag, f"{address}/quantroll/{target}:dev")
+                with registry.serving(binaries, isolated=builder.isolated) as served:
+                    digest = builder.push(tag, f"quantroll/{target}:dev", served)
                 known[target] = {"id": identity, "reference": f"{registry.HOST}/quantroll/{target}@{digest}"}
             record.parent.mkdir(exist_ok=True)
             record.write_text(json.dumps(known, indent=1) + "\n")

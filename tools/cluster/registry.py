@@ -1,7 +1,7 @@
 """An image registry whose storage outlives clusters: what was pushed once is there for the next one.
 
 Inside a cluster it answers on 127.0.0.1:5000, an address that containerd trusts without TLS; pods name its images by
-digest. To push, no cluster is needed: `serving` runs one on the machine's loopback for a moment, on the same storage.
+digest. To push, no cluster is needed: `serving` runs one for a moment, on the same storage.
 """
 
 import json
@@ -9,10 +9,10 @@ import os
 import socket
 import subprocess
 import tempfile
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from bootstrap import cache
 
@@ -63,34 +63,55 @@ def collect_garbage(binaries: Binaries) -> None:
                        env={**os.environ, "OTEL_TRACES_EXPORTER": "none"}, stdout=subprocess.DEVNULL)
 
 
+class Served(NamedTuple):
+    """A registry that runs for a moment: its address, and what to put before a command so that it can reach it."""
+
+    address: str
+    enter: Sequence[str]
+
+
 @contextmanager
-def serving(binaries: Binaries) -> Iterator[str]:
-    """A registry on a free port of the machine's loopback while the block runs; yields HOST:PORT."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+def serving(binaries: Binaries, *, isolated: bool) -> Iterator[Served]:
+    """A registry while the block runs: in a network namespace of its own, or on the machine's loopback.
+
+    The address of an isolated one (needs root) never changes. That matters: buildah remembers by address which
+    compressed layers a registry has, and compresses gigabytes again for an address that it does not know.
+    """
+    address = HOST if isolated else _free_address()
     with tempfile.TemporaryDirectory(prefix="quantroll-registry-") as folder:
         config = write_config(Path(folder) / "registry.json", address)
+        command: list[object] = [binaries("registry"), "serve", config]
+        if isolated:
+            command = ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
         log = Path(folder) / "log"
         with log.open("w") as out, subprocess.Popen(
-                [binaries("registry"), "serve", config], stdout=out, stderr=out,
+                list(map(str, command)), stdout=out, stderr=out,
                 env={**os.environ, "OTEL_TRACES_EXPORTER": "none"}) as process:
+            served = Served(address, ["nsenter", f"--net=/proc/{process.pid}/ns/net", "--"] if isolated else [])
             try:
-                wait_for("registry", lambda: _answers(process, address, log), 20)
-                yield address
+                wait_for("registry", lambda: _answers(process, served, log), 20)
+                yield served
             finally:
                 process.terminate()
 
 
-def _answers(process: subprocess.Popen[bytes], address: str, log: Path) -> bool:
+def _free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def _answers(process: subprocess.Popen[bytes], served: Served, log: Path) -> bool:
     if process.poll() is not None:
         raise RuntimeError(f"registry ended:\n{log.read_text()[-2000:]}")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://{address}/v2/", timeout=2) as reply:
-        return bool(reply.status == 200)
+    return _connects(served.enter, served.address)
+
+
+def _connects(enter: Sequence[str], address: str) -> bool:
+    probe = [*enter, "bash", "-c", f"exec 3<>/dev/tcp/{address.replace(':', '/')}"]
+    return not subprocess.run(probe, check=False, capture_output=True).returncode
 
 
 def listening(state: State) -> bool:
     """Whether the registry inside the cluster takes connections; raises RuntimeError when it has ended."""
     state.check("registry")
-    probe = [*state.netns(), "bash", "-c", f"exec 3<>/dev/tcp/{HOST.replace(':', '/')}"]
-    return not subprocess.run(probe, check=False, capture_output=True).returncode
+    return _connects(state.netns(), HOST)

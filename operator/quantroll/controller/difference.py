@@ -10,8 +10,8 @@ from typing import Any
 from quantroll.builders.meta import Manifest
 from quantroll.constants import ANNOTATION_DESIRED
 
-_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?)(m|[kMGTP]i?|)$")
-_UNITS = "kMGTP"
+_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,2})?)(m|k|[MGTPE]|[KMGTPE]i|)$")
+_UNITS = "kMGTPE"
 _FACTORS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("0.001"), "Ki": Decimal(1024)}
 _FACTORS |= {unit: Decimal(1000) ** power for power, unit in enumerate(_UNITS, start=1)}
 _FACTORS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate(_UNITS, start=1)}

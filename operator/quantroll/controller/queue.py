@@ -33,8 +33,8 @@ class WorkQueue:
         self._wake = asyncio.Event()
 
     def add(self, key: Key, delay: float = 0) -> None:
-        """Have a key looked at, `delay` seconds from now or earlier if it already is in line."""
-        if key in self._running and delay <= 0:
+        """Have a key looked at, `delay` seconds from now or earlier: if it is in line already, or being looked at."""
+        if key in self._running:
             self._again.add(key)
             return
         at = asyncio.get_running_loop().time() + delay

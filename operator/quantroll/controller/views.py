@@ -41,8 +41,8 @@ def job_view(job: Body, pods: Iterable[Body]) -> JobView:
 
 
 def has_started(job: Body, pods: Iterable[Body]) -> bool:
-    """Whether any container of the Job's pods ever ran."""
-    statuses = [s for p in pods if _controlled_by(p, job) for s in _container_statuses(p)]
+    """Whether the Job's own container ever ran; an engine beside one that cannot be pulled has nobody to answer to."""
+    statuses = [s for p in pods if _controlled_by(p, job) for s in p.get("status", {}).get("containerStatuses", [])]
     return any(not s.get("state", {}).get("waiting") or s.get("lastState") for s in statuses)
 
 
@@ -75,7 +75,7 @@ def _route_problem(route: Body) -> str | None:
     parents = route.get("status", {}).get("parents", [])
     for ref in route["spec"].get("parentRefs", []):
         name = f"gateway {ref.get('namespace', route['metadata']['namespace'])}/{ref['name']}"
-        answers = [p for p in parents if _same_parent(p["parentRef"], ref)]
+        answers = [p for p in parents if _same_parent(p["parentRef"], ref, route["metadata"]["namespace"])]
         if not answers:
             return f"{name} has not answered: does it exist, and does its controller run?"
         for kind in ("Accepted", "ResolvedRefs"):
@@ -88,8 +88,9 @@ def _route_problem(route: Body) -> str | None:
     return None
 
 
-def _same_parent(told: Body, asked: Body) -> bool:
-    return told.get("name") == asked["name"] and told.get("sectionName") == asked.get("sectionName")
+def _same_parent(told: Body, asked: Body, home: str) -> bool:
+    same_place = told.get("namespace", home) == asked.get("namespace", home)
+    return told["name"] == asked["name"] and same_place and told.get("sectionName") == asked.get("sectionName")
 
 
 def pod_problem(pod: Body) -> Problem | None:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from quantroll.api.status import ConditionStatus
+from quantroll.api.status import ConditionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
@@ -93,13 +93,19 @@ def _quantized(draft: Draft) -> Answer:
 def _verified(draft: Draft) -> Answer:
     """The ladder is done and something is proven."""
     table = draft.status.variants
-    said = "; ".join(f"{row.name}: {row.verdict}" for row in table if row.verdict)
+    said = "; ".join(_said(row) for row in table if row.verdict)
     proven = [row.name for row in table if row.verdict == Verdict.PASS.value]
     if draft.phase in (Phase.PENDING, Phase.BASELINING, Phase.QUANTIZING, Phase.EVALUATING):
         return None, Reason.WAITING, said or "no verdict yet"
     if proven:
         return True, Reason.PROVEN, said
     return False, Reason.NONE_PROVEN, said or "no verdict"
+
+
+def _said(row: VariantStatus) -> str:
+    """A verdict in short, with its cause where there was nothing to judge."""
+    cause = f" ({row.message})" if row.verdict in (Verdict.ERROR.value, Reason.INFEASIBLE) else ""
+    return f"{row.name}: {row.verdict}{cause}"
 
 
 def _candidate_available(draft: Draft) -> Answer:

@@ -10,6 +10,8 @@ from quantroll.domain.snapshot import JobView, Problem, Snapshot
 from quantroll.domain.wanted import Wanted
 
 MESSAGE_LIMIT = 1024
+LIST_LIMIT = 256  # of a message in a list of many: the whole status has to stay under 64 KiB
+ROW_LIMIT = 512
 
 
 def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from quantroll.api.status import QuantizedModelStatus
+from quantroll.api.status import QuantizedModelStatus, VariantStatus
 from quantroll.constants import Condition, Phase
 
 _WARNING_PHASES = frozenset({Phase.REJECTED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
@@ -32,10 +32,16 @@ def _transition(before: QuantizedModelStatus, after: QuantizedModelStatus) -> li
 def _verdicts(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
     old = {row.name: row.verdict for row in before.variants}
     return [
-        Event("Normal" if row.verdict == "PASS" else "Warning", "Verdict", f"{row.name}: {row.verdict}. {row.message}")
+        Event("Normal" if row.verdict == "PASS" else "Warning", _why(row), f"{row.name}: {row.verdict}. {row.message}")
         for row in after.variants
         if row.verdict and row.verdict != old.get(row.name)
     ]
+
+
+def _why(row: VariantStatus) -> str:
+    """What the gate said is a verdict; what kept it from saying anything goes by its own name."""
+    broken = row.verdict in ("ERROR", "Infeasible")
+    return (broken and row.reason) or "Verdict"
 
 
 def _stalled(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:

@@ -5,7 +5,7 @@ from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, Evaluation, RevisionSpec, VariantStatus
 from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
 from quantroll.domain import fingerprints
-from quantroll.domain.draft import Draft, attempt, clip
+from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
 from quantroll.domain.gate import Evidence, GateReason, Thresholds, Verdict, judge, ladder_next, select_smallest
 from quantroll.domain.jobs import may_run, new_failure, report_of
 from quantroll.domain.locate import pod_path
@@ -104,7 +104,8 @@ def _with_failure(draft: Draft, key: str, row: VariantStatus) -> VariantStatus:
     if found is None:
         return row
     prepare_again(draft, found[1])
-    return row.model_copy(update={"failure": attempt(draft, *found, row.failure, None)})
+    failed = attempt(draft, *found, row.failure, None)
+    return row.model_copy(update={"failure": failed.model_copy(update={"message": clip(failed.message, ROW_LIMIT)})})
 
 
 def identity(

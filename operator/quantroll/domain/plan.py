@@ -1,20 +1,21 @@
 """The brain: what to record and what should exist, given what was seen and what time it is."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import Drift, HistoryEntry, QuantizedModelStatus, RevisionStatus
 from quantroll.constants import BASELINE, Phase, Reason
 from quantroll.domain import ladder, pipeline, rollout
 from quantroll.domain.conditions import conditions
-from quantroll.domain.draft import Draft
+from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.events import Event, events
 from quantroll.domain.fingerprints import evaluation_key
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
 
 HISTORY = 20
+GATEWAY_API_POLL = timedelta(seconds=15)  # no watch tells of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
     elif proven and chosen:
         draft.say(Phase.STEADY, f"{chosen.variant} serves, recovery {chosen.recovery}")
     else:
-        said = "; ".join(f"{r.name} {r.verdict}" for r in draft.status.variants if r.verdict)
+        said = "; ".join(f"{r.name} {r.verdict}: {r.reason}" for r in draft.status.variants if r.verdict)
         draft.say(Phase.REJECTED, f"no variant is proven good enough ({said}); {_server(stable)} keeps serving")
 
 
@@ -118,6 +119,7 @@ def _report_stable(draft: Draft) -> None:
             "the Gateway API (gateway.networking.k8s.io/v1, HTTPRoute) is not installed: traffic cannot be split;"
             " install its CRDs and a gateway, this goes on by itself",
         )
+        draft.wake(draft.now + GATEWAY_API_POLL)
     stable = draft.status.stable
     server = draft.seen.server(stable.revision) if stable else None
     if stable and server and server.problem and not server.ready:
@@ -131,6 +133,6 @@ def _closed(draft: Draft) -> QuantizedModelStatus:
     if spec:
         changes["drift"] = Drift(schedule=spec.drift_check.schedule)
     if draft.phase is not draft.seen.status.phase:
-        entry = HistoryEntry(at=draft.now, phase=draft.phase, message=draft.message)
+        entry = HistoryEntry(at=draft.now, phase=draft.phase, message=clip(draft.message, LIST_LIMIT))
         changes["history"] = [*draft.status.history, entry][-HISTORY:]
     return draft.status.model_copy(update=changes)

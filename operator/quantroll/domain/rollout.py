@@ -18,7 +18,7 @@ from quantroll.api.status import (
     Traffic,
 )
 from quantroll.constants import Phase, Reason
-from quantroll.domain.draft import Draft, clip
+from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.wanted import WantedServer
 
 POLL = timedelta(seconds=2)
@@ -90,8 +90,20 @@ def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> RolloutS
 
 
 def _take_back(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, reason: Reason, message: str) -> None:
+    stable = draft.status.stable
+    if rollout.weight and stable and _serves_alone(draft, candidate, stable):
+        draft.block(
+            Reason.NOT_SERVING,
+            f"{candidate.variant} is to be taken back ({message}), but no pod of {stable.variant} is ready: the traffic"
+            " stays as it is until one is",
+        )
+        return
     _change(draft, rollout, reason=reason.value, message=clip(message), weight=0, since=None, deadline=None)
     draft.say(Phase.ROLLING_BACK, f"taking {candidate.variant} back: {message}")
+
+
+def _serves_alone(draft: Draft, candidate: RevisionStatus, stable: RevisionStatus) -> bool:
+    return draft.seen.server(candidate.revision).ready > 0 and draft.seen.server(stable.revision).ready == 0
 
 
 def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
@@ -268,7 +280,7 @@ def _rolling_back(
             revision=candidate.revision,
             variant=candidate.variant,
             reason=rollout.reason or Reason.JOB_FAILED,
-            message=rollout.message,
+            message=clip(rollout.message, LIST_LIMIT),
             at=draft.now,
         )
         draft.set(rejected=[entry, *(r for r in draft.status.rejected if r.key != key)][:REJECTED])

@@ -90,4 +90,6 @@ def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = 0.5  # a per-object worker holds memory for so long after its last event
     settings.posting.enabled = False  # our events are written after our status
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # a line an event is the largest cost of all
+    # a line an event is the largest cost of all, and a line a probe drowns what matters
+    for name in ("kopf.objects", "kopf.activities.probe", "aiohttp.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -32,14 +33,20 @@ SETTINGS = {
 class Operator:
     """`kopf run` of the checkout's operator; start, kill, start again."""
 
-    def __init__(self, client: Client, folder: Path, namespace: str, settings: dict[str, object]) -> None:
+    def __init__(self, client: Client, folder: Path, namespace: str, settings: dict[str, Any]) -> None:
         self.config, self.log_path = folder / "config.yaml", folder / "operator.log"
-        self.config.write_text(yaml.safe_dump(settings))
+        self._settings = settings
+        self.configure(lambda _: None)
         self._env = {
             **client.env(), "PYTHONPATH": str(CHECKOUT / "operator"), "QUANTROLL_CONFIG": str(self.config),
         }
         self._namespace = namespace
         self._process: subprocess.Popen[bytes] | None = None
+
+    def configure(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Edit the admin's file; it is read at the next start."""
+        change(self._settings)
+        self.config.write_text(yaml.safe_dump(self._settings))
 
     def start(self) -> None:
         command = [sys.executable, "-m", "kopf", "run", "-m", "quantroll.app", "--standalone", "-n", self._namespace]

@@ -105,6 +105,9 @@ def _no_weight_without_a_proof(seen: Snapshot, decided: Plan) -> None:
     if candidate is None or rollout is None or rollout.weight == 0 or not decided.wanted.settled:
         return
     assert rollout.reason is None, "what is taken back has no weight"
+    stable = decided.status.stable
+    if stable and seen.status.candidate == candidate and not seen.server(stable.revision).ready:
+        return  # it was proven when it got its weight, and there is nothing to give that to
     if candidate.variant != BASELINE:
         assert _proof(decided.status, candidate.variant, candidate.revision)
 

@@ -1,6 +1,10 @@
 """The loop as a whole: from nothing to Steady, and what holds whatever happens on the way."""
 
-from unit.domain.world import World, steady
+import json
+
+from quantroll.constants import Reason
+from quantroll.domain.snapshot import Problem
+from unit.domain.world import World, spec_with, steady
 
 
 def test_from_nothing_to_steady():
@@ -20,3 +24,33 @@ def test_from_nothing_to_steady():
     assert world.stalled() is None
     assert [p.variant for p in world.status.last_good] == ["baseline"]
     assert [e.reason for e in world.told if e.type == "Warning"] == ["Verdict"], "rtn4's"
+
+
+def test_the_worst_status_stays_small():
+    """Sixteen variants that no engine can load, each with a long cause, and more rejections than are remembered."""
+    names = [f"variant-number-{index:02}-of-sixteen" for index in range(15)]
+    variants = [{"name": n, "scheme": "W8A16", "ignore": [n]} for n in names] + [{"name": "int8", "scheme": "W8A8"}]
+    world = World(spec_with(variants=variants))
+    long = Problem(Reason.ENGINE_FAILED, "ValueError: " + "x" * 2000)
+    for attempt in range(21):
+        world.edit(serving__maxNumSeqs=8 + attempt)
+        for _ in range(200):
+            world.tick()
+            for job in world.running():
+                if job.kind == "evaluate" and job.variant in names:
+                    world.change_job(job, engine_restarts=2, engine_problem=long)
+                else:
+                    world.finish(job)
+            if world.status.stable:
+                world.ready(world.status.stable.revision)
+            if candidate := world.status.candidate:
+                world.ready(candidate.revision, 0, long)
+                world.now = world.status.rollout.deadline or world.now
+            world.accept()
+            if world.status.phase == "RolledBack" and not world.running():
+                break
+    status = world.status
+    assert [row.verdict for row in status.variants] == ["Infeasible"] * 15 + ["PASS"]
+    assert (len(status.rejected), len(status.history)) == (20, 20)
+    size = len(json.dumps(status.to_wire()))
+    assert 30_000 < size < 64 * 1024

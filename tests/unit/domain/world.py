@@ -166,7 +166,7 @@ class World:
     def _create(self, wanted: WantedJob) -> None:
         self._uids += 1
         kind = SimJob(wanted, JobView("", "", "", JobState.ACTIVE)).kind
-        view = JobView(f"tiny-{kind}-{wanted.key[:6]}", f"uid-{self._uids}", wanted.key, JobState.ACTIVE)
+        view = JobView(f"tiny-{kind}-{wanted.key[:6]}", f"{self._uids:08}-0000-4000-8000-000000000000", wanted.key, JobState.ACTIVE)
         self.jobs[wanted.key] = SimJob(wanted, view)
         self.made.append((kind, wanted.key))
 

@@ -1,0 +1,66 @@
+"""Events: a line for a person at every change, and none twice."""
+
+from quantroll.api.status import QuantizedModelStatus, VariantStatus
+from quantroll.constants import Phase, Reason
+from quantroll.domain.draft import clip
+from quantroll.domain.events import Event, events
+from unit.domain.world import BAD, World, steady
+
+
+def test_nothing_new_is_no_event():
+    status = QuantizedModelStatus(phase=Phase.STEADY)
+    assert events(status, status) == ()
+
+
+def test_a_new_phase_is_told():
+    before = QuantizedModelStatus(phase=Phase.SHIFTING)
+    after = QuantizedModelStatus(phase=Phase.ROLLING_BACK, message="taking it back")
+    assert events(before, after) == (Event("Warning", "RollingBack", "taking it back"),)
+
+
+def test_a_verdict_is_told_with_its_numbers_and_a_changed_one_again():
+    def table(verdict):
+        row = VariantStatus(name="int8", scheme="W8A8", bits=8, verdict=verdict, message="n 2000")
+        return QuantizedModelStatus(variants=[row])
+
+    assert events(table(None), table("PASS")) == (Event("Normal", "Verdict", "int8: PASS. n 2000"),)
+    assert events(table("PASS"), table("FAIL")) == (Event("Warning", "Verdict", "int8: FAIL. n 2000"),)
+    assert events(table("FAIL"), table(None)) == ()
+
+
+def test_the_whole_loop_tells_each_thing_once():
+    world = steady()
+    told = [(event.reason, event.message) for event in world.told]
+    assert len(told) == len(set(told))
+    assert [reason for reason, _ in told].count("Verdict") == 3
+    assert {event.type for event in world.told if event.reason != "Verdict"} == {"Normal"}
+
+
+def test_a_stall_is_told_when_it_begins_and_when_its_reason_changes():
+    world = World()
+    for reason in (Reason.EVAL_SET_MISSING, Reason.EVAL_SET_MISSING, Reason.ADAPTER_ONLY):
+        world.tick()
+        world.fail(world.job("prepare"), reason, "words")
+        world.now = world.tick().wake_at
+        world.tick()
+    assert [e for e in world.told if e.type == "Warning"] == [
+        Event("Warning", "EvalSetMissing", "words"),
+        Event("Warning", "AdapterOnly", "words"),
+    ]
+
+
+def test_rejected_is_told_once_not_as_a_stall_too():
+    world = World()
+    world.cells["int8"] = BAD
+    world.settle()
+    assert [e.reason for e in world.told].count("Rejected") == 1
+
+
+def test_texts_are_cut_to_what_the_schema_allows():
+    assert clip("a" * 1024) == "a" * 1024
+    assert len(clip("a" * 1025)) == 1024
+    world = World()
+    world.tick()
+    world.fail(world.job("prepare"), Reason.EVAL_SET_MALFORMED, "x" * 5000)
+    world.tick()
+    assert world.stalled() == "EvalSetMalformed"

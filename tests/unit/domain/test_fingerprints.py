@@ -1,0 +1,97 @@
+"""Keys: what changes them, what does not, and that a release does not."""
+
+import pytest
+
+from quantroll.api.jobs import DataFacts, ModelFacts, PrepareResult
+from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.status import RevisionSpec
+from quantroll.domain import fingerprints
+from unit.domain.world import ENGINES, spec_with
+
+PREPARED = PrepareResult(
+    model=ModelFacts(digest="a" * 64, weight_bytes=1, architecture="LlamaForCausalLM", dtype="bfloat16"),
+    eval_set=DataFacts(sha256="b" * 64, items=1),
+    calibration=DataFacts(sha256="c" * 64, items=1),
+)
+
+
+def keys(**changes):
+    """All keys of a spec: prepare, artifact, revision, evaluation; the first variant's."""
+    spec = QuantizedModelSpec.model_validate(spec_with(**changes))
+    profile = ENGINES["vllm-cpu"]
+    served = RevisionSpec(engine="e", profile=profile, serving=spec.serving, dtype=spec.model.dtype, model="m")
+    revision = fingerprints.revision(served, "f" * 64)
+    return {
+        "prepare": fingerprints.prepare_key(spec),
+        "artifact": fingerprints.artifact_key(spec.variants[0], spec.calibration, PREPARED),
+        "revision": revision,
+        "evaluation": fingerprints.evaluation_key(revision, spec.quality_gate, "b" * 64),
+    }
+
+
+def test_an_upgrade_starts_no_rollout():
+    """Pinned: when one of these changes, every user's models are made, measured and rolled out again."""
+    assert keys() == GOLDEN
+
+
+GOLDEN = {
+    "prepare": "5c3783ef8784c34fa8ff84fe70ed041912494c4ad93fa7212948910fa3760e96",
+    "artifact": "978b3ae188d66475bf0734fed1e330f662f53abf8269bf9968db5c324cc2e1da",
+    "revision": "9a04931db7",
+    "evaluation": "026ca808d8c3dcc328776ebae4a972e998b48f048955fda42bb54a1f8407dc4f",
+}
+
+
+def variant(**changes):
+    return [{"name": "int8", "scheme": "W8A8", "smoothQuantStrength": 0.8} | changes]
+
+
+@pytest.mark.parametrize(
+    ("changes", "moved"),
+    [
+        ({"serving__replicas": 7}, set()),
+        ({"driftCheck__schedule": "@daily"}, set()),
+        ({"qualityGate__minAcceptable": 0.5}, set()),
+        ({"qualityGate__minSamples": 1}, set()),
+        ({"rollout__deadlines": {"modelLoad": "1m"}}, set()),
+        ({"variants": variant(name="renamed")}, set()),
+        ({"variants": variant(algorithm="GPTQ")}, set()),  # the default, said aloud
+        ({"serving__tolerations": [{"key": "gpu", "operator": "Exists"}]}, set()),
+        ({"model__source": "pvc://other/model"}, {"prepare"}),
+        ({"qualityGate__evalSet": {"source": "pvc://tiny/eval.jsonl", "sha256": "b" * 64}}, {"prepare"}),
+        ({"qualityGate__evalSet": {"source": "pvc://tiny/eval.jsonl", "idField": "k"}}, {"prepare", "evaluation"}),
+        ({"variants": variant(smoothQuantStrength=0.5)}, {"artifact"}),
+        ({"variants": variant(ignore=["lm_head", "re:.*down_proj"])}, {"artifact"}),
+        ({"calibration__samples": 9}, {"artifact"}),
+        ({"calibration__seed": 9}, {"artifact"}),
+        ({"serving__maxNumSeqs": 9}, {"revision", "evaluation"}),
+        ({"serving__maxModelLen": 512}, {"revision", "evaluation"}),
+        ({"serving__resources": {"limits": {"nvidia.com/gpu": 1}}}, {"revision", "evaluation"}),
+        ({"serving__nodeSelector": {"gpu": "L4"}}, {"revision", "evaluation"}),
+        ({"qualityGate__generation": {"maxTokens": 7}}, {"evaluation"}),
+        ({"qualityGate__generation": {"temperature": 0.7}}, {"evaluation"}),
+    ],
+)
+def test_a_key_changes_with_what_goes_into_it_and_with_nothing_else(changes, moved):
+    before, after = keys(), keys(**changes)
+    assert {name for name in before if before[name] != after[name]} == moved
+
+
+def test_calibration_that_is_not_read_is_no_part_of_an_artifact():
+    naive = [{"name": "w8", "scheme": "W8A16", "algorithm": "RTN"}]
+    assert keys(variants=naive)["artifact"] == keys(variants=naive, calibration__samples=9)["artifact"]
+
+
+def test_another_engine_image_is_another_revision():
+    spec = QuantizedModelSpec.model_validate(spec_with())
+    found = set()
+    for image in ("a", "b"):
+        profile = ENGINES["vllm-cpu"].model_copy(update={"image": image})
+        served = RevisionSpec(engine="e", profile=profile, serving=spec.serving, dtype=spec.model.dtype, model="m")
+        found.add(fingerprints.revision(served, "f" * 64))
+    assert len(found) == 2
+
+
+def test_kinds_of_keys_do_not_meet():
+    assert fingerprints.fingerprint("a", 1, {}) != fingerprints.fingerprint("b", 1, {})
+    assert fingerprints.fingerprint("a", 1, {}) != fingerprints.fingerprint("a", 2, {})

@@ -1,0 +1,188 @@
+"""Rung by rung: what is made, what is skipped, what is judged anew, and what is chosen."""
+
+import pytest
+
+from quantroll.constants import Reason
+from quantroll.domain.snapshot import JobState, Problem
+from unit.domain.world import BAD, PROVEN, UNSURE, World, spec_with, steady
+
+OOM = Problem(Reason.OUT_OF_MEMORY, "container job was killed for want of memory")
+
+
+def test_the_ladder_ends_at_the_first_that_is_not_proven():
+    world = World()
+    world.cells["gptq4"] = UNSURE
+    world.settle()
+    assert world.verdicts() == {"int8": "PASS", "gptq4": "INCONCLUSIVE", "rtn4": None}
+    assert world.status.stable.variant == "int8"
+    assert world.kinds().count("quantize") == 2, "past it no Job starts"
+
+
+def test_nothing_proven_is_rejected_and_the_baseline_keeps_serving():
+    world = World()
+    world.cells["int8"] = BAD
+    world.settle()
+    assert world.status.phase == "Rejected"
+    assert world.status.stable.variant == "baseline"
+    assert world.stalled() == "Rejected"
+    assert world.status.rollout is None
+    assert "int8 FAIL: BelowFloor" in world.status.message
+
+
+def ends(world, job, how):
+    if how == "report":
+        world.fail(job, Reason.LAYERS_MISSED, "no layer matched")
+    elif how == "oom":
+        world.change_job(job, state=JobState.FAILED, finished_at=world.now, problem=OOM)
+    elif how == "restarts":
+        cause = Problem(Reason.ENGINE_FAILED, "ValueError: head size 5 is not supported")
+        world.change_job(job, engine_restarts=2, engine_problem=cause)
+    else:
+        world.fail(job, None)
+
+
+@pytest.mark.parametrize(
+    ("stage", "how", "verdict", "reason"),
+    [
+        ("quantize", "report", "ERROR", "LayersMissed"),
+        ("quantize", "oom", "ERROR", "OutOfMemory"),
+        ("quantize", "silent", "ERROR", "JobFailed"),
+        ("evaluate", "report", "ERROR", "LayersMissed"),
+        ("evaluate", "oom", "ERROR", "OutOfMemory"),
+        ("evaluate", "restarts", "Infeasible", "Infeasible"),
+    ],
+)
+def test_a_failed_rung_is_skipped_and_waits_for_the_spec_to_change(stage, how, verdict, reason):
+    world = World()
+    world.until("Quantizing" if stage == "quantize" else "Evaluating")
+    world.tick()
+    ends(world, world.job(stage, "int8"), how)
+    world.tick()
+    world.passes(seconds=20)  # a silent Job may still be heard of
+    world.tick()
+    row = world.status.variants[0]
+    assert (row.verdict, row.reason) == (verdict, reason)
+    assert row.message
+    world.settle()
+    assert world.verdicts() == {"int8": verdict, "gptq4": "PASS", "rtn4": "FAIL"}
+    assert world.status.stable.variant == "gptq4"
+    made = len(world.made)
+    world.passes(days=30)
+    world.settle()
+    assert len(world.made) == made, "tried again without a reason"
+    world.edit(rollout__deadlines={"modelLoad": "40m"})
+    world.settle()
+    assert world.verdicts()["int8"] == "PASS"
+    assert len(set(world.made)) < len(world.made), "the same Job, made anew"
+
+
+def test_an_engine_that_restarts_ends_the_evaluation_early():
+    world = World()
+    world.until("Evaluating")
+    world.tick()
+    ends(world, world.job("evaluate", "int8"), "restarts")
+    decided = world.tick()
+    assert not any(job.key == world.status.variants[0].failure.key for job in decided.wanted.jobs)
+    assert "head size 5 is not supported" in world.status.variants[0].message
+    assert [e.message for e in world.told if e.reason == "Infeasible"] == [
+        f"int8: Infeasible. {world.status.variants[0].message}"
+    ]
+
+
+def test_contaminated_calibration_starts_no_quantization():
+    world = World()
+    world.prepared = world.prepared.model_copy(update={"overlap": 3})
+    world.settle()
+    assert world.verdicts() == {"int8": "ERROR", "gptq4": "ERROR", "rtn4": "FAIL"}
+    assert world.status.variants[0].reason == "ContaminatedCalibration"
+    assert [kind for kind in world.kinds() if kind == "quantize"] == ["quantize"], "rtn4's, which uses no calibration"
+
+
+def test_a_changed_threshold_gives_a_new_verdict_and_no_job():
+    world = steady()
+    made = len(world.made)
+    world.edit(qualityGate__minAcceptable=0.99)
+    world.settle()
+    assert world.verdicts() == {"int8": "PASS", "gptq4": "FAIL", "rtn4": "FAIL"}
+    assert world.status.stable.variant == "int8"
+    world.edit(qualityGate__minAcceptable=0.94)
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+    assert len(world.made) == made
+
+
+def test_a_floor_that_nothing_reaches_takes_nothing_from_users():
+    world = steady()
+    served = world.status.stable.revision
+    world.edit(qualityGate__minAcceptable=1.0)
+    world.settle()
+    assert world.status.phase == "Rejected"
+    assert world.status.stable.revision == served
+    assert "gptq4 keeps serving" in world.status.message
+
+
+def test_counts_of_another_eval_set_say_nothing():
+    world = steady()
+    world.prepared = world.prepared.model_copy(
+        update={"eval_set": world.prepared.eval_set.model_copy(update={"sha256": "e" * 64})}
+    )
+    made = len(world.made)
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/other.jsonl"})
+    world.tick()
+    world.finish(world.job("prepare"))
+    world.tick()
+    assert world.status.phase == "Baselining"
+    world.settle()
+    assert world.kinds()[made:] == ["prepare", *["evaluate"] * 4], "artifacts are kept"
+
+
+def test_a_changed_recipe_makes_that_variant_anew():
+    world = steady()
+    made = len(world.made)
+    world.edit(variants=[*world.spec["variants"][:1], {"name": "gptq4", "scheme": "W4A16", "groupSize": 32},
+                         *world.spec["variants"][2:]])  # fmt: skip
+    world.settle()
+    assert world.kinds()[made:] == ["quantize", "evaluate"]
+
+
+@pytest.mark.parametrize(("first", "second", "chosen"), [("a", "b", "a"), ("b", "a", "b")])
+def test_equal_sizes_go_by_declared_order(first, second, chosen):
+    world = World(spec_with(variants=[{"name": n, "scheme": "W8A8" if n == "a" else "W8A16"} for n in (first, second)]))
+    world.cells = {"a": PROVEN, "b": PROVEN}
+    world.settle()
+    assert world.status.stable.variant == chosen
+
+
+def test_a_failure_of_an_earlier_recipe_says_nothing_about_this_one():
+    world = World()
+    world.until("Quantizing")
+    world.tick()
+    world.fail(world.job("quantize", "int8"), Reason.LAYERS_MISSED)
+    world.tick()
+    assert world.verdicts()["int8"] == "ERROR"
+    world.edit(variants=[{"name": "int8", "scheme": "W8A8"}, *world.spec["variants"][1:]])
+    world.tick()
+    assert world.verdicts()["int8"] is None
+    assert world.job("quantize", "int8")
+
+
+@pytest.mark.parametrize(("stage", "variant"), [("quantize", "int8"), ("evaluate", "int8"), ("evaluate", "baseline")])
+def test_data_that_changed_under_way_are_digested_anew(stage, variant):
+    world = World()
+    world.until({"quantize": "Quantizing", "evaluate": "Evaluating"}[stage] if variant == "int8" else "Baselining")
+    world.tick()
+    world.fail(world.job(stage, variant), Reason.INPUT_CHANGED, "the file is not the one that was digested")
+    world.prepared = world.prepared.model_copy(
+        update={
+            "eval_set": world.prepared.eval_set.model_copy(update={"sha256": "e" * 64}),
+            "calibration": world.prepared.calibration.model_copy(update={"sha256": "f" * 64}),
+        }
+    )
+    world.tick()
+    world.tick()
+    assert world.stalled() == "InputChanged"
+    assert world.status.prepared is None
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+    assert world.kinds().count("prepare") == 2
+    assert set(world.verdicts().values()) == {"PASS", "FAIL"}

@@ -1,0 +1,273 @@
+"""Adopting a spec, preparing, and measuring the baseline: what must be right before anything is quantized."""
+
+from datetime import timedelta
+
+import pytest
+
+from quantroll.api.engine import EngineProfile
+from quantroll.constants import Reason
+from quantroll.domain.snapshot import JobState, Problem
+from unit.domain.world import PROVEN, World, spec_with, steady
+
+
+def test_the_baseline_serves_while_variants_are_made():
+    world = World()
+    world.until("Quantizing")
+    assert world.status.stable.variant == "baseline"
+    assert world.replicas == {world.status.stable.revision: 2}
+    assert world.condition("Available")[0] == "True"
+
+
+def test_no_route_before_anything_is_ready():
+    world = World()
+    world.until("Baselining", but="pods")
+    world.tick()
+    assert world.replicas
+    assert world.route is None
+    world.ready(world.status.stable.revision)
+    world.tick()
+    assert [share.weight for share in world.route.shares] == [100]
+
+
+@pytest.mark.parametrize(
+    "reason",
+    ["ModelNotFound", "NotSafetensors", "AdapterOnly", "EvalSetMissing", "EvalSetDigestMismatch", "EvalSetMalformed"],
+)
+def test_bad_input_is_told_and_tried_again_after_growing_pauses(reason):
+    world = World()
+    pauses = []
+    for _ in range(7):
+        world.tick()
+        job = world.job("prepare")
+        world.fail(job, Reason(reason), "line 7 is not JSON: repair it")
+        decided = world.tick()
+        assert world.condition("Stalled") == ("True", reason, "line 7 is not JSON: repair it")
+        assert world.status.phase == "Pending"
+        assert decided.wake_at == world.status.prepare_failure.retry_at
+        assert world.kinds() == ["prepare"] * len(world.made), "nothing else is made"
+        pauses.append((decided.wake_at - world.now).total_seconds())
+        world.passes(seconds=pauses[-1] - 1)
+        world.tick()
+        assert world.job("prepare") is None, "before the pause is over"
+        world.passes(seconds=1)
+        world.tick()  # drops the old Job, whose name is in the way
+        assert world.jobs == {}
+    assert pauses == [30, 60, 120, 240, 480, 600, 600]
+    world.tick()
+    assert world.stalled() == reason, "said for as long as nothing better is known"
+    world.finish(world.job("prepare"))
+    world.tick()
+    assert world.stalled() is None
+    assert world.status.prepare_failure is None
+    assert [e.reason for e in world.told].count(reason) == 1, "an event each time it begins, not each time it is tried"
+
+
+def test_a_changed_spec_is_tried_at_once():
+    world = World()
+    world.tick()
+    world.fail(world.job("prepare"), Reason.EVAL_SET_MISSING)
+    world.tick()
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/there.jsonl"})
+    world.tick()
+    assert world.job("prepare").wanted.job_input.eval_set.path == "/claims/tiny/there.jsonl"
+    assert world.stalled() is None
+    world.until("Steady")
+
+
+def test_what_holds_a_pod_up_is_told_and_goes_by_itself():
+    world = World()
+    world.tick()
+    waits = Problem(Reason.VOLUME_MISSING, 'persistentvolumeclaim "tiny" not found')
+    world.change_job(world.job("prepare"), problem=waits)
+    world.tick()
+    status, reason, message = world.condition("Stalled")
+    assert (status, reason) == ("True", "VolumeMissing")
+    assert '"tiny" not found' in message
+    world.change_job(world.job("prepare"), problem=None)
+    world.tick()
+    assert world.stalled() is None
+    assert world.kinds() == ["prepare"]
+
+
+def test_too_few_items_start_no_job():
+    world = World(spec_with(qualityGate__minSamples=2001))
+    world.tick()
+    world.finish(world.job("prepare"))
+    for _ in range(3):
+        world.tick()
+    assert world.stalled() == "EvalSetTooSmall"
+    assert "2000 distinct items" in world.status.conditions[2].message
+    assert world.kinds() == ["prepare"]
+    assert world.replicas == {}
+    world.edit(qualityGate__minSamples=2000)
+    world.until("Steady")
+
+
+def test_a_baseline_that_is_too_weak_starts_no_quantization():
+    world = World()
+    world.baseline_correct = 999
+    world.until("Baselining")
+    for _ in range(6):
+        world.tick()
+        world.works()
+    assert world.stalled() == "BaselineTooWeak"
+    assert "minBaseline is 0.5" in world.condition("Ready")[2]
+    assert "quantize" not in world.kinds()
+    assert world.condition("Available")[0] == "True", "it serves all the same"
+    world.edit(qualityGate__minBaseline=0.4)
+    world.until("Quantizing")
+    assert world.kinds().count("evaluate") == 1, "counts are judged anew, nothing is measured twice"
+
+
+def test_a_baseline_with_failed_requests_is_no_yardstick():
+    world = World()
+    world.baseline_errors = 21
+    world.until("Baselining")
+    for _ in range(6):
+        world.tick()
+        world.works()
+    assert world.stalled() == "EngineFailed"
+    assert "quantize" not in world.kinds()
+
+
+def test_a_baseline_that_cannot_be_measured_is_tried_again():
+    world = World()
+    world.until("Baselining")
+    world.tick()
+    world.fail(world.job("evaluate"), Reason.ENGINE_NOT_READY, "no answer within 30m")
+    first = world.tick()
+    assert world.stalled() == "EngineNotReady"
+    assert first.wake_at == world.now + timedelta(minutes=1)
+    world.now = first.wake_at
+    world.tick()
+    world.tick()
+    world.fail(world.job("evaluate"), Reason.ENGINE_NOT_READY)
+    assert world.tick().wake_at == world.now + timedelta(minutes=2)
+    world.until("Steady")
+    assert world.status.baseline.failure is None
+
+
+def test_an_unknown_engine_changes_nothing_and_names_those_there_are():
+    world = World(spec_with(serving__engine="sglang"))
+    world.tick()
+    status, reason, message = world.condition("Stalled")
+    assert (status, reason) == ("True", "EngineUnknown")
+    assert "'sglang'" in message
+    assert "vllm-cpu" in message
+    assert (world.status.phase, world.made) == ("Pending", [])
+    world.engines["sglang"] = EngineProfile(image="example.com/sglang:1", device="cpu")
+    world.until("Steady")
+
+
+def test_an_engine_that_is_not_there_any_more_disturbs_nothing_that_runs():
+    world = steady()
+    served = dict(world.replicas)
+    del world.engines["vllm-cpu"]
+    world.settle()
+    assert world.stalled() is None, "the profile is pinned with the generation"
+    world.edit(qualityGate__minAcceptable=0.9)
+    world.tick()
+    assert world.stalled() == "EngineUnknown"
+    assert world.replicas == served
+    assert world.status.observed_generation == 1, "this generation is not taken up"
+
+
+def test_a_changed_profile_waits_for_the_next_generation():
+    world = steady()
+    before = world.status.stable.revision
+    world.engines["vllm-cpu"] = EngineProfile(image="example.com/vllm-cpu:2", device="cpu")
+    world.settle()
+    assert world.status.stable.revision == before
+    world.edit(qualityGate__minAcceptable=0.9)
+    world.settle()
+    assert world.status.stable.revision != before
+    assert world.status.stable.spec.profile.image == "example.com/vllm-cpu:2"
+    assert world.kinds().count("evaluate") == 8, "everything is verified with the new engine"
+    assert world.kinds().count("quantize") == 3, "and nothing is made again"
+
+
+@pytest.mark.parametrize("moment", ["Quantizing", "Analyzing", "Steady"])
+def test_an_invalid_spec_changes_nothing_that_runs_and_recovers(moment):
+    world = World()
+    world.until(moment)
+    served, route, jobs, phase = dict(world.replicas), world.route, dict(world.jobs), world.status.phase
+    good = world.spec
+    world.edit(model__dtype="int3")
+    decided = world.tick()
+    assert world.stalled() == "SpecInvalid"
+    assert not decided.wanted.settled
+    assert (world.replicas, world.route, world.jobs, world.status.phase) == (served, route, jobs, phase)
+    world.spec, world.generation = good, world.generation + 1
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+
+
+def test_a_baseline_that_never_served_is_replaced_by_a_corrected_one():
+    world = World()
+    world.until("Baselining", but="pods")
+    world.tick()
+    first = world.status.stable.revision
+    world.edit(serving__maxNumSeqs=8)
+    world.tick()
+    assert world.status.stable.revision != first
+    assert first not in world.replicas
+
+
+def test_a_baseline_that_serves_is_not_replaced_but_rolled_over():
+    world = World()
+    world.cells = {name: (100, 1890, 5, 5) for name in world.cells}
+    world.settle()
+    assert world.status.phase == "Rejected"
+    first = world.status.stable.revision
+    world.edit(serving__maxNumSeqs=8)
+    world.tick()
+    assert world.status.stable.revision == first
+    world.settle()
+    assert world.status.stable.revision != first
+    assert world.status.stable.variant == "baseline"
+    assert world.status.phase == "Rejected"
+
+
+def test_a_lost_report_makes_the_job_anew_once_its_pod_is_surely_gone():
+    world = World()
+    world.tick()
+    job = world.job("prepare")
+    world.change_job(job, state=JobState.SUCCEEDED, finished_at=world.now)
+    decided = world.tick()
+    assert list(world.jobs) == [job.view.key], "its pod may still be heard of"
+    assert decided.wake_at == world.now + timedelta(seconds=20)
+    world.now = decided.wake_at
+    decided = world.tick()
+    assert decided.wanted.drop_jobs == {job.view.uid}
+    world.tick()
+    assert world.kinds() == ["prepare", "prepare"]
+    assert world.stalled() is None
+
+
+def test_an_unreadable_report_is_a_failure():
+    world = World()
+    world.tick()
+    world.change_job(world.job("prepare"), state=JobState.SUCCEEDED, finished_at=world.now, unreadable=True)
+    world.tick()
+    assert world.stalled() == "JobReportUnreadable"
+    world.until("Steady")
+
+
+def test_job_inputs_carry_what_the_spec_says():
+    world = World(spec_with(qualityGate__generation={"temperature": 0.5, "maxTokens": 9}, serving__maxNumSeqs=500))
+    world.until("Evaluating")
+    world.tick()
+    given = world.job("evaluate", "int8").wanted.job_input
+    assert (given.temperature, given.max_tokens, given.concurrency) == (0.5, 9, 32)
+    assert given.eval_set.sha256 == "b" * 64, "what prepare has digested, not what lies there by now"
+    assert given.baseline_key == world.status.baseline.evaluation.key
+    assert given.ready_timeout_seconds == 1800
+
+
+def test_variants_that_are_proven_stay_proven_when_others_come():
+    world = steady(spec_with(variants=[{"name": "int8", "scheme": "W8A8"}]))
+    made = len(world.made)
+    world.cells["w8"] = PROVEN
+    world.edit(variants=[{"name": "int8", "scheme": "W8A8"}, {"name": "w8", "scheme": "W8A16"}])
+    world.settle()
+    assert world.kinds()[made:] == ["quantize", "evaluate"]

@@ -1,0 +1,329 @@
+"""Moving traffic: up by capacity and proof, down at once, and nothing lost on the way."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from quantroll.api.status import Share
+from quantroll.constants import Reason
+from quantroll.domain.rollout import capacity
+from quantroll.domain.snapshot import Problem, RouteView, ServerView
+from unit.domain.world import World, spec_with, steady
+
+
+def weights(world):
+    return [share.weight for share in world.route.shares]
+
+
+def in_phase(phase, **changes):
+    world = World(spec_with(**changes))
+    world.until(phase)
+    return world
+
+
+def candidate(world):
+    return world.status.candidate.revision
+
+
+@pytest.mark.parametrize(
+    ("weight", "replicas", "pods"),
+    [(1, 1, 1), (100, 1, 1), (1, 10, 1), (10, 10, 1), (11, 10, 2), (50, 3, 2), (99, 10, 10), (100, 10, 10), (0, 5, 0)],
+)
+def test_pods_that_a_share_needs(weight, replicas, pods):
+    assert capacity(weight, replicas) == pods
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3, 5, 10])
+def test_a_candidate_has_its_pods_before_it_gets_a_weight(replicas):
+    """The invariants see to the order; this counts what is there at each step."""
+    world = in_phase("CandidateStarting", serving__replicas=replicas)
+    world.works()
+    assert world.replicas[candidate(world)] == -(-10 * replicas // 100), "no more than its first share needs"
+    world.until("Analyzing")
+    assert world.replicas[candidate(world)] == -(-50 * replicas // 100), "those for the next are started meanwhile"
+    world.until("Promoting")
+    assert world.replicas[candidate(world)] == replicas
+    world.settle()
+    assert list(world.replicas.values()) == [replicas]
+
+
+def test_no_candidate_before_stable_serves():
+    world = World()
+    world.until("Selecting", but="pods")
+    for _ in range(3):
+        world.tick()
+        world.works(but="pods")
+    assert world.status.phase == "Selecting"
+    assert "waits for baseline to serve first" in world.status.message
+    assert world.status.candidate is None
+
+
+def test_a_step_begins_when_the_gateway_has_accepted_it():
+    world = in_phase("Shifting")
+    assert weights(world) == [90, 10]
+    world.passes(hours=3)
+    world.tick()
+    assert world.status.phase == "Shifting"
+    world.accept()
+    decided = world.tick()
+    assert world.status.phase == "Analyzing"
+    assert world.status.rollout.since == world.now
+    assert decided.wake_at == world.now + timedelta(minutes=2)
+
+
+def test_a_gateway_that_takes_a_moment_is_no_trouble_and_one_that_never_answers_is():
+    world = in_phase("Shifting")
+    world.passes(seconds=19)
+    decided = world.tick()
+    assert world.stalled() is None
+    world.now = decided.wake_at
+    world.tick()
+    assert world.stalled() == "RouteNotAccepted"
+    assert "not answered" in world.condition("Stalled")[2]
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+
+
+def test_a_step_lasts_as_long_as_it_says_whether_or_not_the_operator_runs():
+    world = in_phase("Analyzing")
+    world.passes(seconds=119)
+    world.tick()
+    assert weights(world) == [90, 10]
+    world.passes(seconds=1)
+    world.tick()
+    assert weights(world) == [50, 50]
+
+
+def test_an_edited_route_is_put_back_and_the_clock_starts_again():
+    world = in_phase("Analyzing")
+    begun, desired = world.status.rollout.since, world.route.shares
+    world.passes(seconds=110)
+    world.route = RouteView(shares=(Share(revision=candidate(world), weight=100),), accepted=True)
+    world.tick()
+    assert world.status.phase == "Shifting"
+    assert world.route.shares == desired
+    world.passes(seconds=5)
+    world.accept()
+    world.tick()
+    assert world.status.rollout.since == begun + timedelta(seconds=115)
+
+
+def test_a_deleted_route_is_made_again():
+    world = in_phase("Analyzing")
+    desired, world.route = world.route.shares, None
+    world.tick()
+    assert world.route.shares == desired
+
+
+def test_a_candidate_that_never_gets_ready_is_taken_back_and_remembered():
+    world = in_phase("CandidateStarting", rollout__deadlines={"modelLoad": "20m", "drain": "1m"})
+    revision = candidate(world)
+    world.servers[revision] = ServerView(problem=Problem(Reason.UNSCHEDULABLE, "0/3 nodes are available"))
+    decided = world.tick()
+    assert world.stalled() == "Unschedulable"
+    assert decided.wake_at == world.status.rollout.deadline
+    world.now = decided.wake_at
+    world.tick()
+    assert world.status.phase == "RollingBack"
+    world.settle()
+    assert world.status.phase == "RolledBack"
+    assert world.stalled() == "RolledBack"
+    entry = world.status.rejected[0]
+    assert (entry.variant, entry.revision, entry.reason) == ("gptq4", revision, "LoadDeadlineExceeded")
+    assert "within deadlines.modelLoad (20m): 0/3 nodes are available" in entry.message
+    assert list(world.replicas) == [world.status.stable.revision]
+    world.passes(days=7)
+    world.settle()
+    assert world.status.candidate is None, "tried again"
+
+
+def rejected():
+    world = in_phase("CandidateStarting")
+    world.now = world.status.rollout.deadline
+    world.tick()
+    world.settle()
+    assert world.status.phase == "RolledBack"
+    return world
+
+
+def test_what_was_taken_back_is_tried_again_only_as_something_else():
+    world = rejected()
+    world.edit(rollout__steps=[{"weight": 20, "duration": "1m"}])
+    world.settle()
+    assert world.status.phase == "RolledBack", "the same revision on the same eval set"
+    world.edit(serving__maxNumSeqs=8)
+    world.settle()
+    assert world.status.stable.variant == "gptq4", "another revision"
+
+
+def test_another_eval_set_is_another_chance():
+    world = rejected()
+    facts = world.prepared.eval_set.model_copy(update={"sha256": "e" * 64})
+    world.prepared = world.prepared.model_copy(update={"eval_set": facts})
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/other.jsonl"})
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+
+
+def test_pods_that_die_under_traffic_take_the_candidate_back_at_once():
+    world = in_phase("Analyzing")
+    revision, stable = candidate(world), world.status.stable.revision
+    world.ready(revision, 0, Problem(Reason.ENGINE_FAILED, "CUDA error"))
+    world.tick()
+    assert world.status.phase == "RollingBack"
+    assert [(s.revision, s.weight) for s in world.route.shares] == [(stable, 100)]
+    assert revision in world.replicas, "not deleted before the gateway has taken its weight"
+    world.settle()
+    assert world.status.rejected[0].reason == "CandidateUnavailable"
+    assert "CUDA error" in world.status.rejected[0].message
+
+
+def test_down_is_weight_then_verified_then_drained_then_deleted():
+    world = in_phase("Analyzing")
+    revision, pods = candidate(world), world.replicas[candidate(world)]
+    world.edit(qualityGate__minAcceptable=0.99)
+    world.tick()
+    assert (world.status.phase, weights(world)) == ("RollingBack", [100])
+    world.passes(hours=1)
+    world.tick()
+    assert world.replicas[revision] == pods, "the gateway has not answered yet"
+    world.accept()
+    world.servers[revision] = replace(world.servers[revision], in_flight=2)
+    world.tick()
+    world.passes(seconds=5)
+    world.tick()
+    assert world.replicas[revision] == pods, "two requests are in flight"
+    world.servers[revision] = replace(world.servers[revision], in_flight=0)
+    world.tick()
+    assert revision not in world.replicas
+    assert world.status.rejected == [], "superseded is not rejected"
+    world.settle()
+    assert world.status.stable.variant == "int8"
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "seconds", "drained"),
+    [(0, 4, False), (0, 5, True), (3, 5, False), (3, 599, False), (3, 600, True), (None, 599, False), (None, 600, True)],
+)
+def test_draining_ends_with_the_last_request_or_at_its_deadline(in_flight, seconds, drained):
+    world = in_phase("Draining")
+    old = world.status.rollout.draining
+    assert world.replicas[old] == 2, "kept as it is when it loses its traffic"
+    world.servers[old] = replace(world.servers[old], in_flight=in_flight)
+    world.passes(seconds=seconds)
+    decided = world.tick()
+    assert (old not in world.replicas) == drained
+    if not drained:
+        assert world.now < decided.wake_at <= world.now + timedelta(seconds=2)
+
+
+def test_promotion_touches_no_pod():
+    world = in_phase("Promoting")
+    revision, pods = candidate(world), dict(world.replicas)
+    world.until("Draining")
+    assert world.replicas == pods
+    assert world.status.stable.revision == revision
+
+
+@pytest.mark.parametrize("happens", ["pods die", "the route is edited"])
+def test_what_happens_just_before_promotion_is_seen(happens):
+    world = in_phase("Promoting")
+    for _ in range(5):
+        world.works()
+        if world.status.rollout.since:
+            break
+        world.tick()
+    if happens == "pods die":
+        world.ready(candidate(world), 1)
+    else:
+        world.route = RouteView(shares=(Share(revision=world.status.stable.revision, weight=100),), accepted=True)
+    world.tick()
+    assert world.status.stable.variant == "baseline"
+    assert world.status.phase == ("RollingBack" if happens == "pods die" else "Promoting")
+
+
+def test_a_step_taken_out_of_the_spec_is_no_shortcut_to_promotion():
+    world = in_phase("Analyzing")
+    world.edit(rollout__steps=[{"weight": 20, "duration": "1h"}, {"weight": 60, "duration": "1h"}])
+    world.tick()
+    assert world.status.rollout.reason == "Superseded"
+    assert weights(world) == [100]
+    world.until("Analyzing")
+    assert weights(world) == [80, 20]
+
+
+def test_more_replicas_in_mid_shift_are_not_held_against_the_candidate():
+    world = in_phase("Analyzing", serving__replicas=1)
+    world.edit(serving__replicas=20)
+    world.tick()
+    world.settle()
+    assert world.status.rejected == []
+    assert world.status.stable.variant == "gptq4"
+    assert list(world.replicas.values()) == [20]
+
+
+def test_pods_for_the_next_step_that_do_not_come_are_waited_for_until_their_deadline():
+    world = in_phase("Analyzing", serving__replicas=4)
+    revision = candidate(world)
+    world.ready(revision, 1)
+    world.passes(minutes=2)
+    decided = world.tick()
+    assert "1 of 2 pods ready for 50 %" in world.status.message
+    assert decided.wake_at == world.status.rollout.since + timedelta(minutes=32)
+    world.now = decided.wake_at
+    world.tick()
+    assert world.status.rollout.reason == "LoadDeadlineExceeded"
+
+
+def test_without_the_gateway_api_nothing_is_shifted_and_all_goes_on_when_it_comes():
+    world = World()
+    world.gateway_api = False
+    world.until("Selecting")
+    for _ in range(4):
+        world.tick()
+        world.works()
+    assert world.status.phase == "Selecting"
+    assert world.stalled() == "GatewayAPIMissing"
+    assert world.route is None
+    assert world.condition("Available")[0] == "True", "in the cluster it serves"
+    decided = world.tick()
+    assert decided.wake_at, "nobody tells when it comes"
+    assert timedelta(seconds=5) <= decided.wake_at - world.now <= timedelta(seconds=60)
+    world.gateway_api = True
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+    assert world.stalled() is None
+
+
+def test_a_gateway_api_that_is_removed_in_mid_shift_is_waited_for():
+    world = in_phase("Analyzing")
+    revision = candidate(world)
+    world.gateway_api, world.route = False, None
+    for _ in range(3):
+        world.tick()
+    assert world.stalled() == "GatewayAPIMissing"
+    assert revision in world.replicas
+    world.gateway_api = True
+    world.settle()
+    assert world.status.stable.revision == revision
+
+
+def test_a_candidate_is_not_given_up_for_a_stable_that_is_down():
+    """Half of the candidate is better than nothing at all."""
+    world = in_phase("Analyzing", serving__replicas=10, rollout__steps=[{"weight": 50, "duration": "1h"}])
+    world.ready(candidate(world), 2)
+    world.ready(world.status.stable.revision, 0)
+    world.tick()
+    assert weights(world) == [50, 50]
+    assert world.stalled()
+    world.ready(world.status.stable.revision)
+    world.tick()
+    assert weights(world) == [100]
+
+
+def test_the_previous_revisions_are_listed_the_latest_first():
+    world = steady()
+    world.edit(qualityGate__minAcceptable=0.99)
+    world.settle()
+    assert [past.variant for past in world.status.last_good] == ["gptq4", "baseline"]
