@@ -18,6 +18,7 @@ LABEL_VARIANT = f"{GROUP}/variant"
 LABEL_REVISION = f"{GROUP}/revision"
 
 ANNOTATION_KEY = f"{GROUP}/key"  # full content key of what a Job makes
+ANNOTATION_REVISION_SPEC = f"{GROUP}/revision-spec"  # what a Deployment was made from, should the status get lost
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"  # hash of the manifest as applied: shows removed fields, too
 
 BASELINE = "baseline"  # the variant name of the full-precision model
@@ -39,7 +40,7 @@ class Component(StrEnum):
 
 
 class Phase(StrEnum):
-    """Where a QuantizedModel stands; one word for people, derived from the rest of the status."""
+    """Where a QuantizedModel stands, in one word for people."""
 
     PENDING = "Pending"
     BASELINING = "Baselining"
@@ -71,7 +72,7 @@ class Condition(StrEnum):
 
 
 class Reason(StrEnum):
-    """Reasons of conditions, Job failures and events: what went wrong, in one word that runbooks are filed under."""
+    """Reasons of conditions, Job failures and events, in one word that runbooks are filed under."""
 
     # prepare: what the user gave
     MODEL_NOT_FOUND = "ModelNotFound"
@@ -95,7 +96,7 @@ class Reason(StrEnum):
     SIZE_UNEXPECTED = "SizeUnexpected"
     # evaluate and serve
     ENGINE_NOT_READY = "EngineNotReady"
-    ENGINE_FAILED = "EngineFailed"  # it answered before and does not any more
+    ENGINE_FAILED = "EngineFailed"  # it ends again and again, or does not answer any more
     INFEASIBLE = "Infeasible"  # the engine cannot load this artifact here
     INPUT_CHANGED = "InputChanged"
     BASELINE_RESULTS_MISSING = "BaselineResultsMissing"

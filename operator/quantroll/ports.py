@@ -36,6 +36,9 @@ class Cluster(Protocol):
     async def apply(self, manifest: Manifest, *, force: bool) -> None:
         """Server-side apply: own exactly the fields given. Without `force`, Conflict where somebody else owns one."""
 
+    async def read(self, ref: ObjectRef) -> Manifest | None:
+        """The object as it is; None if there is none of that name."""
+
     async def delete(self, ref: ObjectRef) -> None:
         """Delete with what it owns, in the background; gone already is fine."""
 

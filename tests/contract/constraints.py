@@ -150,6 +150,18 @@ PAIRS: dict[str, Pair] = {
 }
 
 
+# Rules about changes, by message: the change of a spec that each forbids.
+TRANSITIONS: dict[str, Object] = {
+    "storage cannot be changed: artifacts lie there, and pods read them from there": {"storage": {"size": "200Gi"}},
+}
+
+
+def transitions() -> list[str]:
+    """Messages of all rules of the schema that compare with the object before."""
+    nodes = crdgen.nodes(crdgen.schema(), "")
+    return [r["message"] for _, node in nodes for r in node.get(VALIDATIONS, []) if "oldSelf" in r["rule"]]
+
+
 def collect() -> Iterator[Constraint]:
     """All constraints that a user can break; KeyError for a rule or pattern without a pair."""
     root = crdgen.schema()
@@ -160,6 +172,8 @@ def collect() -> Iterator[Constraint]:
 
 def _of_node(path: str, node: Object) -> Iterator[Constraint]:
     for rule in node.get(VALIDATIONS, []):
+        if "oldSelf" in rule["rule"]:
+            continue  # about a change, not about a manifest: see TRANSITIONS
         yield _constraint(path, "rule", rule["message"], PAIRS[rule["message"]], rule.get("fieldPath", ""))
     for keyword in MESSAGES.keys() & node.keys():
         if keyword == "required":

@@ -65,6 +65,10 @@ def test_every_rule_and_bound_has_cases() -> None:
     assert set(constraints.PAIRS) == details, "pairs without a rule"
 
 
+def test_every_rule_about_a_change_has_one() -> None:
+    assert constraints.transitions() == list(constraints.TRANSITIONS)
+
+
 def test_a_new_rule_without_a_pair_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     schema = crdgen.schema()
     rule = {"rule": "self.replicas < 7", "message": "a message that no pair knows"}

@@ -64,6 +64,14 @@ class KubernetesCluster:
             content_type="application/apply-patch+yaml",
         )
 
+    async def read(self, ref: ObjectRef) -> Manifest | None:
+        """The object as it is; None if there is none of that name."""
+        try:
+            found: Manifest = await self._call("GET", _path(ref))
+        except NotFound:
+            return None
+        return found
+
     async def delete(self, ref: ObjectRef) -> None:
         """Delete with what it owns, in the background; gone already is fine."""
         options: dict[str, Any] = {"propagationPolicy": "Background"}

@@ -447,5 +447,8 @@ class QuantizedModelSpec(ApiModel):
     """How traffic reaches a proven variant."""
     drift_check: DriftCheck
     """When quality is checked after a promotion. No check runs yet; `status.drift` says so."""
-    storage: Storage = Storage()
-    """The volume that artifacts and results are written to (ReadWriteMany)."""
+    storage: Annotated[
+        Storage,
+        Rule("self == oldSelf", "storage cannot be changed: artifacts lie there, and pods read them from there"),
+    ] = Storage()
+    """The volume that artifacts and results are written to (ReadWriteMany). It cannot be changed later."""

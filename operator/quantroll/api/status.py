@@ -201,10 +201,12 @@ class PastRevision(ApiModel):
 
 
 class RejectedRevision(ApiModel):
-    """A revision that is not tried again for this eval set."""
+    """A revision that was taken back, and is not tried again before the spec changes."""
 
     key: Short
     """Evaluation key: revision, eval set and way of asking."""
+    generation: int
+    """Generation of the spec that it was tried for."""
     revision: Short
     """Hash of artifact, serving settings and engine image."""
     variant: Short

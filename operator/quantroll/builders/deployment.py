@@ -6,7 +6,7 @@ from datetime import timedelta
 from quantroll.api.status import RevisionSpec
 from quantroll.builders import engine, names, pods, sources
 from quantroll.builders.meta import Manifest, Owner, labels, object_meta, revision_selector
-from quantroll.constants import ENGINE_PORT, Component
+from quantroll.constants import ANNOTATION_REVISION_SPEC, ENGINE_PORT, Component
 
 _PROBE_TIMEOUT = 60  # seconds; the first completion may compile kernels
 _STARTUP_PERIOD = 5
@@ -39,10 +39,11 @@ def deployment(
 ) -> Manifest:
     """Pods that serve a revision. `store` is the artifact claim; `model_load` moves no field of the pods."""
     marks = labels(owner, Component.SERVE, variant=variant, revision=revision)
+    notes = {ANNOTATION_REVISION_SPEC: json.dumps(served.to_wire(), sort_keys=True, separators=(",", ":"))}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": object_meta(owner, names.revision(owner.name, revision), marks),
+        "metadata": object_meta(owner, names.revision(owner.name, revision), marks, annotations=notes),
         "spec": {
             "replicas": replicas,
             "progressDeadlineSeconds": max(1, int(model_load.total_seconds())),

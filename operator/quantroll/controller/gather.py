@@ -1,6 +1,7 @@
 """Everything a decision may look at, put together from the watches and a few questions."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from quantroll.builders import names
 from quantroll.constants import LABEL_COMPONENT, Component
 from quantroll.controller import views
 from quantroll.controller.children import Children
+from quantroll.controller.recover import recovered
 from quantroll.domain.snapshot import ServerView, Snapshot
 from quantroll.ports import Cluster, Engines
 from quantroll.settings import Settings
@@ -18,11 +20,13 @@ from quantroll.settings import Settings
 Body = Mapping[str, Any]
 
 
-async def gather(model: Body, children: Children, settings: Settings, cluster: Cluster, engines: Engines) -> Snapshot:
+async def gather(
+    model: Body, children: Children, settings: Settings, cluster: Cluster, engines: Engines, now: datetime
+) -> Snapshot:
     """The snapshot of one QuantizedModel."""
     spec, error = parse_spec(model)
-    status = parse_status(model)
     name, pods = model["metadata"]["name"], list(children.of("Pod"))
+    status = parse_status(model) or recovered(name, children, now)
     jobs = [views.job_view(job, pods) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")]
     route = children.get("HTTPRoute", names.route(name))
     return Snapshot(
@@ -73,9 +77,9 @@ def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
         return None, f"spec.{where}: {first['msg']}; correct it, what serves is not touched meanwhile"
 
 
-def parse_status(model: Body) -> QuantizedModelStatus:
-    """The status; one that cannot be read counts as none, and is built anew from the children's reports."""
+def parse_status(model: Body) -> QuantizedModelStatus | None:
+    """The status; None where there is none, or none that can be read."""
     try:
-        return QuantizedModelStatus.model_validate(model.get("status") or {})
+        return QuantizedModelStatus.model_validate(model["status"]) if model.get("status") else None
     except ValidationError:
-        return QuantizedModelStatus()
+        return None

@@ -11,7 +11,14 @@ from typing import Any
 
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders.meta import Manifest, Owner
-from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT, Component, Reason
+from quantroll.constants import (
+    ANNOTATION_KEY,
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    LABEL_OWNER,
+    Component,
+    Reason,
+)
 from quantroll.controller import views
 from quantroll.controller.children import Children
 from quantroll.controller.difference import differs, same_stamp, stamped
@@ -25,6 +32,7 @@ from quantroll.settings import Settings
 
 log = logging.getLogger(__name__)
 
+_OURS = (LABEL_MANAGED_BY, LABEL_OWNER)
 REFUSED_PAUSE = 15.0  # seconds until what was refused is tried again
 
 Body = Mapping[str, Any]
@@ -46,9 +54,9 @@ class Reconciler:
             self._trouble.pop(key, None)
             return None
         model, children = found
-        seen = await gather(model, children, self._settings, self._cluster, self._engines)
-        seen = replace(seen, trouble=self._trouble.get(key))
         now = self._clock.now()
+        seen = await gather(model, children, self._settings, self._cluster, self._engines, now)
+        seen = replace(seen, trouble=self._trouble.get(key))
         decided = plan(seen, now)
         try:
             await self._record(model, seen, decided)
@@ -68,7 +76,7 @@ class Reconciler:
     async def _record(self, model: Body, seen: Snapshot, decided: Plan) -> None:
         """Write the status if it has changed, then tell about it."""
         status = decided.status.to_wire()
-        if status == (model.get("status") or {}) or decided.status == seen.status:
+        if status == (model.get("status") or {}) or (model.get("status") and decided.status == seen.status):
             return
         ref = ObjectRef.of(model)
         await self._cluster.write_status(ref, model["metadata"]["resourceVersion"], status)
@@ -95,20 +103,29 @@ class Reconciler:
         observed = children.get(kind, name)
         try:
             if observed is None:
-                await self._cluster.apply(manifest, force=False)
-            elif kind == "Job":
+                return await self._create(manifest)
+            if kind == "Job":
                 if not same_stamp(manifest, observed) and not views.has_started(observed, children.of("Pod")):
                     await self._cluster.delete(_ref(observed, "batch/v1", "Job"))
             elif kind != "PersistentVolumeClaim" and differs(manifest, observed):
                 await self._cluster.apply(manifest, force=True)
-        except Conflict as error:
-            return Problem(
-                Reason.NAME_TAKEN,
-                f"there is a {kind} {name} that is not ours, and it is not touched: rename or delete it, or give the"
-                f" QuantizedModel another name ({error})",
-            )
         except Refused as error:
             return Problem(Reason.REFUSED, f"the API server refuses {kind} {name}: {error}")
+        return None
+
+    async def _create(self, manifest: Manifest) -> Problem | None:
+        """Make what the watches do not show, unless somebody else has something of that name."""
+        ref = ObjectRef.of(manifest)
+        found = await self._cluster.read(ref)
+        marks = found["metadata"].get("labels", {}) if found else {}
+        if found and any(marks.get(label) != manifest["metadata"]["labels"][label] for label in _OURS):
+            return Problem(
+                Reason.NAME_TAKEN,
+                f"there is a {ref.kind} {ref.name} that is not ours, and it is not touched: rename or delete it, or"
+                " give the QuantizedModel another name",
+            )
+        if found is None:
+            await self._cluster.apply(manifest, force=False)
         return None
 
 

@@ -66,25 +66,26 @@ def route_view(route: Body, owner: str) -> RouteView:
     refs = [ref for rule in route["spec"].get("rules", []) for ref in rule.get("backendRefs", [])]
     prefix = names.revision(owner, "")
     shares = tuple(Share(revision=ref["name"].removeprefix(prefix), weight=ref.get("weight", 1)) for ref in refs)
-    wrong = _route_problem(route)
-    return RouteView(shares=shares, accepted=wrong is None, message=wrong or "")
+    wrong, refused = _route_problem(route) or ("", False)
+    return RouteView(shares=shares, accepted=not wrong, refused=refused, message=wrong)
 
 
-def _route_problem(route: Body) -> str | None:
+def _route_problem(route: Body) -> tuple[str, bool] | None:
+    """What is wrong, and whether a gateway said so, or has merely not answered."""
     generation = route["metadata"].get("generation")
     parents = route.get("status", {}).get("parents", [])
     for ref in route["spec"].get("parentRefs", []):
         name = f"gateway {ref.get('namespace', route['metadata']['namespace'])}/{ref['name']}"
         answers = [p for p in parents if _same_parent(p["parentRef"], ref, route["metadata"]["namespace"])]
         if not answers:
-            return f"{name} has not answered: does it exist, and does its controller run?"
+            return f"{name} has not answered: does it exist, and does its controller run?", False
         for kind in ("Accepted", "ResolvedRefs"):
             conditions = [c for p in answers for c in p.get("conditions", []) if c["type"] == kind]
             if not conditions or any(c.get("observedGeneration") != generation for c in conditions):
-                return f"{name} has not answered to the latest weights yet"
+                return f"{name} has not answered to the latest weights yet", False
             bad = next((c for c in conditions if c["status"] != "True"), None)
             if bad:
-                return f"{name}: {kind} is {bad['status']}: {bad.get('reason')}: {bad.get('message', '')}"
+                return f"{name}: {kind} is {bad['status']}: {bad.get('reason')}: {bad.get('message', '')}", True
     return None
 
 

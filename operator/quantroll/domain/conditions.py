@@ -53,6 +53,8 @@ def _ready(draft: Draft) -> Answer:
 
 
 def _reconciling(draft: Draft) -> Answer:
+    if draft.blocked:  # kstatus takes Reconciling for progress, and does not look at Stalled any more
+        return False, draft.blocked.reason, draft.blocked.message
     if draft.phase in SETTLED:
         return False, Reason.SETTLED, draft.message
     return True, Reason.PROGRESSING, draft.message
@@ -95,7 +97,7 @@ def _verified(draft: Draft) -> Answer:
     table = draft.status.variants
     said = "; ".join(_said(row) for row in table if row.verdict)
     proven = [row.name for row in table if row.verdict == Verdict.PASS.value]
-    if draft.phase in (Phase.PENDING, Phase.BASELINING, Phase.QUANTIZING, Phase.EVALUATING):
+    if not draft.judged:
         return None, Reason.WAITING, said or "no verdict yet"
     if proven:
         return True, Reason.PROVEN, said

@@ -63,6 +63,7 @@ def revision(spec: RevisionSpec, content_digest: str) -> str:
         1,
         {
             "content": content_digest,
+            "model": spec.model,
             "dtype": spec.dtype,
             "image": profile.image,
             "args": profile.args,
@@ -77,8 +78,8 @@ def revision(spec: RevisionSpec, content_digest: str) -> str:
     )[:10]
 
 
-def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str) -> str:
-    """What an evaluate Job measures: one revision, one eval set, one way of asking."""
+def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, baseline_key: str | None = None) -> str:
+    """What an evaluate Job measures: one revision, one eval set, one way of asking; a variant against one baseline."""
     return fingerprint(
         "evaluation",
         1,
@@ -87,5 +88,6 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str) ->
             "evalSet": [eval_set_sha256, gate.eval_set.id_field],
             "scorer": gate.scorer,
             "generation": [gate.generation.temperature, gate.generation.max_tokens],
+            "baseline": baseline_key,
         },
     )

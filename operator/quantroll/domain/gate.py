@@ -46,7 +46,7 @@ class Verdict(StrEnum):
 
 
 class GateReason(StrEnum):
-    """Why a verdict was reached, as a condition's reason."""
+    """Why a verdict was reached, in one word: the reason in a row of the table."""
 
     CONTAMINATED = "ContaminatedCalibration"
     PROMPTS_DIFFER = "PromptsDiffer"

@@ -117,7 +117,10 @@ def identity(
         raise AssertionError("an artifact is made after prepare")
     served = revision_spec(draft, spec, variant.name, f"{ARTIFACTS_MOUNT}/{artifact.path}")
     revision = fingerprints.revision(served, artifact.digest)
-    return revision, served, fingerprints.evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256)
+    base = draft.status.baseline
+    against = base.evaluation.key if base and base.evaluation else None
+    key = fingerprints.evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256, against)
+    return revision, served, key
 
 
 def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:

@@ -7,6 +7,7 @@ everything that went into them, so a changed spec makes exactly that anew which 
 from datetime import timedelta
 
 from quantroll.api.base import parse_duration
+from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import EvaluateInput, EvaluateResult, PrepareInput
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import (
@@ -34,8 +35,8 @@ MAX_CONCURRENCY = 32
 def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
     """Take a new generation up: the engine profile is looked up once and pinned."""
     seen, resolved = draft.seen, draft.status.resolved
-    if resolved is None or resolved.generation != seen.generation:
-        profile = seen.engines.get(spec.serving.engine)
+    profile = seen.engines.get(spec.serving.engine)
+    if resolved is None or resolved.generation != seen.generation or _is_corrected(draft, profile):
         if profile is None:
             known = ", ".join(sorted(seen.engines)) or "none"
             draft.say(Phase.PENDING if draft.status.phase is None else draft.status.phase, "waiting for its engine")
@@ -46,8 +47,14 @@ def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
             )
             return False
         draft.set(resolved=Resolved(generation=seen.generation, engine=spec.serving.engine, profile=profile))
-    draft.set(observed_generation=seen.generation)
     return True
+
+
+def _is_corrected(draft: Draft, profile: EngineProfile | None) -> bool:
+    """Whether the admin has changed a profile with which nothing serves: what cannot run may be mended."""
+    resolved, stable = draft.status.resolved, draft.status.stable
+    idle = draft.status.rollout is None and (stable is None or draft.seen.server(stable.revision).ready == 0)
+    return resolved is not None and profile is not None and resolved.profile != profile and idle
 
 
 def revision_spec(draft: Draft, spec: QuantizedModelSpec, variant: str, model: str) -> RevisionSpec:

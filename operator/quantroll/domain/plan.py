@@ -48,7 +48,9 @@ def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
         draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
     pipeline.rows(draft, spec)
     done = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec) and ladder.climb(draft, spec)
+    draft.judged = done
     chosen = _chosen(draft, spec) if done else None
+    _refresh_recovery(draft)
     if draft.status.rollout:
         rollout.advance(draft, spec, chosen.revision if chosen else None, _rejection_key(draft, spec))
     elif done:
@@ -72,6 +74,14 @@ def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
     return None
 
 
+def _refresh_recovery(draft: Draft) -> None:
+    """The column follows the table: a new eval set may see what serves with other eyes."""
+    stable = draft.status.stable
+    row = next((r for r in draft.status.variants if stable and r.revision == stable.revision), None)
+    if stable and row and row.recovery is not None:
+        draft.set(stable=stable.model_copy(update={"recovery": f"{row.recovery:.3f}"}))
+
+
 def _rejection_key(draft: Draft, spec: QuantizedModelSpec, revision: str | None = None) -> str:
     candidate, prepared = draft.status.candidate, draft.status.prepared
     revision = revision or (candidate.revision if candidate else "")
@@ -83,8 +93,9 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
     stable = draft.status.stable
     proven = ladder.choose(draft) is not None
     if chosen and stable and chosen.revision != stable.revision:
-        rejected = {entry.key: entry for entry in draft.status.rejected}
-        if entry := rejected.get(_rejection_key(draft, spec, chosen.revision)):
+        key, generation = _rejection_key(draft, spec, chosen.revision), draft.seen.generation
+        known = (e for e in draft.status.rejected if (e.key, e.generation) == (key, generation))
+        if entry := next(known, None):
             draft.say(Phase.ROLLED_BACK, f"{entry.variant} was taken back: {entry.message}")
         else:
             _select(draft, spec, chosen, stable)
@@ -97,7 +108,8 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
 
 def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stable: RevisionStatus) -> None:
     if draft.status.phase is not Phase.SELECTING:
-        draft.say(Phase.SELECTING, f"{chosen.variant} is the smallest proven variant")
+        why = "has new serving settings" if chosen.variant == BASELINE else "is the smallest proven variant"
+        draft.say(Phase.SELECTING, f"{chosen.variant} {why}")
         draft.wake(draft.now)
     elif not draft.seen.gateway_api:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
@@ -120,6 +132,8 @@ def _report_stable(draft: Draft) -> None:
             " install its CRDs and a gateway, this goes on by itself",
         )
         draft.wake(draft.now + GATEWAY_API_POLL)
+    if draft.seen.route and draft.seen.route.refused:
+        draft.block(Reason.ROUTE_NOT_ACCEPTED, draft.seen.route.message)
     stable = draft.status.stable
     server = draft.seen.server(stable.revision) if stable else None
     if stable and server and server.problem and not server.ready:
@@ -129,7 +143,12 @@ def _report_stable(draft: Draft) -> None:
 def _closed(draft: Draft) -> QuantizedModelStatus:
     """The status to write: with phase, message, conditions and history."""
     spec = draft.seen.spec
-    changes: dict[str, object] = {"phase": draft.phase, "message": draft.message, "conditions": conditions(draft)}
+    changes: dict[str, object] = {
+        "observed_generation": draft.seen.generation,
+        "phase": draft.phase,
+        "message": draft.message,
+        "conditions": conditions(draft),
+    }
     if spec:
         changes["drift"] = Drift(schedule=spec.drift_check.schedule)
     if draft.phase is not draft.seen.status.phase:

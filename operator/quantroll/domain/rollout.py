@@ -240,7 +240,7 @@ def _promoting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
 def _draining(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, revision: str) -> None:
     if _is_drained(draft, spec, rollout, revision):
         draft.set(rollout=None)
-        draft.say(Phase.STEADY, "the previous revision is drained")
+        draft.say(Phase.DRAINING, "the previous revision is drained")
         draft.wake(draft.now)
         return
     draft.wanted.kept.add(revision)
@@ -277,6 +277,7 @@ def _rolling_back(
     if rollout.reason != Reason.SUPERSEDED:
         entry = RejectedRevision(
             key=key,
+            generation=draft.seen.generation,
             revision=candidate.revision,
             variant=candidate.variant,
             reason=rollout.reason or Reason.JOB_FAILED,

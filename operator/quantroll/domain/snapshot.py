@@ -59,6 +59,7 @@ class RouteView:
 
     shares: tuple[Share, ...] = ()
     accepted: bool = False  # by every parent, references resolved, at the route's present generation
+    refused: bool = False  # a gateway said no, rather than nothing
     message: str = ""
 
 

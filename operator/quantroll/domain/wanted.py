@@ -57,4 +57,4 @@ class Wanted:
     stable: str | None = None  # the revision that the stable Service selects
     shares: tuple[Share, ...] | None = None  # of the route; None: leave the route alone
     drop_jobs: set[str] = field(default_factory=set)  # uids
-    settled: bool = True  # False: the spec cannot be used, so nothing may be deleted
+    settled: bool = True  # False: the spec cannot be used, so everything is left as it is

@@ -175,7 +175,7 @@ def failed_with(pod: Object, reason: Reason, message: str) -> Object:
     key = pod["metadata"]["annotations"]["quantroll.io/key"]
     said = Report(kind=kind_of(pod), key=key, reason=reason, message=message).model_dump_json(by_alias=True)
     ended = {"exitCode": 65, "reason": "Error", "message": said, "startedAt": TIME, "finishedAt": TIME}
-    return {"phase": "Failed", "containerStatuses": [ended_with(job_builders.CONTAINER, ended)]}
+    return {"phase": "Failed", "conditions": [], "containerStatuses": [ended_with(job_builders.CONTAINER, ended)]}
 
 
 TIME = "2026-01-01T00:00:00Z"
@@ -273,7 +273,7 @@ def test_a_job_that_runs_out_of_memory(bench):
     def trouble(pod: Object) -> Object | None:
         if kind_of(pod) != Component.QUANTIZE:
             return None
-        return {"phase": "Failed", "containerStatuses": [ended_with(job_builders.CONTAINER, killed)]}
+        return {"phase": "Failed", "conditions": [], "containerStatuses": [ended_with(job_builders.CONTAINER, killed)]}
 
     bench.node.trouble["hungry"] = trouble
     bench.create("hungry")

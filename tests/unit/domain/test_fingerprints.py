@@ -37,8 +37,8 @@ def test_an_upgrade_starts_no_rollout():
 GOLDEN = {
     "prepare": "5c3783ef8784c34fa8ff84fe70ed041912494c4ad93fa7212948910fa3760e96",
     "artifact": "978b3ae188d66475bf0734fed1e330f662f53abf8269bf9968db5c324cc2e1da",
-    "revision": "9a04931db7",
-    "evaluation": "026ca808d8c3dcc328776ebae4a972e998b48f048955fda42bb54a1f8407dc4f",
+    "revision": "fa728ae441",
+    "evaluation": "2a3b3e40902c1e3f937ffc332009045c9d531a60b506d8d637998d5f9bfe3440",
 }
 
 

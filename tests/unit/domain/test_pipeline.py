@@ -169,7 +169,7 @@ def test_an_engine_that_is_not_there_any_more_disturbs_nothing_that_runs():
     world.tick()
     assert world.stalled() == "EngineUnknown"
     assert world.replicas == served
-    assert world.status.observed_generation == 1, "this generation is not taken up"
+    assert world.status.resolved.generation == 1, "this generation is not taken up"
 
 
 def test_a_changed_profile_waits_for_the_next_generation():
