@@ -54,9 +54,12 @@ def main() -> int:
 
 
 def execute(job: Job) -> Report:
-    """The finished report of an earlier run with this key, or a new one."""
+    """The finished report of an earlier run with this key, or a new one.
+
+    Prepare always looks anew: its key names where the data lie, and what lies there may have changed.
+    """
     store.check_mounted(Path(job.store))
-    earlier = store.finished(job)
+    earlier = None if isinstance(job, PrepareInput) else store.finished(job)
     if earlier is not None:
         print("found the finished result of an earlier run", flush=True)
         return earlier

@@ -34,7 +34,7 @@ def run(job: PrepareInput) -> Report:
     result = PrepareResult(model=model, eval_set=eval_set, calibration=calibration, overlap=overlap, warnings=warnings)
     report = Report(kind="prepare", key=job.key, prepare=result)
     with store.attempt(job) as folder:
-        return store.commit(folder, job, report)
+        return store.commit(folder, job, report, replace=True)
 
 
 def check_model(folder: Path, dtype: Dtype) -> ModelFacts:

@@ -54,8 +54,13 @@ def attempt(job: PrepareInput | QuantizeInput) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def commit(folder: Path, job: PrepareInput | QuantizeInput | EvaluateInput, report: Report) -> Report:
-    """Add the manifest and give the folder its final name. The report of a parallel run that was faster wins."""
+def commit(
+    folder: Path, job: PrepareInput | QuantizeInput | EvaluateInput, report: Report, *, replace: bool = False
+) -> Report:
+    """Add the manifest and give the folder its final name.
+
+    The report of a parallel run that was faster wins; with `replace`, ours does.
+    """
     final = result_folder(Path(job.store), job.kind, job.key)
     manifest = {"report": report.to_wire(), "input": job.to_wire()}
     write_json(folder / _manifest_name(job.kind), manifest)
@@ -63,7 +68,7 @@ def commit(folder: Path, job: PrepareInput | QuantizeInput | EvaluateInput, repo
     _fsync_tree(folder)
     if final.exists():
         first = finished(job)
-        if first is not None:
+        if first is not None and not replace:
             return first
         shutil.rmtree(final)
     try:

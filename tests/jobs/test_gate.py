@@ -26,7 +26,7 @@ from quantroll.constants import Reason
 from quantroll.domain.gate import Evidence, Thresholds, Verdict, judge
 from quantroll.domain.paired import Cells
 
-pytestmark = [pytest.mark.jobs, pytest.mark.timeout(1000)]
+pytestmark = [pytest.mark.jobs, pytest.mark.timeout(1500)]
 
 GPTQ4 = Recipe(scheme="W4A16", algorithm="GPTQ", group_size=128)
 RECIPES = {

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-pytestmark = [pytest.mark.jobs, pytest.mark.timeout(1000)]
+pytestmark = [pytest.mark.jobs, pytest.mark.timeout(1500)]
 
 
 def _lines(path):

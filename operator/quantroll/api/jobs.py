@@ -2,7 +2,8 @@
 
 The operator writes a Job's input as JSON into the environment variable `QUANTROLL_JOB`; the Job writes its report as
 JSON into the termination message, at most 4096 bytes, and a manifest with the same report onto the artifact volume.
-Both sides parse with these models. A Job first looks for a finished manifest of its own key and reports that again.
+Both sides parse with these models. A quantize or evaluate Job first looks for a finished manifest of its own key and
+reports that again; prepare looks at the data anew, which may have changed under the same name.
 
 Layout of the artifact volume, all written as `*.tmp-…` and renamed when whole:
 

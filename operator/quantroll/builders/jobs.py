@@ -44,6 +44,9 @@ def quantize_job(
     """Job that makes one artifact and inspects it, with the resources and on the nodes that the user chose."""
     paths = [job_input.model_path] + ([job_input.calibration.path] if job_input.calibration else [])
     container = _container(job_input, images.quantize, images, paths, store)
+    # torch counts the node's cores; several threads on fewer cores than that are many times slower than one
+    limit = {"resourceFieldRef": {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}}
+    container["env"] = [*container["env"], {"name": "OMP_NUM_THREADS", "valueFrom": limit}]
     resources = pods.resources(placement.resources)
     # NVIDIA's CDI hook writes to the root file system of a container that gets a GPU.
     container["securityContext"] = pods.container_security(read_only_root=not pods.uses_device(placement.resources))

@@ -20,13 +20,24 @@ SPEC = {
     "qualityGate": {"verifiedAgainst": "bfloat16", "evalSet": {"source": "pvc://tiny/eval.jsonl"}},
     "serving": {"engine": "vllm-cpu", "replicas": 2},
     "rollout": {
-        "steps": [{"weight": 10, "duration": "2s"}, {"weight": 50, "duration": "2s"}],
+        "steps": [{"weight": 10, "duration": "1s"}, {"weight": 50, "duration": "1s"}],
         "routing": {"parentRefs": [{"name": "public"}]},
-        "deadlines": {"modelLoad": "20s", "drain": "3s"},
+        "deadlines": {"modelLoad": "20s", "drain": "2s"},
     },
     "driftCheck": {"schedule": "@weekly"},
     "storage": {"reclaimPolicy": "Delete"},
 }
+
+
+def spec_with(*variants, steps=None):
+    """SPEC with these variants only: every Job takes a second, since the Job controller looks at pods that often."""
+    spec = copy.deepcopy(SPEC)
+    spec["variants"] = [variant for variant in spec["variants"] if variant["name"] in variants]
+    spec["rollout"]["steps"] = steps or spec["rollout"]["steps"]
+    return spec
+
+
+FOREVER = [{"weight": 10, "duration": "1h"}]
 
 
 def phase(*names):
@@ -93,7 +104,7 @@ def test_none_proven_is_rejected_and_the_baseline_keeps_serving(operator, player
 
 def test_load_deadline_takes_the_candidate_back_and_remembers(operator, player, apply, status, rest, namespace):
     player.never_ready = {"gptq4"}
-    spec = copy.deepcopy(SPEC)
+    spec = spec_with("gptq4")
     spec["rollout"]["deadlines"]["modelLoad"] = "5s"
     apply(spec)
     done = status(phase("RolledBack"), timeout=80)
@@ -107,10 +118,10 @@ def test_load_deadline_takes_the_candidate_back_and_remembers(operator, player, 
 
 
 def test_a_changed_threshold_gives_a_new_verdict_without_any_job(operator, player, apply, status):
-    apply(SPEC)
+    apply(spec_with("int8", "gptq4"))
     status(phase("Steady"), timeout=80)
     ran = len(player.finished)
-    strict = copy.deepcopy(SPEC)
+    strict = spec_with("int8", "gptq4")
     strict["qualityGate"]["minAcceptable"] = 0.99
     apply(strict)
     done = status(lambda s: s["variants"][1].get("verdict") == "FAIL" and s["phase"] == "Steady", timeout=60)
@@ -119,11 +130,9 @@ def test_a_changed_threshold_gives_a_new_verdict_without_any_job(operator, playe
 
 
 def test_a_spec_changed_in_mid_shift_supersedes(operator, player, apply, status):
-    slow = copy.deepcopy(SPEC)
-    slow["rollout"]["steps"] = [{"weight": 10, "duration": "1h"}]
-    apply(slow)
+    apply(spec_with("int8", "gptq4", steps=FOREVER))
     status(phase("Analyzing"), timeout=60)
-    strict = copy.deepcopy(SPEC)
+    strict = spec_with("int8", "gptq4")
     strict["qualityGate"]["minAcceptable"] = 0.99
     apply(strict)
     done = status(phase("Steady"), timeout=60)
@@ -132,7 +141,7 @@ def test_a_spec_changed_in_mid_shift_supersedes(operator, player, apply, status)
 
 
 def test_deletion_leaves_nothing(operator, player, apply, status, rest, namespace):
-    apply(SPEC)
+    apply(spec_with("gptq4", steps=FOREVER))
     status(phase("Analyzing"), timeout=60)
     assert rest.request("DELETE", models(namespace, "tiny"))[0] == 200
     paths = [f"/apis/apps/v1/namespaces/{namespace}/deployments", f"/apis/batch/v1/namespaces/{namespace}/jobs",
@@ -150,9 +159,7 @@ def test_deletion_leaves_nothing(operator, player, apply, status, rest, namespac
 
 
 def test_children_changed_or_deleted_by_hand_are_put_back(operator, player, apply, status, rest, namespace):
-    slow = copy.deepcopy(SPEC)
-    slow["rollout"]["steps"] = [{"weight": 10, "duration": "1h"}]
-    apply(slow)
+    apply(spec_with("gptq4", steps=FOREVER))
     before = status(lambda s: s.get("phase") == "Analyzing" and s["rollout"].get("since"), timeout=60)
     route = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes/tiny"
     _, found = rest.request("GET", route)

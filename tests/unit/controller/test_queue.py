@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import selectors
+from itertools import pairwise
 
 import pytest
 
@@ -221,7 +222,7 @@ def test_pauses_have_an_end(run):
     run(line, scenario)
     times = line.times(A)
     assert len(times) == 41
-    assert max(b - a for a, b in zip(times, times[1:], strict=False)) == LONGEST_PAUSE
+    assert max(b - a for a, b in pairwise(times)) == LONGEST_PAUSE
 
 
 def test_an_error_of_one_is_no_matter_to_the_others(run):

@@ -36,7 +36,7 @@ def _status_fits(decided: Plan) -> None:
 def _one_writer(seen: Snapshot, decided: Plan) -> None:
     wanted, status = decided.wanted, decided.status
     if not wanted.settled:
-        assert not (wanted.jobs or wanted.servers or wanted.drop_jobs or wanted.shares)
+        assert not any((wanted.jobs, wanted.servers, wanted.drop_jobs, wanted.shares))
         for part in ("stable", "candidate", "rollout", "variants", "baseline"):
             assert getattr(status, part) == getattr(seen.status, part), part
     assert len(wanted.jobs) <= 1, "one Job at a time"

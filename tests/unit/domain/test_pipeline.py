@@ -215,7 +215,7 @@ def test_a_baseline_that_never_served_is_replaced_by_a_corrected_one():
 
 def test_a_baseline_that_serves_is_not_replaced_but_rolled_over():
     world = World()
-    world.cells = {name: (100, 1890, 5, 5) for name in world.cells}
+    world.cells = dict.fromkeys(world.cells, (100, 1890, 5, 5))
     world.settle()
     assert world.status.phase == "Rejected"
     first = world.status.stable.revision

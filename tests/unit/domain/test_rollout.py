@@ -192,7 +192,7 @@ def test_down_is_weight_then_verified_then_drained_then_deleted():
 
 @pytest.mark.parametrize(
     ("in_flight", "seconds", "drained"),
-    [(0, 4, False), (0, 5, True), (3, 5, False), (3, 599, False), (3, 600, True), (None, 599, False), (None, 600, True)],
+    [(0, 4, False), (0, 5, True), (3, 5, False), (3, 599, False), (3, 600, True), (None, 9, False), (None, 600, True)],
 )
 def test_draining_ends_with_the_last_request_or_at_its_deadline(in_flight, seconds, drained):
     world = in_phase("Draining")

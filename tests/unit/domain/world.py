@@ -100,7 +100,7 @@ class World:
         self.gateway_api = True
         self.cells = {"int8": PROVEN, "gptq4": (1900, 90, 2, 8), "rtn4": BAD}
         self.prepared = PrepareResult(
-            model=ModelFacts(digest="a" * 64, weight_bytes=1_000_000, architecture="LlamaForCausalLM", dtype="bfloat16"),
+            model=ModelFacts(digest="a" * 64, weight_bytes=10**6, architecture="LlamaForCausalLM", dtype="bfloat16"),
             eval_set=DataFacts(sha256="b" * 64, items=ITEMS),
             calibration=DataFacts(sha256="c" * 64, items=256),
         )
@@ -166,7 +166,8 @@ class World:
     def _create(self, wanted: WantedJob) -> None:
         self._uids += 1
         kind = SimJob(wanted, JobView("", "", "", JobState.ACTIVE)).kind
-        view = JobView(f"tiny-{kind}-{wanted.key[:6]}", f"{self._uids:08}-0000-4000-8000-000000000000", wanted.key, JobState.ACTIVE)
+        uid = f"{self._uids:08}-0000-4000-8000-000000000000"
+        view = JobView(f"tiny-{kind}-{wanted.key[:6]}", uid, wanted.key, JobState.ACTIVE)
         self.jobs[wanted.key] = SimJob(wanted, view)
         self.made.append((kind, wanted.key))
 

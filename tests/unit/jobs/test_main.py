@@ -10,9 +10,18 @@ import pytest
 
 import quantroll
 import quantroll_jobs
-from quantroll.api.jobs import EXIT_BAD_INPUT, EXIT_TRY_AGAIN, DataFile, PrepareInput, Report
+from quantroll.api.jobs import (
+    EXIT_BAD_INPUT,
+    EXIT_TRY_AGAIN,
+    DataFile,
+    EvaluateInput,
+    EvaluateResult,
+    PrepareInput,
+    Report,
+)
 from quantroll.constants import Reason
 from quantroll_jobs import __main__ as entry
+from quantroll_jobs import store
 from quantroll_jobs.digests import sha256_file
 from unit.jobs.fake_engine import FakeEngine
 from unit.jobs.handmade import KEY, item, write_lines, write_model
@@ -57,18 +66,44 @@ def _report(tmp_path):
     return Report.model_validate_json((tmp_path / "log").read_bytes())
 
 
-def test_a_job_and_the_same_again(start, job, tmp_path):
+def test_prepare_looks_anew_at_data_that_changed_under_the_same_name(start, job, tmp_path):
     process = start(job.model_dump_json(by_alias=True))
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert out.splitlines()[-1] == (tmp_path / "log").read_text()
     first = _report(tmp_path)
-    (tmp_path / "model" / "config.json").unlink()
+    with (tmp_path / "eval.jsonl").open("a") as file:
+        file.write('{"id": "one-more", "prompt": "one more question?", "expected": "yes"}\n')
     again = start(job.model_dump_json(by_alias=True))
-    out, _ = again.communicate(timeout=30)
+    again.communicate(timeout=30)
     assert again.returncode == 0
+    second = _report(tmp_path)
+    assert second.prepare.eval_set.items == first.prepare.eval_set.items + 1
+    assert second.prepare.eval_set.sha256 != first.prepare.eval_set.sha256
+    assert store.finished(job) == second
+
+
+def test_a_finished_evaluation_is_reported_again_without_an_engine(start, job, tmp_path):
+    evaluate = EvaluateInput(
+        key="e" * 64,
+        store=job.store,
+        eval_set=job.eval_set,
+        scorer="ExactMatch",
+        temperature=0,
+        max_tokens=1,
+        endpoint="http://127.0.0.1:1",
+        served_model="none",
+        concurrency=1,
+        ready_timeout_seconds=1,
+    )
+    result = EvaluateResult(items=2, correct=1, errors=0, truncated=0, prompts_digest="p")
+    report = Report(kind="evaluate", key=evaluate.key, evaluate=result)
+    store.commit(store.resumable(evaluate), evaluate, report)
+    process = start(evaluate.model_dump_json(by_alias=True))
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
     assert "found the finished result" in out
-    assert _report(tmp_path) == first
+    assert _report(tmp_path) == report
 
 
 def test_bad_input_of_the_user(start, job, tmp_path):

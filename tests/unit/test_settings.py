@@ -1,0 +1,60 @@
+"""The admin's file: what it may say, and errors that name file and field."""
+
+import pytest
+import yaml
+
+from quantroll.errors import ConfigurationError
+from quantroll.settings import load
+
+GOOD = {
+    "images": {"client": "c:1", "quantize": "q:1"},
+    "engines": {"vllm": {"image": "v:1", "args": ["--enforce-eager"], "shutdownTimeoutSeconds": 5}},
+}
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content):
+        path = tmp_path / "config.yaml"
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+def test_defaults(written):
+    ours = load(written(GOOD))
+    assert (ours.workers, ours.resync_seconds, ours.namespaces) == (8, 300, [])
+    assert ours.images.pull_policy == "IfNotPresent"
+    assert ours.engines["vllm"].device == "gpu"
+    assert ours.engines["vllm"].shutdown_timeout_seconds == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "images: Field required"),
+        ("- a\n- b\n", "(top level)"),
+        ("a: [", "not YAML"),
+        ({**GOOD, "worker": 3}, "worker: Extra inputs are not permitted"),
+        ({**GOOD, "workers": 0}, "workers: Input should be greater than or equal to 1"),
+        ({**GOOD, "resyncSeconds": 1}, "resyncSeconds"),
+        ({**GOOD, "engines": {}}, "engines"),
+        ({**GOOD, "engines": {"vllm": {"device": "gpu"}}}, "engines.vllm.image: Field required"),
+        ({**GOOD, "engines": {"vllm": {"image": "v", "device": "tpu"}}}, "engines.vllm.device"),
+        ({**GOOD, "engines": {"vllm": {"image": "v", "runAsUser": 0}}}, "engines.vllm.runAsUser"),
+        ({**GOOD, "images": {"client": "", "quantize": "q"}}, "images.client"),
+        ({**GOOD, "images": {"client": "c", "quantize": "q", "pullPolicy": "Sometimes"}}, "images.pullPolicy"),
+    ],
+)
+def test_what_is_wrong_is_named(written, content, says):
+    path = written(content)
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert says in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: cannot be read: No such file"):
+        load(tmp_path / "nowhere.yaml")
