@@ -45,6 +45,7 @@ generate: venv ## CRD and API reference from the pydantic models
 
 lint: venv ## ruff, and whether generated files are up to date
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check --quiet .
 	@$(PY) -m quantroll.tools.generate --check
 
 type: venv ## mypy --strict

@@ -46,12 +46,20 @@ def test_a_digest_changes_with_contents_names_and_words(tmp_path):
 
 def test_a_lock_lets_one_process_in_at_a_time(tmp_path):
     order = tmp_path / "order"
-    code = ("import sys, time; from pathlib import Path; from bootstrap import cache\n"
-            "with cache.lock(Path(sys.argv[1])):\n"
-            "    f = Path(sys.argv[2]).open('a', buffering=1)\n"
-            "    f.write('in\\n'); time.sleep(0.3); f.write('out\\n')")
-    many = [subprocess.Popen([sys.executable, "-c", code, tmp_path / "lock", order], stderr=subprocess.DEVNULL,
-                             env={"PYTHONPATH": str(cache.CHECKOUT / "tools")}) for _ in range(3)]
+    code = (
+        "import sys, time; from pathlib import Path; from bootstrap import cache\n"
+        "with cache.lock(Path(sys.argv[1])):\n"
+        "    f = Path(sys.argv[2]).open('a', buffering=1)\n"
+        "    f.write('in\\n'); time.sleep(0.3); f.write('out\\n')"
+    )
+    many = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, tmp_path / "lock", order],
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONPATH": str(cache.CHECKOUT / "tools")},
+        )
+        for _ in range(3)
+    ]
     assert [p.wait() for p in many] == [0, 0, 0]
     assert order.read_text() == "in\nout\n" * 3
 
@@ -93,7 +101,9 @@ def test_every_pinned_module_is_there_and_no_other():
 
 def test_only_missing_packages_are_installed():
     assert system.missing({"have": "sh", "miss": "no-such-program", "file": "/no/such/file", "here": "/bin/sh"}) == [
-        "miss", "file"]
+        "miss",
+        "file",
+    ]
 
 
 def test_settings_for_pip_hold_for_uv_unless_uv_has_its_own():

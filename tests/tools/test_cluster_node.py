@@ -16,8 +16,13 @@ from cluster.procs import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
-RESTRICTED = {"runAsNonRoot": True, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
-              "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"}}
+RESTRICTED = {
+    "runAsNonRoot": True,
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
 
 
 def traces(folder):
@@ -42,20 +47,46 @@ def web(image, text):
     labels = {"app": "web"}
     where = {"name": "web", "namespace": "apps"}
     container = {
-        "name": "web", "image": image, "command": ["python", "-m", "http.server", "8000", "--directory", "/data"],
-        "securityContext": RESTRICTED, "volumeMounts": [{"name": "data", "mountPath": "/data"}],
-        "readinessProbe": {"httpGet": {"path": f"/{text}", "port": 8000}, "periodSeconds": 1}}
+        "name": "web",
+        "image": image,
+        "command": ["python", "-m", "http.server", "8000", "--directory", "/data"],
+        "securityContext": RESTRICTED,
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        "readinessProbe": {"httpGet": {"path": f"/{text}", "port": 8000}, "periodSeconds": 1},
+    }
     return [
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": where, "spec": {
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {
-                "containers": [container],
-                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "files"}}]}}}},
-        {"apiVersion": "v1", "kind": "Service", "metadata": where,
-         "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8000}]}},
-        {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": where, "spec": {
-            "hostnames": ["web.test"], "parentRefs": [{"name": "gateway", "namespace": "gateway"}],
-            "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}}]
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": where,
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "containers": [container],
+                        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "files"}}],
+                    },
+                },
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": where,
+            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8000}]},
+        },
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": where,
+            "spec": {
+                "hostnames": ["web.test"],
+                "parentRefs": [{"name": "gateway", "namespace": "gateway"}],
+                "rules": [{"backendRefs": [{"name": "web", "port": 80}]}],
+            },
+        },
+    ]
 
 
 def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
@@ -65,8 +96,13 @@ def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
     (folder / "hello").write_text("from the volume")
     with Cluster(tmp_path / "cluster") as c:
         c.up(images=images.build(["client"]).values(), with_gateway=True)
-        c.client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {
-            "name": "apps", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+        c.client.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": "apps", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+            }
+        )
         c.add_volume("files", "apps", folder)
         c.client.apply(*web(images.references()["client"], "hello"))
         c.client.kubectl("-n", "apps", "rollout", "status", "deploy/web", "--timeout=60s")
@@ -74,7 +110,9 @@ def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
         answer = wait_for("an answer", lambda: urlopen(request, timeout=5).read(), 30)
         assert answer == b"from the volume"
         assert c.run(["kubectl", "get", "nodes"], capture_output=True, text=True).stdout.split()[5:7] == [
-            "node-1", "Ready"]
+            "node-1",
+            "Ready",
+        ]
     assert traces(tmp_path / "cluster") == []
     assert not (tmp_path / "cluster").exists()
     assert own_cgroups() == before
@@ -84,9 +122,12 @@ def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
 @pytest.mark.parametrize("seconds", [0.5, 3, 6, 9])
 def test_ctrl_c_during_the_start_leaves_only_logs(tmp_path, seconds):
     before, folder = own_cgroups(), tmp_path / "cluster"
-    up = subprocess.Popen([sys.executable, "-m", "cluster", "up", "--dir", folder, "--gateway"],
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+    up = subprocess.Popen(
+        [sys.executable, "-m", "cluster", "up", "--dir", folder, "--gateway"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+    )
     time.sleep(seconds)
     up.send_signal(signal.SIGINT)
     code = up.wait(60)
@@ -99,9 +140,12 @@ def test_ctrl_c_during_the_start_leaves_only_logs(tmp_path, seconds):
 
 def test_what_a_killed_start_left_is_taken_down(tmp_path):
     before, folder = own_cgroups(), tmp_path / "cluster"
-    up = subprocess.Popen([sys.executable, "-m", "cluster", "up", "--dir", folder],
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+    up = subprocess.Popen(
+        [sys.executable, "-m", "cluster", "up", "--dir", folder],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+    )
     wait_for("the node", (folder / "node" / "init.pid").exists, 60)
     up.kill()
     up.wait()

@@ -41,8 +41,9 @@ def test_a_pid_that_now_belongs_to_somebody_else_is_not_touched(state):
 
 
 def test_what_ignores_sigterm_is_killed_and_named(state):
-    deaf = ("import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-            "print('deaf', flush=True); time.sleep(60)")
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf', flush=True); time.sleep(60)"
+    )
     pid = state.spawn("deaf", sys.executable, "-c", deaf, inside=False)
     wait_for("start", lambda: "deaf" in state.log("deaf").read_text(), 10)
     assert state._stop(timeout=0.2, only={"deaf"}) == ["deaf"]
@@ -57,11 +58,18 @@ def test_an_ended_process_is_reported_with_the_end_of_its_log(state):
 
 
 def test_a_mortal_process_ends_with_its_parent(tmp_path):
-    code = (f"import os, signal, sys; from pathlib import Path; from cluster.procs import State\n"
-            f"print(State(Path({str(tmp_path)!r})).spawn('m', *{SLEEP!r}, inside=False, mortal=True), flush=True)\n"
-            f"os.kill(os.getpid(), signal.SIGKILL)")
-    parent = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True,
-                            env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+    code = (
+        f"import os, signal, sys; from pathlib import Path; from cluster.procs import State\n"
+        f"print(State(Path({str(tmp_path)!r})).spawn('m', *{SLEEP!r}, inside=False, mortal=True), flush=True)\n"
+        f"os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    parent = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+    )
     assert parent.returncode == -signal.SIGKILL, parent.stderr
     child = int(parent.stdout)
     wait_for("the child's end", lambda: start_time(child) is None, 5)
@@ -70,6 +78,7 @@ def test_a_mortal_process_ends_with_its_parent(tmp_path):
 def test_waiting_says_what_for_and_why_not():
     def refuse():
         raise OSError("refused")
+
     began = time.monotonic()
     with pytest.raises(TimeoutError, match=r"the port: not within 0\.2 s \(refused\)"):
         wait_for("the port", refuse, 0.2)

@@ -10,8 +10,12 @@ from cluster.testcontrol import ControlPlaneOnly
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "work", "namespace": "default"},
-       "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "none"}]}}}}
+JOB = {
+    "apiVersion": "batch/v1",
+    "kind": "Job",
+    "metadata": {"name": "work", "namespace": "default"},
+    "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "none"}]}}},
+}
 
 
 def commands_with(text):

@@ -1,12 +1,12 @@
 """Prepare this machine, and run the test suite.
 
-    python3 -m bootstrap system        Debian packages that are missing
-    python3 -m bootstrap venv          the checkout's .venv, for development and tests
-    python3 -m bootstrap envs          the environments for quantization and for vLLM on CPU, in the cache
-    python3 -m bootstrap tools         the pinned Go tools, in the cache; prints their folder
-    python3 -m bootstrap kubernetes    of these only Kubernetes' own, which integration tests need
-    python3 -m bootstrap test          every layer of tests with a summary
-    python3 -m bootstrap clean-cache   remove the cache
+python3 -m bootstrap system        Debian packages that are missing
+python3 -m bootstrap venv          the checkout's .venv, for development and tests
+python3 -m bootstrap envs          the environments for quantization and for vLLM on CPU, in the cache
+python3 -m bootstrap tools         the pinned Go tools, in the cache; prints their folder
+python3 -m bootstrap kubernetes    of these only Kubernetes' own, which integration tests need
+python3 -m bootstrap test          every layer of tests with a summary
+python3 -m bootstrap clean-cache   remove the cache
 """
 
 import sys
@@ -20,8 +20,11 @@ def envs() -> None:
 
 
 VERBS = {
-    "system": system.install, "venv": lambda: environments.make("dev"), "envs": envs,
-    "tools": lambda: print(gotools.build()), "kubernetes": lambda: print(gotools.build(("kubernetes",))),
+    "system": system.install,
+    "venv": lambda: environments.make("dev"),
+    "envs": envs,
+    "tools": lambda: print(gotools.build()),
+    "kubernetes": lambda: print(gotools.build(("kubernetes",))),
     "clean-cache": cache.remove,
 }
 

@@ -53,8 +53,12 @@ def _succeeds(*command: str) -> bool:
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment for uv: what this machine tells pip holds for uv too, unless it tells uv something else."""
-    same = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_CERT": "SSL_CERT_FILE",
-            "PIP_DEFAULT_TIMEOUT": "UV_HTTP_TIMEOUT"}
+    same = {
+        "PIP_INDEX_URL": "UV_DEFAULT_INDEX",
+        "PIP_EXTRA_INDEX_URL": "UV_INDEX",
+        "PIP_CERT": "SSL_CERT_FILE",
+        "PIP_DEFAULT_TIMEOUT": "UV_HTTP_TIMEOUT",
+    }
     translated = {theirs: environment[ours] for ours, theirs in same.items() if ours in environment}
     return {"UV_SYSTEM_CERTS": "true", **translated, **environment}
 
@@ -66,8 +70,14 @@ def folder(name: str) -> Path:
 
 def key(name: str) -> str:
     """A digest of the packages locked for it and of the Python version."""
-    locked = subprocess.run([uv(), "export", "--frozen", "--quiet", "--no-header", "--no-emit-project", *_chosen(name)],
-                            cwd=cache.CHECKOUT, env=settings(os.environ), check=True, stdout=subprocess.PIPE, text=True)
+    locked = subprocess.run(
+        [uv(), "export", "--frozen", "--quiet", "--no-header", "--no-emit-project", *_chosen(name)],
+        cwd=cache.CHECKOUT,
+        env=settings(os.environ),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return cache.digest([], locked.stdout, sys.version)
 
 
@@ -85,9 +95,21 @@ def make(name: str) -> Path:
             stamp.unlink(missing_ok=True)
             with cache.step(f"Python environment {name}"):
                 subprocess.run(
-                    [uv(), "sync", "--frozen", "--compile-bytecode", "--quiet", "--python", sys.executable,
-                     *_chosen(name), *([] if name == "dev" else ["--no-install-project"])],
-                    cwd=cache.CHECKOUT, check=True, env={**settings(os.environ), "UV_PROJECT_ENVIRONMENT": str(home)})
+                    [
+                        uv(),
+                        "sync",
+                        "--frozen",
+                        "--compile-bytecode",
+                        "--quiet",
+                        "--python",
+                        sys.executable,
+                        *_chosen(name),
+                        *([] if name == "dev" else ["--no-install-project"]),
+                    ],
+                    cwd=cache.CHECKOUT,
+                    check=True,
+                    env={**settings(os.environ), "UV_PROJECT_ENVIRONMENT": str(home)},
+                )
             stamp.write_text(current)
             _drop_unused()
         stamp.touch()

@@ -85,8 +85,12 @@ def _version(module: str, name: str) -> str:
 
 def _kubernetes_stamps() -> list[str]:
     values = {
-        "gitVersion": _version("kubernetes", "k8s.io/kubernetes"), "gitMajor": "1", "gitMinor": KUBE_MINOR,
-        "gitCommit": "none", "gitTreeState": "clean", "buildDate": "2026-01-01T00:00:00Z",
+        "gitVersion": _version("kubernetes", "k8s.io/kubernetes"),
+        "gitMajor": "1",
+        "gitMinor": KUBE_MINOR,
+        "gitCommit": "none",
+        "gitTreeState": "clean",
+        "buildDate": "2026-01-01T00:00:00Z",
     }
     return [f"-X k8s.io/component-base/version.{name}={value}" for name, value in values.items()]
 
@@ -95,8 +99,10 @@ def _helm_stamps() -> list[str]:
     """Without these `helm template` claims to talk to Kubernetes v1.20."""
     flags = [f"-X helm.sh/helm/v3/internal/version.version={_version('helm', 'helm.sh/helm/v3')}"]
     for package in ("pkg/chartutil", "pkg/lint/rules"):
-        flags += [f"-X helm.sh/helm/v3/{package}.k8sVersionMajor=1",
-                  f"-X helm.sh/helm/v3/{package}.k8sVersionMinor={KUBE_MINOR}"]
+        flags += [
+            f"-X helm.sh/helm/v3/{package}.k8sVersionMajor=1",
+            f"-X helm.sh/helm/v3/{package}.k8sVersionMinor={KUBE_MINOR}",
+        ]
     return flags
 
 

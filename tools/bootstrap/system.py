@@ -9,22 +9,31 @@ from . import cache
 
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CLUSTER = {  # package: a file that it brings, or a program
-    "iproute2": "ip", "util-linux": "unshare", "mount": "mount", "nftables": "nft", "runc": "/usr/sbin/runc",
-    "containernetworking-plugins": "/usr/lib/cni/ptp", "ca-certificates": "update-ca-certificates",
+    "iproute2": "ip",
+    "util-linux": "unshare",
+    "mount": "mount",
+    "nftables": "nft",
+    "runc": "/usr/sbin/runc",
+    "containernetworking-plugins": "/usr/lib/cni/ptp",
+    "ca-certificates": "update-ca-certificates",
 }
 IMAGES = {"debootstrap": "debootstrap", "buildah": "buildah"}
 
 
 def missing(wanted: dict[str, str]) -> list[str]:
     """The packages whose file or program is not there."""
-    return [package for package, sign in wanted.items()
-            if not (Path(sign).exists() if sign.startswith("/") else shutil.which(sign, path=SEARCH))]
+    return [
+        package
+        for package, sign in wanted.items()
+        if not (Path(sign).exists() if sign.startswith("/") else shutil.which(sign, path=SEARCH))
+    ]
 
 
 def wanted() -> dict[str, str]:
     """All packages for this machine: with a docker daemon buildah is not needed."""
-    docker = shutil.which("docker") and not subprocess.run(
-        ["docker", "info"], check=False, capture_output=True).returncode
+    docker = (
+        shutil.which("docker") and not subprocess.run(["docker", "info"], check=False, capture_output=True).returncode
+    )
     return CLUSTER if docker else {**CLUSTER, **IMAGES}
 
 
@@ -47,5 +56,9 @@ def apt(*packages: str) -> None:
     with cache.step(f"apt: {' '.join(packages)}"):
         # a package source that does not answer is no reason to stop: the install below says what is really missing
         subprocess.run(["apt-get", "update", "--quiet", "--quiet"], env=env, check=False)
-        subprocess.run(["apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *packages], env=env,
-                       check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            ["apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *packages],
+            env=env,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )

@@ -1,11 +1,11 @@
 """Throw-away clusters and images from the command line. Needs root; everything of a cluster lives in one folder.
 
-    python -m cluster images [TARGET ...]         build the project's images, push what changed
-    python -m cluster up [--gateway] [--volumes N] [--images]
-    KUBECONFIG=DIR/kubeconfig kubectl get nodes   from any shell of the machine
-    python -m cluster exec -- COMMAND             inside the cluster's network namespace
-    python -m cluster load ARCHIVE ...            more images
-    python -m cluster down
+python -m cluster images [TARGET ...]         build the project's images, push what changed
+python -m cluster up [--gateway] [--volumes N] [--images]
+KUBECONFIG=DIR/kubeconfig kubectl get nodes   from any shell of the machine
+python -m cluster exec -- COMMAND             inside the cluster's network namespace
+python -m cluster load ARCHIVE ...            more images
+python -m cluster down
 """
 
 import argparse
@@ -20,19 +20,26 @@ from .cluster import Cluster
 
 
 def summary(c: Cluster) -> str:
-    lines = [f"export KUBECONFIG={c.kubeconfig}", "# seconds: " + ", ".join(
-        f"{k} {v}" for k, v in c.state.data["seconds"].items())]
+    lines = [
+        f"export KUBECONFIG={c.kubeconfig}",
+        "# seconds: " + ", ".join(f"{k} {v}" for k, v in c.state.data["seconds"].items()),
+    ]
     lines += [f"# {name}: {'https' if name == 'api' else 'http'}://127.0.0.1:{port}" for name, port in c.ports.items()]
     return "\n".join(lines)
 
 
 def arguments() -> argparse.Namespace:
-    ap = argparse.ArgumentParser(prog="cluster", description=__doc__,
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap = argparse.ArgumentParser(
+        prog="cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     verbs = ap.add_subparsers(dest="verb", required=True)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--dir", type=Path, default=cache.CHECKOUT / ".run" / "cluster",
-                        help="the cluster's folder (default: %(default)s)")
+    common.add_argument(
+        "--dir",
+        type=Path,
+        default=cache.CHECKOUT / ".run" / "cluster",
+        help="the cluster's folder (default: %(default)s)",
+    )
     up = verbs.add_parser("up", parents=[common])
     up.add_argument("--gateway", action="store_true", help="Contour and Envoy")
     up.add_argument("--volumes", type=int, default=0, help="how many hostPath volumes, with a default StorageClass")

@@ -48,12 +48,18 @@ class Docker:
     @staticmethod
     def usable() -> bool:
         """Whether the daemon answers."""
-        return bool(shutil.which("docker")) and not subprocess.run(
-            ["docker", "info"], check=False, capture_output=True).returncode
+        return (
+            bool(shutil.which("docker"))
+            and not subprocess.run(["docker", "info"], check=False, capture_output=True).returncode
+        )
 
     def build(self, tag: str, context: Path, target: str) -> str:
-        subprocess.run(["docker", "build", "--quiet", "--target", target, "--tag", tag, context], check=True,
-                       stdout=subprocess.DEVNULL, env={**os.environ, "DOCKER_BUILDKIT": "1"})
+        subprocess.run(
+            ["docker", "build", "--quiet", "--target", target, "--tag", tag, context],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+        )
         return self._docker("image", "inspect", "--format", "{{.Id}}", tag).strip()
 
     def push(self, tag: str, name: str, to: Served) -> str:
@@ -83,32 +89,62 @@ class Buildah:
         for sub in ("root", "run", "build"):
             (self.dir / sub).mkdir(parents=True, exist_ok=True)
         (self.dir / "storage.conf").write_text(
-            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.dir}/root"\nrunroot = "{self.dir}/run"\n')
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{self.dir}/root"\nrunroot = "{self.dir}/run"\n'
+        )
         self.policy = self.dir / "policy.json"
         self.policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
         (self.dir / "registries.conf").write_text("unqualified-search-registries = []\n")
 
     def run(self, *args: object, enter: Sequence[str] = ()) -> str:
         """Run buildah; its standard output. What it and the build's commands say on standard error is shown."""
-        env = {**os.environ, "CONTAINERS_STORAGE_CONF": f"{self.dir}/storage.conf", "TMPDIR": f"{self.dir}/build",
-               "CONTAINERS_REGISTRIES_CONF": f"{self.dir}/registries.conf", "BUILDAH_ISOLATION": "chroot",
-               "XDG_CONFIG_HOME": f"{self.dir}"}
-        return subprocess.run([*enter, "buildah", *map(str, args)], env=env, check=True, text=True,
-                              stdout=subprocess.PIPE).stdout.strip()
+        env = {
+            **os.environ,
+            "CONTAINERS_STORAGE_CONF": f"{self.dir}/storage.conf",
+            "TMPDIR": f"{self.dir}/build",
+            "CONTAINERS_REGISTRIES_CONF": f"{self.dir}/registries.conf",
+            "BUILDAH_ISOLATION": "chroot",
+            "XDG_CONFIG_HOME": f"{self.dir}",
+        }
+        return subprocess.run(
+            [*enter, "buildah", *map(str, args)], env=env, check=True, text=True, stdout=subprocess.PIPE
+        ).stdout.strip()
 
     def build(self, tag: str, context: Path, target: str) -> str:
         self.run("rm", "--all")  # what an interrupted build left mounted: the caller sees to it that none is running
         self._base()
         self._share_uv_cache()
         mounts = [o for source, at in self.machine_files().items() for o in ("--volume", f"{source}:{at}:ro")]
-        said = self.run("bud", "--layers", "--pull-never", "--isolation=chroot", "--quiet", "--signature-policy",
-                        self.policy, *mounts, "--target", target, "--tag", tag, context)
+        said = self.run(
+            "bud",
+            "--layers",
+            "--pull-never",
+            "--isolation=chroot",
+            "--quiet",
+            "--signature-policy",
+            self.policy,
+            *mounts,
+            "--target",
+            target,
+            "--tag",
+            tag,
+            context,
+        )
         return said.split()[-1]
 
     def push(self, tag: str, name: str, to: Served) -> str:
         digest = self.dir / "build" / "digest"
-        self.run("push", "--quiet", "--tls-verify=false", "--signature-policy", self.policy,
-                 "--digestfile", digest, tag, f"docker://{to.address}/{name}", enter=to.enter)
+        self.run(
+            "push",
+            "--quiet",
+            "--tls-verify=false",
+            "--signature-policy",
+            self.policy,
+            "--digestfile",
+            digest,
+            tag,
+            f"docker://{to.address}/{name}",
+            enter=to.enter,
+        )
         return digest.read_text().strip()
 
     def prune(self) -> None:
@@ -121,14 +157,25 @@ class Buildah:
         root = self.dir / "rootfs"
         shutil.rmtree(root, ignore_errors=True)
         with cache.step("base image (debootstrap)"):
-            subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root], check=True,
-                           stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", root],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             _like_the_official_image(root)
             container = self.run("from", "--signature-policy", self.policy, "scratch")
             try:
                 self.run("add", "--quiet", container, root, "/")
-                self.run("config", "--cmd", "python3", "--env", "LANG=C.UTF-8",
-                         "--env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", container)
+                self.run(
+                    "config",
+                    "--cmd",
+                    "python3",
+                    "--env",
+                    "LANG=C.UTF-8",
+                    "--env",
+                    "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+                    container,
+                )
                 self.run("commit", "--quiet", "--signature-policy", self.policy, container, BASE)
             finally:
                 self.run("rm", container)
@@ -178,8 +225,11 @@ class Buildah:
 
 def pip_settings(environment: Mapping[str, str]) -> dict[str, str]:
     """This machine's PIP_* variables as keys of pip's configuration file, without paths that images do not have."""
-    return {name[4:].lower().replace("_", "-"): value for name, value in environment.items()
-            if name.startswith("PIP_") and name not in NOT_FOR_IMAGES}
+    return {
+        name[4:].lower().replace("_", "-"): value
+        for name, value in environment.items()
+        if name.startswith("PIP_") and name not in NOT_FOR_IMAGES
+    }
 
 
 def _write_pip_conf(path: Path, settings: Mapping[str, str]) -> Path:

@@ -1,8 +1,8 @@
 """A throw-away cluster in one folder. Needs root and Linux.
 
-    with Cluster(folder) as c:
-        c.up(images=references().values(), with_gateway=True, with_volumes=8)
-        c.client.apply(...)
+with Cluster(folder) as c:
+    c.up(images=references().values(), with_gateway=True, with_volumes=8)
+    c.client.apply(...)
 """
 
 import os
@@ -27,17 +27,51 @@ from .kubelet import NAME
 from .node import Node
 from .procs import State, wait_for
 
-OWN = ["127.0.0.1:2379", "127.0.0.1:2380", "Corefile", "etcd", "flex", "gateway", "inside.kubeconfig", "kubecache",
-       "kubeconfig", "kubeconfigs", "log", "node", "pki", "registry.json", "volumes", ".kube", ".cache", ".config",
-       ".local", ".client.pem", "state.new", "state.json"]  # state.json last: until then `down` can be tried again
+OWN = [
+    "127.0.0.1:2379",
+    "127.0.0.1:2380",
+    "Corefile",
+    "etcd",
+    "flex",
+    "gateway",
+    "inside.kubeconfig",
+    "kubecache",
+    "kubeconfig",
+    "kubeconfigs",
+    "log",
+    "node",
+    "pki",
+    "registry.json",
+    "volumes",
+    ".kube",
+    ".cache",
+    ".config",
+    ".local",
+    ".client.pem",
+    "state.new",
+    "state.json",
+]  # state.json last: until then `down` can be tried again
 
 
 class Cluster:
     """One cluster in one folder."""
 
     NEEDS = ("unshare", "nsenter", "ip", "mount", "nft", "/usr/sbin/runc", "/usr/lib/cni/ptp")
-    TOOLS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl",
-             "containerd", "containerd-shim-runc-v2", "ctr", "coredns", "pause", "registry")
+    TOOLS = (
+        "etcd",
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "kubectl",
+        "containerd",
+        "containerd-shim-runc-v2",
+        "ctr",
+        "coredns",
+        "pause",
+        "registry",
+    )
 
     def __init__(self, folder: Path, binaries: Binaries | None = None) -> None:
         self.dir = Path(folder).resolve()
@@ -100,8 +134,11 @@ class Cluster:
                 gateway.start(self.state, self.bin, cp, self.client)
                 self._mark("gateway")
             self._wait("node", "node", self._node_ready)
-            self._wait("service account", "kube-controller-manager", lambda: self.client.get(
-                "/api/v1/namespaces/default/serviceaccounts/default"))
+            self._wait(
+                "service account",
+                "kube-controller-manager",
+                lambda: self.client.get("/api/v1/namespaces/default/serviceaccounts/default"),
+            )
             self._mark("ready")
             for name in [p["name"] for p in self.state.data["processes"]]:
                 self.state.check(name)
@@ -198,8 +235,9 @@ class Cluster:
         """A network namespace, held by a sleeping process; the one address all components share is on its `lo`."""
         # without a default route some programs find no address of their own; nothing leaves the namespace by it
         setup = f"ip link set lo up && ip addr add {NODE_IP}/32 dev lo && ip route add default dev lo"
-        pid = self.state.spawn("netns", "unshare", "--net", "--", "sh", "-c", f"{setup} && exec sleep infinity",
-                               inside=False)
+        pid = self.state.spawn(
+            "netns", "unshare", "--net", "--", "sh", "-c", f"{setup} && exec sleep infinity", inside=False
+        )
         wait_for("network namespace", lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n", 10)
 
     def _unmount(self) -> None:
@@ -212,6 +250,7 @@ class Cluster:
         def check() -> bool:
             self.state.check(process)
             return bool(ok())
+
         wait_for(what, check, timeout)
 
     def _node_ready(self) -> bool:

@@ -1,4 +1,5 @@
 """CoreDNS as a plain process on the node's address, behind a Service without a selector: no image needed."""
+
 import socket
 import subprocess
 import sys
@@ -43,12 +44,21 @@ def start(state: State, binaries: Binaries, cp: ControlPlane, client: Client) ->
     config.write_text(COREFILE.format(ip=NODE_IP, kubeconfig=cp.kubeconfig("coredns", "coredns")))
     ports = [{"name": "dns", "protocol": "UDP", "port": 53}, {"name": "dns-tcp", "protocol": "TCP", "port": 53}]
     client.apply(
-        *cluster_role("coredns", [
-            {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},
-            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}]),
-        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kube-dns", "namespace": "kube-system"},
-         "spec": {"clusterIP": DNS_IP, "ports": ports}},
-        endpoints("kube-dns", "kube-system", ports))
+        *cluster_role(
+            "coredns",
+            [
+                {"apiGroups": [""], "resources": ["services", "pods", "namespaces"], "verbs": ["list", "watch"]},
+                {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+            ],
+        ),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+            "spec": {"clusterIP": DNS_IP, "ports": ports},
+        },
+        endpoints("kube-dns", "kube-system", ports),
+    )
     state.spawn("coredns", binaries("coredns"), "-conf", config)
     ask = [*state.netns(), sys.executable, "-m", f"{__package__}.dns", DNS_IP, "kubernetes.default.svc.cluster.local"]
     wait_for("DNS", lambda: subprocess.run(ask, cwd=PACKAGE_PARENT, capture_output=True, check=True), 60)
@@ -56,11 +66,18 @@ def start(state: State, binaries: Binaries, cp: ControlPlane, client: Client) ->
 
 def endpoints(service: str, namespace: str, ports: list[Object]) -> Object:
     """An EndpointSlice that points a Service without selector at the node's address."""
-    return {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
-            "metadata": {"name": f"{service}-1", "namespace": namespace,
-                         "labels": {"kubernetes.io/service-name": service,
-                                    "endpointslice.kubernetes.io/managed-by": "quantroll"}},
-            "endpoints": [{"addresses": [NODE_IP], "conditions": {"ready": True}}], "ports": ports}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
+        "metadata": {
+            "name": f"{service}-1",
+            "namespace": namespace,
+            "labels": {"kubernetes.io/service-name": service, "endpointslice.kubernetes.io/managed-by": "quantroll"},
+        },
+        "endpoints": [{"addresses": [NODE_IP], "conditions": {"ready": True}}],
+        "ports": ports,
+    }
 
 
 if __name__ == "__main__":

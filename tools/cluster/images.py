@@ -25,8 +25,12 @@ def references(record: Path = RECORD) -> dict[str, str]:
     return {name: entry["reference"] for name, entry in json.loads(record.read_text()).items()}
 
 
-def build(targets: Iterable[str] = TARGETS, binaries: Binaries | None = None, builder: Builder | None = None,
-          record: Path = RECORD) -> dict[str, str]:
+def build(
+    targets: Iterable[str] = TARGETS,
+    binaries: Binaries | None = None,
+    builder: Builder | None = None,
+    record: Path = RECORD,
+) -> dict[str, str]:
     """Build the targets, push what changed, and return all references. A second call without a change takes seconds."""
     binaries = binaries or Binaries.pinned()
     with cache.lock(cache.root() / "images.lock"):

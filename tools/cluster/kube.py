@@ -1,4 +1,5 @@
 """A thin client: kubectl for writing, plain HTTPS for the few reads that are polled."""
+
 import base64
 import json
 import os
@@ -24,9 +25,12 @@ def write_kubeconfig(path: Path, pki: PKI, server: str, cn: str, orgs: Iterable[
         return base64.b64encode(file.read_bytes()).decode()
 
     doc = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "quantroll",
-        "clusters": [{"name": "quantroll",
-                      "cluster": {"server": server, "certificate-authority-data": b64(pki.ca_crt)}}],
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "quantroll",
+        "clusters": [
+            {"name": "quantroll", "cluster": {"server": server, "certificate-authority-data": b64(pki.ca_crt)}}
+        ],
         "users": [{"name": cn, "user": {"client-certificate-data": b64(crt), "client-key-data": b64(key)}}],
         "contexts": [{"name": "quantroll", "context": {"cluster": "quantroll", "user": cn}}],
     }
@@ -45,9 +49,13 @@ def cluster_role(name: str, rules: list[Object], user: str | None = None) -> lis
 def role_binding(role: str, user: str) -> Object:
     """Bind an existing ClusterRole to one user."""
     group = "rbac.authorization.k8s.io"
-    return {"apiVersion": f"{group}/v1", "kind": "ClusterRoleBinding", "metadata": {"name": f"quantroll-{user}"},
-            "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role}}
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"quantroll-{user}"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+    }
 
 
 class Client:
@@ -59,20 +67,32 @@ class Client:
         cluster, user = doc["clusters"][0]["cluster"], doc["users"][0]["user"]
         self.server = cluster["server"]
         self.ssl = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-        pair = write_private(kubeconfig.parent / ".client.pem", b"".join(
-            base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key")))
+        pair = write_private(
+            kubeconfig.parent / ".client.pem",
+            b"".join(base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key")),
+        )
         self.ssl.load_cert_chain(pair)
         pair.unlink()
 
     def env(self) -> dict[str, str]:
         """Our environment, for a command that is to use this cluster."""
-        return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": f"{self.bin.path}:{os.environ['PATH']}",
-                "KUBECACHEDIR": str(self.kubeconfig.parent / "kubecache")}  # else kubectl writes to ~/.kube
+        return {
+            **os.environ,
+            "KUBECONFIG": str(self.kubeconfig),
+            "PATH": f"{self.bin.path}:{os.environ['PATH']}",
+            "KUBECACHEDIR": str(self.kubeconfig.parent / "kubecache"),
+        }  # else kubectl writes to ~/.kube
 
     def kubectl(self, *args: object, stdin: str | None = None) -> str:
         """Run kubectl; its standard output. Raises with its standard error."""
-        p = subprocess.run([self.bin("kubectl"), *map(str, args)], input=stdin, text=True, capture_output=True,
-                           check=False, env=self.env())
+        p = subprocess.run(
+            [self.bin("kubectl"), *map(str, args)],
+            input=stdin,
+            text=True,
+            capture_output=True,
+            check=False,
+            env=self.env(),
+        )
         if p.returncode:
             raise RuntimeError(f"kubectl {' '.join(map(str, args))}: {p.stderr.strip()}")
         return p.stdout
@@ -85,7 +105,8 @@ class Client:
     def get(self, path: str) -> bytes:
         """GET one path of the API."""
         opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.ssl))
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.ssl)
+        )
         try:
             with opener.open(self.server + path, timeout=5) as r:
                 data: bytes = r.read()

@@ -80,10 +80,24 @@ class Node:
         (self.work / "containerd.toml").write_text(CONTAINERD.format(pause=PAUSE, work=self.work))
         run = {"containerd": [str(self.bin("containerd")), "--config", f"{self.work}/containerd.toml"]}
         run |= kubelet.configure(self.work, cp, self.bin) if cp else {}
-        (self.work / "init.json").write_text(json.dumps(
-            {"hostname": NAME, "path": self.bin.path, "log": str(self.state.dir / "log"), "run": run}))
-        self.state.spawn("node", "unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "--kill-child", "--",
-                         sys.executable, "-m", f"{__package__}.nodeinit", self.work)
+        (self.work / "init.json").write_text(
+            json.dumps({"hostname": NAME, "path": self.bin.path, "log": str(self.state.dir / "log"), "run": run})
+        )
+        self.state.spawn(
+            "node",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--uts",
+            "--ipc",
+            "--kill-child",
+            "--",
+            sys.executable,
+            "-m",
+            f"{__package__}.nodeinit",
+            self.work,
+        )
         pid = self.work / "init.pid"
         self.state.record("node-init", int(wait_for("node init", lambda: pid.exists() and pid.read_text(), 10)))
         wait_for("containerd", lambda: self.ctr("version"), 60)
@@ -95,15 +109,17 @@ class Node:
         """containerd's client, inside the node's mount namespace."""
         self.state.check("node")
         enter = ["nsenter", "--target", str(self.state.pid("node-init")), "--mount", "--"]
-        return subprocess.run([*enter, self.bin("ctr"), "-n", "k8s.io", *args], stdin=stdin, check=True,
-                              capture_output=True, text=True).stdout
+        return subprocess.run(
+            [*enter, self.bin("ctr"), "-n", "k8s.io", *args], stdin=stdin, check=True, capture_output=True, text=True
+        ).stdout
 
     def load(self, image: Path) -> str:
         """Import a docker or OCI archive, or an OCI layout (through a pipe: it may lie where the node cannot see)."""
         command = ["tar", "-C", str(image), "-c", "."] if image.is_dir() else ["cat", str(image)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as source:
-            return self.ctr("images", "import", "--local", "--label", "io.cri-containerd.pinned=pinned", "-",
-                            stdin=source.stdout)
+            return self.ctr(
+                "images", "import", "--local", "--label", "io.cri-containerd.pinned=pinned", "-", stdin=source.stdout
+            )
 
     def pull(self, reference: str) -> None:
         """Fetch and unpack an image of the cluster's registry. Raises RuntimeError with what containerd said."""

@@ -3,6 +3,7 @@
 Started by `node` in new mount, pid, uts and ipc namespaces. When it ends, the kernel ends every process of the node,
 and the mounts made here go with the namespace.
 """
+
 import json
 import os
 import signal
@@ -12,8 +13,12 @@ import time
 from pathlib import Path
 
 SYSCTLS = {  # the kubelet insists on these machine-wide values: it sees, and may write, files of its own instead
-    "vm/overcommit_memory": "1", "vm/panic_on_oom": "0", "kernel/panic": "10", "kernel/panic_on_oops": "1",
-    "kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
 }
 
 

@@ -1,4 +1,5 @@
 """One certificate authority and its leaf certificates, as files in a private folder."""
+
 import datetime as dt
 import ipaddress
 import os
@@ -29,8 +30,16 @@ class PKI:
         self.key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = x509.KeyUsage(
-            digital_signature=True, key_cert_sign=True, crl_sign=True, content_commitment=False, key_encipherment=False,
-            data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False)
+            digital_signature=True,
+            key_cert_sign=True,
+            crl_sign=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            encipher_only=False,
+            decipher_only=False,
+        )
         self.cert = (
             self._builder(subject, subject, self.key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -41,8 +50,9 @@ class PKI:
         self.ca_key = write_private(folder / "ca.key", self._key_pem(self.key))
 
     @staticmethod
-    def _builder(subject: x509.Name, issuer: x509.Name,
-                 public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
+    ) -> x509.CertificateBuilder:
         now = dt.datetime.now(dt.UTC)
         return (
             x509.CertificateBuilder()
@@ -58,12 +68,15 @@ class PKI:
     def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
         return key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
-    def leaf(self, name: str, cn: str, orgs: Iterable[str] = (), dns: Iterable[str] = (),
-             ips: Iterable[str] = ()) -> tuple[Path, Path]:
+    def leaf(
+        self, name: str, cn: str, orgs: Iterable[str] = (), dns: Iterable[str] = (), ips: Iterable[str] = ()
+    ) -> tuple[Path, Path]:
         """Files NAME.crt and NAME.key: user `cn` in groups `orgs`, and a server of the names `dns` and `ips`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in orgs]
-                            + [x509.NameAttribute(NameOID.COMMON_NAME, cn)])
+        subject = x509.Name(
+            [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in orgs]
+            + [x509.NameAttribute(NameOID.COMMON_NAME, cn)]
+        )
         both = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH])
         builder = (
             self._builder(subject, self.cert.subject, key.public_key())
@@ -74,12 +87,16 @@ class PKI:
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         cert = builder.sign(self.key, hashes.SHA256())
-        return (write_private(self.dir / f"{name}.crt", cert.public_bytes(PEM)),
-                write_private(self.dir / f"{name}.key", self._key_pem(key)))
+        return (
+            write_private(self.dir / f"{name}.crt", cert.public_bytes(PEM)),
+            write_private(self.dir / f"{name}.key", self._key_pem(key)),
+        )
 
     def key_pair(self, name: str) -> tuple[Path, Path]:
         """A signing key and its public half, NAME.key and NAME.pub (for service-account tokens)."""
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        return (write_private(self.dir / f"{name}.key", self._key_pem(key)),
-                write_private(self.dir / f"{name}.pub", public))
+        return (
+            write_private(self.dir / f"{name}.key", self._key_pem(key)),
+            write_private(self.dir / f"{name}.pub", public),
+        )

@@ -3,6 +3,7 @@
 A process is known by its pid and the kernel's start time of it: a pid that was given to somebody else since then is
 never touched. The record is rewritten after every start, so a start that was cut short can be cleaned up too.
 """
+
 import ctypes
 import json
 import os
@@ -102,17 +103,30 @@ class State:
         """A command prefix that runs what follows in the cluster's network namespace, under the same pid."""
         return ["nsenter", f"--net=/proc/{self.pid('netns')}/ns/net", "--"]
 
-    def spawn(self, name: str, *argv: object, inside: bool = True, env: Mapping[str, str] | None = None,
-              pass_fds: Sequence[int] = (), mortal: bool = False) -> int:
+    def spawn(
+        self,
+        name: str,
+        *argv: object,
+        inside: bool = True,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+        mortal: bool = False,
+    ) -> int:
         """Start a detached process with little of our environment, its output in log/NAME.log; returns its pid.
 
         A `mortal` one gets SIGTERM when the thread that started it ends, for callers that may be killed at any time.
         """
         prefix = self.netns() if inside else []
-        base = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.dir), "LANG": "C.UTF-8",
-                "PYTHONPATH": str(PACKAGE_PARENT), "PYTHONDONTWRITEBYTECODE": "1"}
+        base = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "HOME": str(self.dir),
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(PACKAGE_PARENT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
         self.log(name).parent.mkdir(exist_ok=True)
         with open(self.log(name), "ab") as log, signals_held() as old:
+
             def prepare() -> None:
                 os.setsid()
                 if mortal:
@@ -120,8 +134,15 @@ class State:
                 signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
             p = subprocess.Popen(
-                [*prefix, *map(str, argv)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
-                env={**base, **(env or {})}, pass_fds=pass_fds, preexec_fn=prepare)  # noqa: PLW1509 - it makes system calls only
+                [*prefix, *map(str, argv)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.dir,
+                env={**base, **(env or {})},
+                pass_fds=pass_fds,
+                preexec_fn=prepare,
+            )
             p.returncode = 0  # it is meant to outlive this object: no warning when it is collected
             self.record(name, p.pid)
         return p.pid

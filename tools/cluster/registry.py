@@ -41,11 +41,20 @@ def has(reference: str) -> bool:
 def write_config(path: Path, address: str) -> Path:
     """The registry's configuration. (JSON is YAML.)"""
     storage().mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({
-        "version": "0.1", "log": {"level": "warn", "accesslog": {"disabled": True}},
-        "storage": {"filesystem": {"rootdirectory": str(storage())}, "delete": {"enabled": True},
-                    "maintenance": {"uploadpurging": {"enabled": False}}},
-        "http": {"addr": address}}))
+    path.write_text(
+        json.dumps(
+            {
+                "version": "0.1",
+                "log": {"level": "warn", "accesslog": {"disabled": True}},
+                "storage": {
+                    "filesystem": {"rootdirectory": str(storage())},
+                    "delete": {"enabled": True},
+                    "maintenance": {"uploadpurging": {"enabled": False}},
+                },
+                "http": {"addr": address},
+            }
+        )
+    )
     return path
 
 
@@ -59,8 +68,12 @@ def collect_garbage(binaries: Binaries) -> None:
     """Remove all blobs that no tagged image has. Nobody may push meanwhile."""
     with tempfile.TemporaryDirectory(prefix="quantroll-registry-") as folder:
         config = write_config(Path(folder) / "registry.json", HOST)
-        subprocess.run([binaries("registry"), "garbage-collect", "--delete-untagged", "--quiet", config], check=True,
-                       env={**os.environ, "OTEL_TRACES_EXPORTER": "none"}, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [binaries("registry"), "garbage-collect", "--delete-untagged", "--quiet", config],
+            check=True,
+            env={**os.environ, "OTEL_TRACES_EXPORTER": "none"},
+            stdout=subprocess.DEVNULL,
+        )
 
 
 class Served(NamedTuple):
@@ -84,9 +97,12 @@ def serving(binaries: Binaries, *, isolated: bool) -> Iterator[Served]:
         if isolated:
             command = ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
         log = Path(folder) / "log"
-        with log.open("w") as out, subprocess.Popen(
-                list(map(str, command)), stdout=out, stderr=out,
-                env={**os.environ, "OTEL_TRACES_EXPORTER": "none"}) as process:
+        with (
+            log.open("w") as out,
+            subprocess.Popen(
+                list(map(str, command)), stdout=out, stderr=out, env={**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+            ) as process,
+        ):
             served = Served(address, ["nsenter", f"--net=/proc/{process.pid}/ns/net", "--"] if isolated else [])
             try:
                 wait_for("registry", lambda: _answers(process, served, log), 20)

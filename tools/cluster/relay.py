@@ -6,6 +6,7 @@ A socket stays in the network namespace it was made in. So the parent makes the 
 and passes them down as file descriptors, and this process, started inside the other namespace, accepts from the one
 and connects in the other. No veth pair, no route, no file on disk, and the kernel picks free ports without a race.
 """
+
 import asyncio
 import socket
 import sys

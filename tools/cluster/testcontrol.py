@@ -77,15 +77,17 @@ class ControlPlaneOnly:
         with socket.socket() as held:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind(("127.0.0.1", 0))
-            self._control = ControlPlane(self._state, self.bin, host="127.0.0.1", port=held.getsockname()[1],
-                                         inside=False)
+            self._control = ControlPlane(
+                self._state, self.bin, host="127.0.0.1", port=held.getsockname()[1], inside=False
+            )
             write_kubeconfig(self.kubeconfig, self._control.pki, self._control.url, "admin", ["system:masters"])
             self._control.start_api()
             wait_for("API server", lambda: self._up("kube-apiserver") and self.client.get("/readyz") == b"ok", timeout)
         self._control.start_controllers()
         account = "/api/v1/namespaces/default/serviceaccounts/default"
-        wait_for("default service account",
-                 lambda: self._up("kube-controller-manager") and self.client.get(account), timeout)
+        wait_for(
+            "default service account", lambda: self._up("kube-controller-manager") and self.client.get(account), timeout
+        )
 
     def _up(self, process: str) -> bool:
         self._state.check(process)

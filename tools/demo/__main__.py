@@ -81,7 +81,7 @@ def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: flo
     print(f"  export KUBECONFIG={stage.cluster.kubeconfig} PATH={tools}:$PATH")
     print(f"  kubectl -n {NAMESPACE} describe qm {MODEL}")
     print(f"  curl -H 'Host: {HOST}' {stage.gateway}/v1/completions -H 'Content-Type: application/json' \\")
-    print(f"    -d '{{\"model\": \"{MODEL}\", \"prompt\": \"Q:rev abcd\\nA:\", \"max_tokens\": 8}}'")
+    print(f'    -d \'{{"model": "{MODEL}", "prompt": "Q:rev abcd\\nA:", "max_tokens": 8}}\'')
     print("  make demo-down")
     return 0 if status["phase"] == "Steady" and not traffic.failures else 1
 

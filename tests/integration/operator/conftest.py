@@ -1,6 +1,5 @@
 """The operator as a process of its own beside a real API server."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from bootstrap import gotools
 from cluster.kube import Client
 from cluster.procs import wait_for
@@ -22,8 +22,11 @@ SETTINGS = {
     "images": {"client": "example.com/client:1", "quantize": "example.com/quantize:1"},
     "engines": {
         "vllm-cpu": {
-            "image": "example.com/vllm-cpu:1", "device": "cpu", "args": ["--enforce-eager"],
-            "shutdownTimeoutSeconds": 5, "preStopSeconds": 1,
+            "image": "example.com/vllm-cpu:1",
+            "device": "cpu",
+            "args": ["--enforce-eager"],
+            "shutdownTimeoutSeconds": 5,
+            "preStopSeconds": 1,
         },
     },
     "workers": 4,
@@ -38,7 +41,9 @@ class Operator:
         self._settings = settings
         self.configure(lambda _: None)
         self._env = {
-            **client.env(), "PYTHONPATH": str(CHECKOUT / "operator"), "QUANTROLL_CONFIG": str(self.config),
+            **client.env(),
+            "PYTHONPATH": str(CHECKOUT / "operator"),
+            "QUANTROLL_CONFIG": str(self.config),
         }
         self._namespace = namespace
         self._process: subprocess.Popen[bytes] | None = None

@@ -1,15 +1,14 @@
-"""Plays what a node and a gateway would do: runs Jobs' pods to a scripted report, makes servers ready, accepts routes."""
+"""Plays what a node and a gateway would do: runs Jobs to a scripted report, makes servers ready, accepts routes."""
 
 import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from cluster.kube import Client
 from integration.rest import Rest
-
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     INPUT_VARIABLE,
@@ -84,7 +83,7 @@ class Player:
         self._thread = threading.Thread(target=self._play, daemon=True)
         self.error: BaseException | None = None
 
-    def __enter__(self) -> "Player":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -117,9 +116,17 @@ class Player:
     def _served(self, pod: Object) -> Object | None:
         if pod["metadata"]["labels"].get(LABEL_VARIANT) in self.never_ready:
             return None
-        ready = [{"type": kind, "status": "True", "lastTransitionTime": _now()} for kind in ("Ready", "ContainersReady")]
-        running = {"name": ENGINE_CONTAINER, "image": "x", "imageID": "x", "ready": True, "restartCount": 0,
-                   "state": {"running": {"startedAt": _now()}}}
+        ready = [
+            {"type": kind, "status": "True", "lastTransitionTime": _now()} for kind in ("Ready", "ContainersReady")
+        ]
+        running = {
+            "name": ENGINE_CONTAINER,
+            "image": "x",
+            "imageID": "x",
+            "ready": True,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": _now()}},
+        }
         return {"phase": "Running", "conditions": ready, "containerStatuses": [running]}
 
     def _ran(self, pod: Object) -> Object | None:
@@ -132,10 +139,21 @@ class Player:
         if report is None:
             return None
         self.finished.append((job.kind, job.key))
-        ended = {"exitCode": 0 if report.ok else EXIT_BAD_INPUT, "message": json.dumps(report.to_wire()),
-                 "startedAt": _now(), "finishedAt": _now(), "reason": "Completed" if report.ok else "Error"}
-        status = {"name": job_builders.CONTAINER, "image": "x", "imageID": "x", "ready": False, "restartCount": 0,
-                  "state": {"terminated": ended}}
+        ended = {
+            "exitCode": 0 if report.ok else EXIT_BAD_INPUT,
+            "message": json.dumps(report.to_wire()),
+            "startedAt": _now(),
+            "finishedAt": _now(),
+            "reason": "Completed" if report.ok else "Error",
+        }
+        status = {
+            "name": job_builders.CONTAINER,
+            "image": "x",
+            "imageID": "x",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"terminated": ended},
+        }
         return {"phase": "Succeeded" if report.ok else "Failed", "containerStatuses": [status]}
 
     def _routes(self, rest: Rest) -> None:
@@ -146,8 +164,14 @@ class Player:
             if not self.accept_routes or (parents and seen):
                 continue
             conditions = [
-                {"type": kind, "status": "True", "reason": kind, "message": "", "observedGeneration": generation,
-                 "lastTransitionTime": _now()}
+                {
+                    "type": kind,
+                    "status": "True",
+                    "reason": kind,
+                    "message": "",
+                    "observedGeneration": generation,
+                    "lastTransitionTime": _now(),
+                }
                 for kind in ("Accepted", "ResolvedRefs")
             ]
             answers = [

@@ -254,8 +254,13 @@ def test_an_image_that_cannot_be_pulled_and_an_admin_who_corrects_it(bench):
         image = pod["spec"]["containers"][0]["image"]
         if kind_of(pod) != Component.QUANTIZE or image == "example.com/quantize:2":
             return None
-        return {"phase": "Pending", "conditions": [], "containerStatuses": [
-            waiting(job_builders.CONTAINER, "ImagePullBackOff", "Back-off pulling: manifest unknown", image)]}
+        return {
+            "phase": "Pending",
+            "conditions": [],
+            "containerStatuses": [
+                waiting(job_builders.CONTAINER, "ImagePullBackOff", "Back-off pulling: manifest unknown", image)
+            ],
+        }
 
     bench.node.trouble["pulled"] = trouble
     bench.create("pulled")

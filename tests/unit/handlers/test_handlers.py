@@ -132,9 +132,7 @@ def test_start_health_and_end(tmp_path, monkeypatch):
     kubeconfig.write_text(yaml.safe_dump(nowhere))
     monkeypatch.setenv("QUANTROLL_CONFIG", str(config))
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    monkeypatch.setattr(
-        "quantroll.adapters.cluster.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig)
-    )
+    monkeypatch.setattr("quantroll.adapters.cluster.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     indexes = {kind.lower(): {} for kind in watches.CHILDREN} | {"models": {}}
     memo = kopf.Memo()
