@@ -141,7 +141,7 @@ class State:
                 cwd=self.dir,
                 env={**base, **(env or {})},
                 pass_fds=pass_fds,
-                preexec_fn=prepare,
+                preexec_fn=prepare,  # noqa: PLW1509 - runs in the main thread only: the signal mask is a thread's
             )
             p.returncode = 0  # it is meant to outlive this object: no warning when it is collected
             self.record(name, p.pid)
