@@ -115,7 +115,7 @@ def identity(
     prepared = draft.status.prepared
     if prepared is None:
         raise AssertionError("an artifact is made after prepare")
-    served = revision_spec(draft, spec, variant.name, f"{ARTIFACTS_MOUNT}/{artifact.path}")
+    served = revision_spec(draft, spec, variant.name, artifact.path)
     revision = fingerprints.revision(served, artifact.digest)
     base = draft.status.baseline
     against = base.evaluation.key if base and base.evaluation else None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.api.status import Drift, HistoryEntry, QuantizedModelStatus, RevisionStatus
+from quantroll.api.status import Drift, HistoryEntry, QuantizedModelStatus, RevisionStatus, VariantStatus
 from quantroll.constants import BASELINE, Phase, Reason
 from quantroll.domain import ladder, pipeline, rollout
 from quantroll.domain.conditions import conditions
@@ -102,7 +102,7 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
     elif proven and chosen:
         draft.say(Phase.STEADY, f"{chosen.variant} serves, recovery {chosen.recovery}")
     else:
-        said = "; ".join(f"{r.name} {r.verdict}: {r.reason}" for r in draft.status.variants if r.verdict)
+        said = "; ".join(f"{r.name} {_verdict(r)}" for r in draft.status.variants if r.verdict)
         draft.say(Phase.REJECTED, f"no variant is proven good enough ({said}); {_server(stable)} keeps serving")
 
 
@@ -117,6 +117,10 @@ def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stab
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     else:
         rollout.begin(draft, spec, chosen)
+
+
+def _verdict(row: VariantStatus) -> str:
+    return str(row.verdict) if row.reason in (None, row.verdict) else f"{row.verdict}: {row.reason}"
 
 
 def _server(stable: RevisionStatus | None) -> str:

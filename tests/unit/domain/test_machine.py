@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -23,18 +23,19 @@ STEPS = [
     [{"weight": 100, "duration": "1m"}],
     [{"weight": 1, "duration": "1s"}, {"weight": 34, "duration": "1s"}, {"weight": 99, "duration": "1s"}],
 ]
+STARTS = ["CandidateStarting", "Analyzing", "Promoting", "Draining", "Steady"]
 VARIANTS = [SPEC["variants"], SPEC["variants"][:1], SPEC["variants"][1:2], SPEC["variants"][2:], SPEC["variants"][::-1]]
 
 
 class Loop(RuleBasedStateMachine):
     """Events of a cluster and of its people, in any order, with passes in between."""
 
-    @initialize(far=st.booleans())
-    def begin(self, far):
-        self.world = World(spec_with(serving__replicas=3))
+    @initialize(phase=st.sampled_from(["", *STARTS]), steps=st.sampled_from(STEPS))
+    def begin(self, phase, steps):
+        self.world = World(spec_with(serving__replicas=3, rollout__steps=steps))
         self.old = self.world.snapshot()
-        if far:  # most of what can go wrong goes wrong while traffic moves
-            self.world.until("Analyzing")
+        if phase:  # most of what can go wrong goes wrong while traffic moves
+            self.world.until(phase)
 
     @rule(times=st.integers(1, 4))
     def passes(self, times):
@@ -181,6 +182,10 @@ class Loop(RuleBasedStateMachine):
 
 
 Loop.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes longer than a test may
 )
 TestLoop = Loop.TestCase

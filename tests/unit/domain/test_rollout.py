@@ -315,3 +315,16 @@ def test_the_previous_revisions_are_listed_the_latest_first():
     world.edit(qualityGate__minAcceptable=0.99)
     world.settle()
     assert [past.variant for past in world.status.last_good] == ["gptq4", "baseline"]
+
+
+def test_the_first_weight_waits_for_all_the_pods_that_it_needs():
+    world = in_phase("CandidateStarting", serving__replicas=10, rollout__steps=[{"weight": 34, "duration": "1m"}])
+    world.works()
+    world.ready(candidate(world), 3)
+    world.tick()
+    assert world.status.phase == "CandidateStarting"
+    assert "3 of 4 pods ready" in world.status.message
+    assert weights(world) == [100]
+    world.ready(candidate(world), 4)
+    world.tick()
+    assert weights(world) == [66, 34]
