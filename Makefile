@@ -64,13 +64,13 @@ integration: venv ## against a real kube-apiserver, without a node
 jobs: venv envs ## real quantization and vLLM on CPU, as processes
 	@$(PY) -m pytest -q -m jobs --timeout 1200
 
-e2e: images envs ## the whole loop on a throw-away node; needs root
+e2e: images ## the whole loop on a throw-away node; needs root
 	@$(PY) -m pytest -q -m e2e --timeout 1800
 
 test: ## all of these, with a summary; E2E=skip leaves the node out
 	@$(BOOTSTRAP) test
 
-demo: images envs ## the main job, visibly, on a throw-away cluster
+demo: images ## the main job, visibly, on a throw-away cluster
 	@$(PY) -m demo up
 
 demo-down: venv ## remove everything that the demo made
