@@ -177,8 +177,15 @@ def test_nothing_is_left_but_user_volumes_and_retained_claims(stage):
     claims = json.loads(stage.kubectl("get", "pvc", "-o", "json"))["items"]
     assert "tiny" in {c["metadata"]["name"] for c in claims}
     assert all(c["metadata"]["name"].endswith("-artifacts") or c["metadata"]["name"] == "tiny" for c in claims)
+    assert installed(stage)
     stage.command("helm", "uninstall", "quantroll", "--namespace", SYSTEM, "--wait")
-    found = stage.command("kubectl", "api-resources", "-o", "name") + stage.command(
-        "kubectl", "get", "clusterroles,clusterrolebindings", "-o", "name"
-    )
-    assert "quantroll" not in found
+    wait_for("what the chart made to go", lambda: not installed(stage), 60, every=1)
+
+
+def installed(stage: Stage) -> list[str]:
+    """What is in the cluster of the chart and of the API."""
+    ours = ("-l", "app.kubernetes.io/managed-by=Helm", "-o", "name")
+    kinds = "clusterroles,clusterrolebindings,serviceaccounts,deployments,configmaps,roles,rolebindings"
+    found = stage.command("kubectl", "get", kinds, "--all-namespaces", *ours).split()
+    api = stage.command("kubectl", "api-resources", "-o", "name").split()
+    return [*found, *(name for name in api if name.endswith("quantroll.io"))]
