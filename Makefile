@@ -16,10 +16,10 @@ help: ## this list
 
 setup: system venv tools ## system packages, .venv and Go tools: what all the rest needs
 
-system:
+system: ## Debian packages that are missing
 	@$(BOOTSTRAP) system
 
-venv:
+venv: ## the checkout's .venv
 	@$(BOOTSTRAP) venv
 
 envs: ## Python environments for quantization and for vLLM on CPU, in the cache
@@ -54,11 +54,12 @@ type: venv ## mypy --strict
 imports: venv ## import rules
 	@.venv/bin/lint-imports
 
-unit: venv ## pure tests, seconds
+unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
+	@$(BOOTSTRAP) tools > /dev/null
 	@$(PY) -m pytest -q -m "not integration and not jobs and not e2e"
 
 integration: venv ## against a real kube-apiserver, without a node
-	@$(BOOTSTRAP) kubernetes > /dev/null
+	@$(BOOTSTRAP) tools > /dev/null
 	@$(PY) -m pytest -q -m integration --timeout 300
 
 jobs: venv envs ## real quantization and vLLM on CPU, as processes

@@ -65,14 +65,14 @@ def execute(job: Job) -> Report:
         return earlier
     # each kind runs in an image that has only what that kind needs
     if isinstance(job, PrepareInput):
-        from quantroll_jobs import prepare  # noqa: PLC0415
+        from quantroll_jobs import prepare  # noqa: PLC0415 - not in every image
 
         return prepare.run(job)
     if isinstance(job, QuantizeInput):
-        from quantroll_jobs import quantize  # noqa: PLC0415
+        from quantroll_jobs import quantize  # noqa: PLC0415 - not in every image
 
         return quantize.run(job)
-    from quantroll_jobs import evaluate  # noqa: PLC0415
+    from quantroll_jobs import evaluate  # noqa: PLC0415 - not in every image
 
     return evaluate.run(job)
 

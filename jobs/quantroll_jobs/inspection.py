@@ -18,7 +18,6 @@ from quantroll_jobs.errors import JobError
 SIZE_TOLERANCE = 0.15  # relative; packing and padding differ from backend to backend
 _CHUNK = 1 << 24  # bytes read at a time
 _EMBEDDING = re.compile(r"(embed|wte$|wpe$)")
-_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 # dtype: (numpy's integer of that width, bits that are all set in NaN and infinity); e4m3fn has no infinity
 _EXPONENTS = {
     "F64": ("<u8", 0x7FF0000000000000),

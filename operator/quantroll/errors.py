@@ -4,7 +4,7 @@ QuantrollError
 ├── ConfigurationError   the admin's file is wrong: the operator does not start
 ├── Conflict             somebody else wrote first: gather again and decide anew
 ├── NotFound             the object or its kind is not there
-├── Refused              the API server does not accept what we sent; another try would end the same way
+├── Refused              the API server does not accept what we sent: told in the status, and tried again
 └── Unreachable          the API server did not answer, or is overloaded: try again later
 """
 

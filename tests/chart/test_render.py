@@ -28,7 +28,7 @@ RIGHTS = {
     ("apps", "deployments"): CHILD,
     ("", "services"): CHILD,
     ("", "persistentvolumeclaims"): CHILD - {"delete"},
-    ("gateway.networking.k8s.io", "httproutes"): CHILD,
+    ("gateway.networking.k8s.io", "httproutes"): CHILD - {"delete"},
     ("", "pods"): READ,
     ("", "events"): {"create"},
 }

@@ -1,7 +1,6 @@
 """One throw-away cluster with quantroll installed, for all tests of the node; and what one needs when a test fails."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -45,9 +44,3 @@ def until(stage: Stage) -> Callable[..., dict[str, object]]:
         return seen
 
     return wait
-
-
-@pytest.fixture(scope="session")
-def checkout() -> Path:
-    """The checkout's root."""
-    return Path(__file__).resolve().parents[2]

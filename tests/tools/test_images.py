@@ -91,7 +91,9 @@ def test_before_the_first_build_there_are_no_references(tmp_path):
 
 
 def test_paths_of_this_machine_do_not_reach_an_images_pip():
-    got = pip_settings({"PIP_INDEX_URL": "https://index.test/simple", "PIP_FIND_LINKS": "/wheels", "HOME": "/root"})
+    got = pip_settings(
+        {"PIP_INDEX_URL": "https://index.test/simple", "PIP_FIND_LINKS": "/wheels", "HOME": "/home/user"}
+    )
     assert got == {"index-url": "https://index.test/simple"}
 
 

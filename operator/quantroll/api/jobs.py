@@ -20,7 +20,6 @@ from quantroll.api.base import ApiModel
 from quantroll.api.spec import Algorithm, Dtype, Scheme
 from quantroll.constants import Reason
 
-CONTRACT = 1
 INPUT_VARIABLE = "QUANTROLL_JOB"
 REPORT_LIMIT = 4096  # bytes; Kubernetes cuts a termination message there
 MESSAGE_LIMIT = 1024  # characters of one message

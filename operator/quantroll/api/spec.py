@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, StringConstraints
 
 from quantroll.api.base import ApiModel, Duration, Matches, Quantity, Rule, rules
+from quantroll.constants import BASELINE
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
@@ -210,7 +211,7 @@ class Variant(ApiModel):
     )
 
     name: Annotated[Name, Rule("self != 'baseline'", "baseline is the name of the full-precision model")]
-    """Name of the variant in status, labels and metrics."""
+    """Name of the variant in status and labels."""
     scheme: Scheme
     """Numeric format of weights (W) and activations (A), named as in compressed-tensors."""
     algorithm: Algorithm | None = None
@@ -251,7 +252,7 @@ class Calibration(ApiModel):
     dataset: Source
     """JSON lines with `text`, `prompt` or `messages`, as pvc://CLAIM/PATH."""
     sha256: Sha256 | None = None
-    """Digest that the file must have. Default: whatever it has when it is first read."""
+    """Digest that the file must have. Default: whatever it has when prepare reads it."""
     samples: Annotated[int, Field(ge=1, le=100_000)] = 1024
     """Items that are used at most."""
     max_sequence_length: Annotated[int, Field(ge=8, le=1_000_000)] = 2048
@@ -266,7 +267,7 @@ class EvalSet(ApiModel):
     source: Source
     """JSON lines with an id, `prompt` or `messages`, and `expected`, as pvc://CLAIM/PATH."""
     sha256: Sha256 | None = None
-    """Digest that the file must have. Default: whatever it has when it is first read."""
+    """Digest that the file must have. Default: whatever it has when prepare reads it."""
     id_field: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "id"
     """Name of the field that holds an item's id."""
 
@@ -452,3 +453,8 @@ class QuantizedModelSpec(ApiModel):
         Rule("self == oldSelf", "storage cannot be changed: artifacts lie there, and pods read them from there"),
     ] = Storage()
     """The volume that artifacts and results are written to (ReadWriteMany). It cannot be changed later."""
+
+    def serving_of(self, arm: str) -> Serving:
+        """Serving settings of an arm, its own merged in; one that the spec does not know has the shared ones."""
+        own = self.model.serving if arm == BASELINE else next((v.serving for v in self.variants if v.name == arm), None)
+        return self.serving.for_arm(own)

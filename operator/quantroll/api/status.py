@@ -71,7 +71,7 @@ class Attempt(ApiModel):
     at: Timestamp
     """When it failed."""
     generation: int
-    """Generation of the spec that it was started for."""
+    """Generation of the spec at which it was seen to fail."""
     count: Annotated[int, Field(ge=1)] = 1
     """Failures in a row."""
     retry_at: Timestamp | None = None
@@ -239,7 +239,7 @@ class RolloutStatus(ApiModel):
     reason: Short | None = None
     """Why it rolls back, in one word."""
     message: Text = ""
-    """What it is doing."""
+    """Why it is taken back, in a sentence."""
 
 
 class Share(ApiModel):
@@ -310,7 +310,7 @@ class QuantizedModelStatus(ApiModel):
     baseline: BaselineStatus | None = None
     """The full-precision model."""
     variants: Annotated[list[VariantStatus], Field(max_length=16)] = []
-    """One row for every variant that was tried or is next."""
+    """One row for each variant, in declared order."""
     stable: RevisionStatus | None = None
     """The revision that users get."""
     candidate: RevisionStatus | None = None
@@ -318,7 +318,7 @@ class QuantizedModelStatus(ApiModel):
     last_good: Annotated[list[PastRevision], Field(max_length=5)] = []
     """Revisions that served before, newest first."""
     rejected: Annotated[list[RejectedRevision], Field(max_length=20)] = []
-    """Revisions that are not tried again."""
+    """Revisions that were taken back, newest first; not tried again before the spec changes."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""
     traffic: Traffic = Traffic()

@@ -18,9 +18,8 @@ _SHM_MOUNT = {"name": "shm", "mountPath": "/dev/shm"}  # noqa: S108 - a volume o
 _ENVIRONMENT = pods.ENVIRONMENT | {
     "DO_NOT_TRACK": "1",
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_ENGINE_READY_TIMEOUT_S": str(
-        LOAD_LIMIT_SECONDS
-    ),  # vLLM's own limit is 10 minutes: too short for large models
+    # vLLM's own limit is 10 minutes: too short for large models
+    "VLLM_ENGINE_READY_TIMEOUT_S": str(LOAD_LIMIT_SECONDS),
 }
 # Images made for CUDA ask for all devices; a container that requested none would get them where that is the default.
 _CPU_ENVIRONMENT = {"NVIDIA_VISIBLE_DEVICES": "void"}

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Body = Mapping[str, Any]
-KINDS = ("Job", "Pod", "Deployment", "Service", "PersistentVolumeClaim", "HTTPRoute")
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ class WorkQueue:
             delay = await self._pass(key)
         except Exception:  # whatever one object brings about, the others go on
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            pause: float = min(FIRST_PAUSE * 2 ** min(failures - 1, 16), LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311
+            pause: float = min(FIRST_PAUSE * 2 ** min(failures - 1, 16), LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
             log.exception("%s/%s: pass failed %d times in a row; again in %.1f s", *key, failures, pause)
             return pause
         self._failures.pop(key, None)

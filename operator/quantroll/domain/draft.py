@@ -10,7 +10,7 @@ from quantroll.domain.snapshot import JobView, Problem, Snapshot
 from quantroll.domain.wanted import Wanted
 
 MESSAGE_LIMIT = 1024
-LONGEST_PAUSE = 20  # times the first one
+LONGEST_FACTOR = 20  # times the first one
 LIST_LIMIT = 256  # of a message in a list of many: the whole status has to stay under 64 KiB
 ROW_LIMIT = 512
 
@@ -65,11 +65,11 @@ class Draft:
 def attempt(draft: Draft, job: JobView, problem: Problem, before: Attempt | None, base: timedelta | None) -> Attempt:
     """The record of a failed Job.
 
-    `base` is the first pause before another try, which doubles up to `LONGEST_PAUSE` times its length; None for a Job
+    `base` is the first pause before another try, which doubles up to `LONGEST_FACTOR` times its length; None for a Job
     that is not tried again until the spec changes.
     """
     count = before.count + 1 if before and before.key == job.key else 1
-    retry_at = draft.now + base * min(2 ** min(count - 1, LONGEST_PAUSE), LONGEST_PAUSE) if base else None
+    retry_at = draft.now + base * min(2 ** min(count - 1, LONGEST_FACTOR), LONGEST_FACTOR) if base else None
     return Attempt(
         key=job.key,
         job=job.uid,

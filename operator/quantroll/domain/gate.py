@@ -167,7 +167,7 @@ def _contaminated(case: _Case) -> _Finding | None:
 def _prompts_differ(case: _Case) -> _Finding | None:
     if case.evidence.prompts_match:
         return None
-    message = "The arms were asked different prompts; pin tokenizer, chat template and generation to the baseline's."
+    message = "The arms were not asked the same; change qualityGate.generation to measure both anew."
     return _Finding(Verdict.ERROR, GateReason.PROMPTS_DIFFER, message)
 
 

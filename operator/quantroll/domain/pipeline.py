@@ -62,13 +62,10 @@ def revision_spec(draft: Draft, spec: QuantizedModelSpec, variant: str, model: s
     resolved = draft.status.resolved
     if resolved is None:
         raise AssertionError("a generation is adopted before anything is made for it")
-    override = (
-        spec.model.serving if variant == BASELINE else next(v.serving for v in spec.variants if v.name == variant)
-    )
     return RevisionSpec(
         engine=resolved.engine,
         profile=resolved.profile,
-        serving=spec.serving.for_arm(override),
+        serving=spec.serving_of(variant),
         dtype=spec.model.dtype,
         model=model,
     )
@@ -182,12 +179,12 @@ def baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
 
 
 def _first_stable(draft: Draft, revision: str, served: RevisionSpec) -> None:
-    """The baseline is the first stable; one that never served may be replaced, since that takes nothing from anyone."""
+    """The baseline is the first stable; one without a ready pod may be replaced, which takes nothing from anyone."""
     stable = draft.status.stable
     replaceable = (
         stable is not None
         and stable.variant == BASELINE
-        and stable.revision != revision
+        and (stable.revision, stable.spec) != (revision, served)
         and draft.status.rollout is None
         and draft.seen.server(stable.revision).ready == 0
     )

@@ -23,7 +23,7 @@ from quantroll.domain.wanted import WantedServer
 
 POLL = timedelta(seconds=2)
 ROUTE_PATIENCE = timedelta(seconds=20)  # a gateway that has not answered by then needs a person
-SETTLE = timedelta(seconds=5)  # gateways pass a changed weight on within about half a second
+SETTLE = timedelta(seconds=5)  # gateways take a moment to pass a changed weight on
 LAST_GOOD, REJECTED = 5, 20
 
 
@@ -35,6 +35,12 @@ def capacity(weight: int, replicas: int) -> int:
 def rollout_id(draft: Draft, candidate: RevisionStatus) -> str:
     """The name of a rollout that begins under the present spec."""
     return f"{draft.seen.generation}-{candidate.revision}"
+
+
+def _generation(draft: Draft, rollout: RolloutStatus) -> int:
+    """The generation that a rollout was begun for: an edit made while it is taken back is another try."""
+    text = rollout.id.partition("-")[0]
+    return int(text) if text.isdecimal() else draft.seen.generation
 
 
 def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> None:
@@ -277,7 +283,7 @@ def _rolling_back(
     if rollout.reason != Reason.SUPERSEDED:
         entry = RejectedRevision(
             key=key,
-            generation=draft.seen.generation,
+            generation=_generation(draft, rollout),
             revision=candidate.revision,
             variant=candidate.variant,
             reason=rollout.reason or Reason.JOB_FAILED,
@@ -329,17 +335,24 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
         return
     wanted = draft.wanted
     wanted.stable = stable.revision
-    wanted.servers.append(WantedServer(stable.revision, stable.variant, stable.spec, spec.serving.replicas))
+    wanted.servers.append(_server(spec, stable, spec.serving.replicas))
     if candidate and rollout and rollout.reason:
         wanted.kept.add(candidate.revision)  # it may still answer: not scaled before it is drained
     elif candidate and rollout:
-        replicas = _candidate_replicas(spec, rollout)
-        wanted.servers.append(WantedServer(candidate.revision, candidate.variant, candidate.spec, replicas))
+        wanted.servers.append(_server(spec, candidate, _candidate_replicas(spec, rollout)))
     shares = desired_shares(draft)
     serving = draft.seen.server(stable.revision).ready > 0 or draft.seen.route is not None
     wanted.shares = shares if serving and draft.seen.gateway_api else None
     applied = draft.seen.route.shares if draft.seen.route and draft.seen.route.accepted else ()
     draft.set(traffic=Traffic(desired=list(wanted.shares or ()), applied=list(applied)))
+
+
+def _server(spec: QuantizedModelSpec, status: RevisionStatus, replicas: int) -> WantedServer:
+    """A revision's pods, made from what is pinned; where they may run is asked for anew, for it changes no answer."""
+    tolerations = spec.serving_of(status.variant).tolerations
+    serving = status.spec.serving.model_copy(update={"tolerations": tolerations})
+    served = status.spec.model_copy(update={"serving": serving})
+    return WantedServer(status.revision, status.variant, served, replicas)
 
 
 def _candidate_replicas(spec: QuantizedModelSpec, rollout: RolloutStatus) -> int:

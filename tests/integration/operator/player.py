@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -180,6 +179,3 @@ class Player:
             ]
             body = {"status": {"parents": answers}}
             rest.request("PATCH", f"{path}/{route['metadata']['name']}/status", body)
-
-
-Script = Callable[[Input, str], Report | None]
