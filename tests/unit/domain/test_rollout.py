@@ -328,3 +328,33 @@ def test_the_first_weight_waits_for_all_the_pods_that_it_needs():
     world.ready(candidate(world), 4)
     world.tick()
     assert weights(world) == [66, 34]
+
+
+def test_an_edit_while_the_candidate_is_taken_back_is_another_chance_too():
+    world = in_phase("Analyzing")
+    world.ready(candidate(world), 0)
+    world.tick()
+    assert world.status.phase == "RollingBack"
+    world.edit(rollout__deadlines={"modelLoad": "1h", "drain": "10m"})
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+    assert world.status.rejected[0].generation == world.generation - 1
+
+
+def test_tolerations_follow_the_spec_and_make_no_new_revision():
+    world = steady()
+    revision, made = world.status.stable.revision, len(world.made)
+    gpu = [{"key": "gpu", "operator": "Exists"}]
+    world.edit(serving__tolerations=gpu)
+    world.settle()
+    server = world.plan().wanted.servers[0]
+    assert [t.to_wire() for t in server.served.serving.tolerations] == gpu
+    assert (server.revision, len(world.made)) == (revision, made)
+
+
+def test_a_baseline_that_never_got_up_takes_a_mended_profile():
+    world = World()
+    world.until("Baselining", but="pods")
+    world.engines["vllm-cpu"] = world.engines["vllm-cpu"].model_copy(update={"run_as_user": 4711})
+    world.tick()
+    assert world.plan().wanted.servers[0].served.profile.run_as_user == 4711
