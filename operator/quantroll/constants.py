@@ -113,6 +113,7 @@ class Reason(StrEnum):
     JOB_REPORT_UNREADABLE = "JobReportUnreadable"
     # the cluster and its admin
     SPEC_INVALID = "SpecInvalid"
+    STATUS_LOST = "StatusLost"
     ENGINE_UNKNOWN = "EngineUnknown"
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"

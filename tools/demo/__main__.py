@@ -83,7 +83,9 @@ def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: flo
     print(f"  curl -H 'Host: {HOST}' {stage.gateway}/v1/completions -H 'Content-Type: application/json' \\")
     print(f'    -d \'{{"model": "{MODEL}", "prompt": "Q:rev abcd\\nA:", "max_tokens": 8}}\'')
     print("  make demo-down")
-    return 0 if status["phase"] == "Steady" and not traffic.failures else 1
+    verdicts = {row["name"]: row.get("verdict") for row in status["variants"]}
+    went_well = status["phase"] == "Steady" and verdicts.get("rtn4") == "FAIL" and not traffic.failures
+    return 0 if went_well and min(traffic.sent["whole"], traffic.sent["streamed"]) > 0 else 1
 
 
 def _say(began: float, text: str) -> None:

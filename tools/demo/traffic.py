@@ -46,7 +46,10 @@ class Traffic:
                 prompt = PROMPTS[number % len(PROMPTS)]
                 number += 1
                 self.sent[kind] += 1
-                wrong = ask(client, self.model, prompt, stream=kind == "streamed")
+                try:
+                    wrong = ask(client, self.model, prompt, stream=kind == "streamed")
+                except (ValueError, LookupError) as error:  # an answer that is none
+                    wrong = f"{type(error).__name__}: {error}"
                 if wrong:
                     self.failures.append(f"{time.strftime('%H:%M:%S')} {kind}: {wrong}")
 

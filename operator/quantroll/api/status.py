@@ -185,6 +185,8 @@ class RevisionStatus(ApiModel):
     """Score divided by the baseline's, as text for the column."""
     since: Timestamp | None = None
     """When it took this role."""
+    served_at: Timestamp | None = None
+    """When it was first seen with a ready pod; absent while it never was."""
     spec: RevisionSpec
     """Everything that its pods are made from."""
 

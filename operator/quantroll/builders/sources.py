@@ -28,9 +28,20 @@ def store_mount(store: str) -> Manifest:
 
 
 def volumes(paths: Iterable[str], store: str, *, with_store: bool) -> list[Manifest]:
-    """One volume for each claim, however often it is mounted: a pod that names a claim twice may never start."""
-    claims = {_mount(path, store)[0] for path in paths} | ({store} if with_store else set())
-    return [{"name": _volume_name(claim), "persistentVolumeClaim": {"claimName": claim}} for claim in sorted(claims)]
+    """One volume for each claim, however often it is mounted: a pod that names a claim twice may never start.
+
+    Only the artifact claim of a Job is writable. The kubelet changes owner and modes of what a writable volume holds to
+    the pod's fsGroup, and the users' claims are not ours to change.
+    """
+    written = {store} if with_store else set()
+    claims = {_mount(path, store)[0] for path in paths} | written
+    return [
+        {
+            "name": _volume_name(claim),
+            "persistentVolumeClaim": {"claimName": claim} | ({} if claim in written else {"readOnly": True}),
+        }
+        for claim in sorted(claims)
+    ]
 
 
 def _mount(path: str, store: str) -> tuple[str, str]:

@@ -19,6 +19,11 @@ from quantroll.settings import Settings
 
 Body = Mapping[str, Any]
 
+LOST = (
+    "the status is lost, and which of the Deployments is the stable one cannot be told: nothing is touched; delete"
+    " those that nobody needs, this goes on by itself"
+)
+
 
 async def gather(
     model: Body, children: Children, settings: Settings, cluster: Cluster, engines: Engines, now: datetime
@@ -27,6 +32,8 @@ async def gather(
     spec, error = parse_spec(model)
     name, pods = model["metadata"]["name"], list(children.of("Pod"))
     status = parse_status(model) or recovered(name, children, now)
+    lost = "" if status else LOST
+    status = status or QuantizedModelStatus()
     jobs = [views.job_view(job, pods) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")]
     route = children.get("HTTPRoute", names.route(name))
     return Snapshot(
@@ -40,6 +47,7 @@ async def gather(
         servers=await _servers(pods, status, engines),
         route=views.route_view(route, name) if route else None,
         gateway_api=await cluster.has_gateway_api(),
+        lost=lost,
     )
 
 
@@ -78,8 +86,9 @@ def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
 
 
 def parse_status(model: Body) -> QuantizedModelStatus | None:
-    """The status; None where there is none, or none that can be read."""
+    """The status; None where there is none that can be read. What a newer operator added to it is passed over."""
     try:
-        return QuantizedModelStatus.model_validate(model["status"]) if model.get("status") else None
+        found = model.get("status")
+        return QuantizedModelStatus.model_validate(found, extra="ignore") if found else None
     except ValidationError:
         return None

@@ -13,6 +13,7 @@ from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders.meta import Manifest, Owner
 from quantroll.constants import (
     ANNOTATION_KEY,
+    KIND,
     LABEL_COMPONENT,
     LABEL_MANAGED_BY,
     LABEL_OWNER,
@@ -26,7 +27,7 @@ from quantroll.controller.gather import gather
 from quantroll.controller.render import render
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import JobState, Problem, Snapshot
-from quantroll.errors import Conflict, NotFound, Refused
+from quantroll.errors import Conflict, NotFound, Refused, Unreachable
 from quantroll.ports import Clock, Cluster, Engines, ObjectRef
 from quantroll.settings import Settings
 
@@ -95,7 +96,10 @@ class Reconciler:
         manifests = [stamped(m) for m in render(owner, seen.spec, decided.wanted, self._settings)]
         refused = [problem for m in manifests if (problem := await self._ensure(m, children))]
         for gone in obsolete(manifests, children, seen, decided):
-            await self._cluster.delete(gone)
+            try:
+                await self._cluster.delete(gone)
+            except Refused as error:
+                refused.append(Problem(Reason.REFUSED, f"the API server keeps {gone.kind} {gone.name}: {error}"))
         return refused[0] if refused else None
 
     async def _ensure(self, manifest: Manifest, children: Children) -> Problem | None:
@@ -109,24 +113,36 @@ class Reconciler:
                     await self._cluster.delete(_ref(observed, "batch/v1", "Job"))
             elif kind != "PersistentVolumeClaim" and differs(manifest, observed):
                 await self._cluster.apply(manifest, force=True)
-        except Refused as error:
-            return Problem(Reason.REFUSED, f"the API server refuses {kind} {name}: {error}")
+        except (Refused, Unreachable) as error:  # one child's trouble, with a webhook say, is not the others'
+            return Problem(Reason.REFUSED, f"the API server does not take {kind} {name}: {error}")
         return None
 
     async def _create(self, manifest: Manifest) -> Problem | None:
         """Make what the watches do not show, unless somebody else has something of that name."""
-        ref = ObjectRef.of(manifest)
+        ref, owner = ObjectRef.of(manifest), owner_of(manifest)
         found = await self._cluster.read(ref)
-        marks = found["metadata"].get("labels", {}) if found else {}
-        if found and any(marks.get(label) != manifest["metadata"]["labels"][label] for label in _OURS):
+        if found is None:
+            await self._cluster.apply(manifest, force=False)
+        elif owner_of(found) != owner or (owner is None and not _is_marked(manifest, found)):
             return Problem(
                 Reason.NAME_TAKEN,
                 f"there is a {ref.kind} {ref.name} that is not ours, and it is not touched: rename or delete it, or"
-                " give the QuantizedModel another name",
+                " give the QuantizedModel another name; one that a deleted QuantizedModel left goes by itself",
             )
-        if found is None:
-            await self._cluster.apply(manifest, force=False)
+        elif not _is_marked(manifest, found):
+            await self._cluster.apply(manifest, force=True)  # ours, but for labels that somebody took off
         return None
+
+
+def owner_of(body: Body) -> str | None:
+    """The uid of the QuantizedModel that an object belongs to; None for one that belongs to none."""
+    refs = body["metadata"].get("ownerReferences", [])
+    return next((str(ref["uid"]) for ref in refs if ref["kind"] == KIND), None)
+
+
+def _is_marked(manifest: Manifest, found: Body) -> bool:
+    marks = found["metadata"].get("labels", {})
+    return all(marks.get(label) == manifest["metadata"]["labels"][label] for label in _OURS)
 
 
 def obsolete(manifests: list[Manifest], children: Children, seen: Snapshot, decided: Plan) -> list[ObjectRef]:

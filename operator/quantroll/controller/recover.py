@@ -11,40 +11,47 @@ from pydantic import ValidationError
 
 from quantroll.api.status import QuantizedModelStatus, RevisionSpec, RevisionStatus, RolloutStatus
 from quantroll.builders import names
-from quantroll.constants import ANNOTATION_REVISION_SPEC, LABEL_REVISION, LABEL_VARIANT, Reason
+from quantroll.constants import ANNOTATION_REVISION_SPEC, LABEL_REVISION, LABEL_VARIANT
 from quantroll.controller import views
 from quantroll.controller.children import Children
 
 Body = Mapping[str, Any]
 
 
-def recovered(owner: str, children: Children, now: datetime) -> QuantizedModelStatus:
-    """A status with the stable that the stable Service selects; empty where nothing serves.
+def recovered(owner: str, children: Children, now: datetime) -> QuantizedModelStatus | None:
+    """A status with the stable that the stable Service selects; an empty one where nothing serves.
 
-    Another revision that the route still names becomes a candidate that is being taken back: it loses its weight and is
-    drained before it goes, as always.
+    Without that Service it is the revision with the largest share of the route, or the only one there is. Another
+    revision that the route names becomes a candidate, which the next pass takes back: it loses its weight and is
+    drained before it goes, as always. None where it cannot be told what serves: nothing may be touched then.
     """
-    revisions = {found.revision: found for body in children.of("Deployment") if (found := _revision(body))}
-    service = children.get("Service", names.stable_service(owner))
-    selected = service["spec"].get("selector", {}).get(LABEL_REVISION, "") if service else ""
-    stable = revisions.get(selected)
-    if stable is None:
+    serving = [body for body in children.of("Deployment") if views.revision_of(body)]
+    if not serving:
         return QuantizedModelStatus()
+    revisions = {found.revision: found for body in serving if (found := _revision(body))}
     route = children.get("HTTPRoute", names.route(owner))
-    shares = views.route_view(route, owner).shares if route else ()
-    routed = (revisions[share.revision] for share in shares if share.revision in revisions)
-    other = next((found for found in routed if found.revision != selected), None)
+    shares = {s.revision: s.weight for s in views.route_view(route, owner).shares} if route else {}
+    stable = _stable(owner, children, revisions, shares)
+    if stable is None:
+        return None
+    stable = stable.model_copy(update={"served_at": now})  # it may have served: it is not to be replaced lightly
+    other = next((found for name, found in revisions.items() if name != stable.revision and shares.get(name)), None)
     if other is None:
         return QuantizedModelStatus(stable=stable)
-    rollout = RolloutStatus(
-        id=f"recovered-{other.revision}",
-        step=0,
-        weight=0,
-        started_at=now,
-        reason=Reason.SUPERSEDED,
-        message="its status was lost",
-    )
+    rollout = RolloutStatus(id=f"recovered-{other.revision}", step=0, weight=shares[other.revision], started_at=now)
     return QuantizedModelStatus(stable=stable, candidate=other, rollout=rollout)
+
+
+def _stable(
+    owner: str, children: Children, revisions: Mapping[str, RevisionStatus], shares: Mapping[str, int]
+) -> RevisionStatus | None:
+    service = children.get("Service", names.stable_service(owner))
+    selected = service["spec"].get("selector", {}).get(LABEL_REVISION, "") if service else ""
+    if selected in revisions:
+        return revisions[selected]
+    routed = [name for name in sorted(shares, key=lambda name: -shares[name]) if name in revisions]
+    only = list(revisions) if len(revisions) == 1 else []
+    return next((revisions[name] for name in (*routed, *only)), None)
 
 
 def _revision(deployment: Body) -> RevisionStatus | None:
@@ -53,7 +60,7 @@ def _revision(deployment: Body) -> RevisionStatus | None:
     if text is None or LABEL_REVISION not in labels or LABEL_VARIANT not in labels:
         return None
     try:
-        spec = RevisionSpec.model_validate_json(text)
+        spec = RevisionSpec.model_validate_json(text, extra="ignore")
     except ValidationError:
         return None
     return RevisionStatus(revision=labels[LABEL_REVISION], variant=labels[LABEL_VARIANT], spec=spec)

@@ -16,6 +16,7 @@ from quantroll.domain.snapshot import JobState, JobView, Problem, RouteView, Ser
 
 Body = Mapping[str, Any]
 
+NAME_LIMIT = 128  # somebody else's backend may be called anything
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 _CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
@@ -65,7 +66,9 @@ def route_view(route: Body, owner: str) -> RouteView:
     """The weights that the route carries, and whether every gateway it names has accepted them."""
     refs = [ref for rule in route["spec"].get("rules", []) for ref in rule.get("backendRefs", [])]
     prefix = names.revision(owner, "")
-    shares = tuple(Share(revision=ref["name"].removeprefix(prefix), weight=ref.get("weight", 1)) for ref in refs)
+    shares = tuple(
+        Share(revision=str(ref["name"]).removeprefix(prefix)[:NAME_LIMIT], weight=ref.get("weight", 1)) for ref in refs
+    )
     wrong, refused = _route_problem(route) or ("", False)
     return RouteView(shares=shares, accepted=not wrong, refused=refused, message=wrong)
 

@@ -30,6 +30,8 @@ from quantroll.domain.wanted import WantedEvaluate, WantedPrepare
 PREPARE_PAUSE = timedelta(seconds=30)
 BASELINE_PAUSE = timedelta(minutes=1)
 MAX_CONCURRENCY = 32
+REQUEST_SECONDS = 120.0  # for one answer, however short
+SLOWEST_TOKENS = 5.0  # a second; an engine that is slower has hung
 
 
 def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
@@ -51,9 +53,9 @@ def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
 
 
 def _is_corrected(draft: Draft, profile: EngineProfile | None) -> bool:
-    """Whether the admin has changed a profile with which nothing serves: what cannot run may be mended."""
+    """Whether the admin has changed a profile with which nothing ever served: what cannot run may be mended."""
     resolved, stable = draft.status.resolved, draft.status.stable
-    idle = draft.status.rollout is None and (stable is None or draft.seen.server(stable.revision).ready == 0)
+    idle = draft.status.rollout is None and (stable is None or stable.served_at is None)
     return resolved is not None and profile is not None and resolved.profile != profile and idle
 
 
@@ -179,14 +181,14 @@ def baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
 
 
 def _first_stable(draft: Draft, revision: str, served: RevisionSpec) -> None:
-    """The baseline is the first stable; one without a ready pod may be replaced, which takes nothing from anyone."""
+    """The baseline is the first stable; one that never had a ready pod may be replaced: nobody loses anything."""
     stable = draft.status.stable
     replaceable = (
         stable is not None
         and stable.variant == BASELINE
         and (stable.revision, stable.spec) != (revision, served)
         and draft.status.rollout is None
-        and draft.seen.server(stable.revision).ready == 0
+        and stable.served_at is None
     )
     if stable is None or replaceable:
         draft.set(stable=RevisionStatus(revision=revision, variant=BASELINE, since=draft.now, spec=served))
@@ -249,6 +251,7 @@ def wanted_evaluate(
             endpoint=f"http://127.0.0.1:{ENGINE_PORT}",
             served_model=draft.seen.name,
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
+            request_timeout_seconds=max(REQUEST_SECONDS, gate.generation.max_tokens / SLOWEST_TOKENS),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
             baseline_key=joined,
         ),

@@ -11,6 +11,7 @@ from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.events import Event, events
 from quantroll.domain.fingerprints import evaluation_key
+from quantroll.domain.gate import Verdict
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
 
@@ -35,6 +36,9 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
     if seen.spec is None:
         draft.wanted.settled = False
         draft.block(Reason.SPEC_INVALID, seen.spec_error)
+    elif seen.lost:
+        draft.wanted.settled = False
+        draft.block(Reason.STATUS_LOST, seen.lost)
     elif pipeline.adopt(draft, seen.spec):
         _decide(draft, seen.spec)
     else:
@@ -47,12 +51,13 @@ def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.seen.trouble:
         draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
     pipeline.rows(draft, spec)
-    done = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec) and ladder.climb(draft, spec)
-    draft.judged = done
+    measured = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec)
+    done = draft.judged = measured and ladder.climb(draft, spec)
     chosen = _chosen(draft, spec) if done else None
-    _refresh_recovery(draft)
+    _refresh_stable(draft)
     if draft.status.rollout:
-        rollout.advance(draft, spec, chosen.revision if chosen else None, _rejection_key(draft, spec))
+        target = chosen.revision if chosen else _proven_candidate(draft) if measured else None
+        rollout.advance(draft, spec, target, _rejection_key(draft, spec))
     elif done:
         _settle(draft, spec, chosen)
     rollout.serve(draft, spec)
@@ -74,9 +79,19 @@ def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
     return None
 
 
-def _refresh_recovery(draft: Draft) -> None:
-    """The column follows the table: a new eval set may see what serves with other eyes."""
+def _proven_candidate(draft: Draft) -> str | None:
+    """The candidate, while the ladder goes on below it, if what is known by now still proves it."""
+    candidate = draft.status.candidate
+    rows = (r for r in draft.status.variants if candidate and r.revision == candidate.revision)
+    return candidate.revision if candidate and any(r.verdict == Verdict.PASS.value for r in rows) else None
+
+
+def _refresh_stable(draft: Draft) -> None:
+    """Note the first ready pod, and keep the column with the table: a new eval set sees with other eyes."""
     stable = draft.status.stable
+    if stable and stable.served_at is None and draft.seen.server(stable.revision).ready:
+        stable = stable.model_copy(update={"served_at": draft.now})
+        draft.set(stable=stable)
     row = next((r for r in draft.status.variants if stable and r.revision == stable.revision), None)
     if stable and row and row.recovery is not None:
         draft.set(stable=stable.model_copy(update={"recovery": f"{row.recovery:.3f}"}))

@@ -233,7 +233,7 @@ def _promoting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
     old = draft.status.stable
     good = [PastRevision(revision=old.revision, variant=old.variant, until=draft.now)] if old else []
     draft.set(
-        stable=candidate.model_copy(update={"since": draft.now}),
+        stable=candidate.model_copy(update={"since": draft.now, "served_at": draft.now}),
         candidate=None,
         last_good=[*good, *draft.status.last_good][:LAST_GOOD],
     )
@@ -244,13 +244,25 @@ def _promoting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
 
 
 def _draining(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, revision: str) -> None:
-    if _is_drained(draft, spec, rollout, revision):
+    if _is_drained(draft, spec, rollout, revision) and not _is_last(draft, revision):
         draft.set(rollout=None)
         draft.say(Phase.DRAINING, "the previous revision is drained")
         draft.wake(draft.now)
         return
     draft.wanted.kept.add(revision)
     draft.say(Phase.DRAINING, "waiting for the previous revision's requests to end")
+
+
+def _is_last(draft: Draft, leaving: str) -> bool:
+    """Whether the revision that is to go is the only one that could still answer: then it stays, and that is said."""
+    stable = draft.status.stable
+    if stable is None or draft.seen.server(stable.revision).ready or not draft.seen.server(leaving).ready:
+        return False
+    draft.block(
+        Reason.NOT_SERVING,
+        f"no pod of {stable.variant} is ready: revision {leaving}, which has lost its traffic, is kept until one is",
+    )
+    return True
 
 
 def _is_drained(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, revision: str) -> bool:
@@ -279,6 +291,8 @@ def _rolling_back(
             return
         if not _is_drained(draft, spec, rollout, candidate.revision):
             return
+    if _is_last(draft, candidate.revision):
+        return
     draft.set(candidate=None, rollout=None)
     if rollout.reason != Reason.SUPERSEDED:
         entry = RejectedRevision(
@@ -343,8 +357,9 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
     shares = desired_shares(draft)
     serving = draft.seen.server(stable.revision).ready > 0 or draft.seen.route is not None
     wanted.shares = shares if serving and draft.seen.gateway_api else None
-    applied = draft.seen.route.shares if draft.seen.route and draft.seen.route.accepted else ()
-    draft.set(traffic=Traffic(desired=list(wanted.shares or ()), applied=list(applied)))
+    route, known = draft.seen.route, {stable.revision, *((candidate.revision,) if candidate else ())}
+    applied = [share for share in route.shares if share.revision in known][:2] if route and route.accepted else []
+    draft.set(traffic=Traffic(desired=list(wanted.shares or ()), applied=applied))
 
 
 def _server(spec: QuantizedModelSpec, status: RevisionStatus, replicas: int) -> WantedServer:

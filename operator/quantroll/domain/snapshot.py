@@ -77,6 +77,7 @@ class Snapshot:
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
     route: RouteView | None = None
     gateway_api: bool = True
+    lost: str = ""  # why the status cannot be rebuilt, although something serves
     trouble: Problem | None = None  # what the API server refused when the last plan was carried out
 
     def server(self, revision: str) -> ServerView:

@@ -15,7 +15,7 @@ from quantroll.adapters.engines import VllmEngines
 from quantroll.constants import GROUP, MANAGER
 from quantroll.controller.children import Children
 from quantroll.controller.queue import Key, WorkQueue
-from quantroll.controller.reconcile import Look, Reconciler
+from quantroll.controller.reconcile import Look, Reconciler, owner_of
 from quantroll.handlers.watches import CHILDREN, MODELS
 from quantroll.settings import Settings, load
 
@@ -68,8 +68,14 @@ def look_at(indexes: dict[str, Any]) -> Look:
         model = next(iter(indexes[MODELS].get(key, ())), None)
         if model is None:
             return None
+        uid = model["metadata"]["uid"]
         found = {
-            kind: {body["metadata"]["name"]: body for body in indexes[kind.lower()].get(key, ())} for kind in CHILDREN
+            kind: {
+                body["metadata"]["name"]: body
+                for body in indexes[kind.lower()].get(key, ())
+                if owner_of(body) in (None, uid)  # a deleted model of the same name may still have children
+            }
+            for kind in CHILDREN
         }
         return model, Children(found)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 
 import pytest
 
@@ -17,7 +18,7 @@ from unit.controller.test_reconcile import SETTINGS, Recorder
 from unit.domain.world import START, spec_with
 
 
-def children(*, split=None, selected=STABLE):
+def children(*, split=(), selected=STABLE):
     bodies = [
         server(CPU, "baseline", STABLE), server(CPU, "int8", CANDIDATE),
         service.stable_service(OWNER, revision=selected),
@@ -38,35 +39,67 @@ def test_what_the_stable_service_selects_is_stable():
     assert found.candidate is None
 
 
-def test_what_the_route_names_besides_is_taken_back():
-    found = recovered(OWNER.name, children(split=[Share(revision=STABLE, weight=50),
-                                                  Share(revision=CANDIDATE, weight=50)]), START)  # fmt: skip
-    assert found.stable.revision == STABLE
-    assert found.candidate.revision == CANDIDATE
-    assert found.rollout.reason == "Superseded"
+def split(stable=50, candidate=50):
+    return [Share(revision=STABLE, weight=stable), Share(revision=CANDIDATE, weight=candidate)]
 
 
-@pytest.mark.parametrize("kids", [Children(), children(selected="another")])
-def test_nothing_serves_nothing_is_stable(kids):
-    assert recovered(OWNER.name, kids, START).stable is None
-
-
-def test_a_deployment_without_its_annotation_is_no_stable():
-    kids = children()
-    for body in kids.of("Deployment"):
-        body["metadata"]["annotations"] = {"quantroll.io/revision-spec": "{"}
-    assert recovered(OWNER.name, kids, START).stable is None
-
-
-@pytest.mark.parametrize("status", [None, {"phase": "FromAnotherVersion"}])
-def test_the_first_pass_after_the_loss_takes_nothing_from_users(status):
+def first_pass(kids, status=None):
     world = Recorder()
     world.model["metadata"]["name"] = OWNER.name
     world.model["spec"] = spec_with()
     if status:
         world.model["status"] = status
-    seen = asyncio.run(gather(world.model, children(), SETTINGS, world, world, START))
-    decided = plan(seen, START)
+    seen = asyncio.run(gather(world.model, kids, SETTINGS, world, world, START))
+    return plan(seen, START)
+
+
+def test_what_the_route_names_besides_is_taken_back():
+    found = recovered(OWNER.name, children(split=split()), START)
+    assert found.stable.revision == STABLE
+    assert (found.candidate.revision, found.rollout.weight) == (CANDIDATE, 50)
+    decided = first_pass(children(split=split()))
+    assert decided.status.rollout.reason == "Superseded"
+    assert decided.wanted.kept == {CANDIDATE}, "drained before it goes"
+
+
+def test_nothing_serves_nothing_is_stable():
+    assert recovered(OWNER.name, Children(), START).stable is None
+
+
+def test_without_the_stable_service_the_route_tells():
+    found = recovered(OWNER.name, children(split=split(10, 90), selected="another"), START)
+    assert (found.stable.revision, found.candidate.revision) == (CANDIDATE, STABLE)
+
+
+def test_what_a_newer_operator_wrote_is_read_as_far_as_it_goes():
+    kids = children()
+    for body in kids.of("Deployment"):
+        notes = body["metadata"]["annotations"]
+        known = json.loads(notes["quantroll.io/revision-spec"])
+        known["serving"]["fromTheFuture"] = known["fromTheFuture"] = 1
+        notes["quantroll.io/revision-spec"] = json.dumps(known)
+    assert recovered(OWNER.name, kids, START).stable.spec == CPU
+
+
+def spoiled():
+    kids = children()
+    for body in kids.of("Deployment"):
+        body["metadata"]["annotations"] = {"quantroll.io/revision-spec": "{"}
+    return kids
+
+
+@pytest.mark.parametrize("kids", [children(selected="another"), spoiled()], ids=["two alike", "unreadable"])
+def test_where_it_cannot_be_told_nothing_is_touched(kids):
+    assert recovered(OWNER.name, kids, START) is None
+    decided = first_pass(kids)
+    assert decided.wanted.settled is False
+    stalled = next(c for c in decided.status.conditions if c.type == "Stalled")
+    assert (stalled.status, stalled.reason) == ("True", "StatusLost")
+
+
+@pytest.mark.parametrize("status", [None, {"phase": "FromAnotherVersion"}])
+def test_the_first_pass_after_the_loss_takes_nothing_from_users(status):
+    decided = first_pass(children(), status)
     assert decided.status.stable.revision == STABLE
     assert [s.revision for s in decided.wanted.servers] == [STABLE]
     assert decided.wanted.servers[0].served == CPU, "its pods are made from what they were made from"

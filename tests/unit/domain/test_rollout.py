@@ -9,7 +9,7 @@ from quantroll.api.status import Share
 from quantroll.constants import Reason
 from quantroll.domain.rollout import capacity
 from quantroll.domain.snapshot import Problem, RouteView, ServerView
-from unit.domain.world import World, spec_with, steady
+from unit.domain.world import SPEC, World, spec_with, steady
 
 
 def weights(world):
@@ -358,3 +358,63 @@ def test_a_baseline_that_never_got_up_takes_a_mended_profile():
     world.engines["vllm-cpu"] = world.engines["vllm-cpu"].model_copy(update={"run_as_user": 4711})
     world.tick()
     assert world.plan().wanted.servers[0].served.profile.run_as_user == 4711
+
+
+def test_the_last_server_that_answers_is_kept_although_its_time_is_up():
+    world = in_phase("Draining")
+    old, new = world.status.rollout.draining, world.status.stable.revision
+    world.ready(new, 0)
+    world.passes(days=1)
+    for _ in range(3):
+        world.tick()
+    assert old in world.replicas
+    assert world.stalled() == "NotServing"
+    world.ready(new, 1)
+    world.settle()
+    assert list(world.replicas) == [new]
+
+
+def test_a_candidate_that_was_taken_back_is_kept_while_nothing_else_answers():
+    world = in_phase("Analyzing")
+    world.edit(rollout__steps=[{"weight": 20, "duration": "1m"}])
+    world.tick()
+    leaving, stable = candidate(world), world.status.stable.revision
+    world.accept()
+    world.tick()
+    world.ready(stable, 0)
+    world.passes(days=1)
+    for _ in range(3):
+        world.tick()
+    assert leaving in world.replicas
+    assert world.stalled() == "NotServing"
+
+
+def test_a_stable_that_served_is_not_swapped_for_new_settings_when_its_pod_blinks():
+    world = in_phase("Quantizing")
+    stable = world.status.stable.revision
+    world.edit(serving__maxNumSeqs=7)
+    world.ready(stable, 0)
+    for _ in range(3):
+        world.tick()
+    assert world.status.stable.revision == stable
+    assert stable in world.replicas
+
+
+def test_a_variant_added_in_mid_shift_does_not_take_the_proven_candidate_back():
+    proven = SPEC["variants"][:2]
+    world = in_phase("Analyzing", variants=proven)
+    revision = candidate(world)
+    world.edit(variants=[*proven, {"name": "late", "scheme": "W8A8", "smoothQuantStrength": 0.5}])
+    world.tick()
+    assert world.job("quantize", "late"), "the ladder goes on"
+    assert candidate(world) == revision
+    assert world.status.rollout.reason is None
+
+
+def test_a_route_with_foreign_backends_is_put_back():
+    world = in_phase("Analyzing")
+    foreign = tuple(Share(revision=name, weight=33) for name in ("x" * 128, "y", candidate(world)))
+    world.route = RouteView(shares=foreign, accepted=True)
+    world.tick()
+    assert sum(weights(world)) == 100
+    assert {s.revision for s in world.status.traffic.applied} <= {candidate(world), world.status.stable.revision}

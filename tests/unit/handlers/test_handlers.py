@@ -90,9 +90,16 @@ def test_indexes():
 
 def test_a_look_finds_a_model_with_its_children():
     indexes = {kind.lower(): {} for kind in watches.CHILDREN}
-    indexes["models"] = {("team", "tiny"): [{"metadata": {"name": "tiny"}}]}
-    indexes["job"] = {("team", "tiny"): [{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}],
-                      ("team", "other"): [{"metadata": {"name": "c"}}]}  # fmt: skip
+    indexes["models"] = {("team", "tiny"): [{"metadata": {"name": "tiny", "uid": "2"}}]}
+    mine, former = ([{"kind": "QuantizedModel", "uid": uid}] for uid in ("2", "1"))
+    indexes["job"] = {
+        ("team", "tiny"): [
+            {"metadata": {"name": "a", "ownerReferences": mine}},
+            {"metadata": {"name": "b"}},
+            {"metadata": {"name": "of a deleted one", "ownerReferences": former}},
+        ],
+        ("team", "other"): [{"metadata": {"name": "c"}}],
+    }
     model, children = lifecycle.look_at(indexes)(("team", "tiny"))
     assert model["metadata"]["name"] == "tiny"
     assert {job["metadata"]["name"] for job in children.of("Job")} == {"a", "b"}
