@@ -27,6 +27,7 @@ EXIT_BAD_INPUT = 65  # sysexits' EX_DATAERR: another try would end the same way
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
 
 
 class DataFile(ApiModel):
@@ -155,21 +156,37 @@ class QuantizeResult(ApiModel):
     seconds: float
 
 
-class EvaluateResult(ApiModel):
-    """Counts of distinct items; the four cells where a baseline was given."""
+class Counts(ApiModel):
+    """Counts of distinct items; the four cells where there is a baseline to compare with."""
 
-    items: int
-    correct: int
-    errors: int  # requests that failed; their items count as wrong
-    truncated: int  # answers cut at max_tokens
-    prompts_digest: str
-    both: int | None = None
-    harm: int | None = None
-    gain: int | None = None
-    neither: int | None = None
-    baseline_errors: int | None = None
+    items: Count
+    """Distinct items that were asked."""
+    correct: Count
+    """Items answered correctly."""
+    errors: Count = 0
+    """Requests that failed; their items count as wrong."""
+    truncated: Count = 0
+    """Answers that were cut at maxTokens."""
+    both: Count | None = None
+    """Items that baseline and variant answered correctly."""
+    harm: Count | None = None
+    """Items that only the baseline answered correctly."""
+    gain: Count | None = None
+    """Items that only the variant answered correctly."""
+    neither: Count | None = None
+    """Items that both answered wrongly."""
+    baseline_errors: Count | None = None
+    """Failed requests of the baseline's own evaluation."""
     prompts_match: bool | None = None
-    engine_version: str = ""
+    """Whether both arms were sent byte-identical prompts."""
+    engine_version: Annotated[str, Field(max_length=128)] = ""
+    """Version that the engine reported."""
+
+
+class EvaluateResult(Counts):
+    """What an evaluate Job measured."""
+
+    prompts_digest: str
     seconds: float = 0
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from quantroll.api.base import ApiModel, Timestamp
 from quantroll.api.engine import EngineProfile
-from quantroll.api.jobs import PrepareResult
+from quantroll.api.jobs import Counts, PrepareResult
 from quantroll.api.spec import Dtype, Serving
 from quantroll.constants import Phase
 
@@ -78,33 +78,11 @@ class Attempt(ApiModel):
     """When it is tried again; absent: not before the spec changes."""
 
 
-class Evaluation(ApiModel):
+class Evaluation(Counts):
     """Counts that a verdict is computed from, again whenever a threshold changes."""
 
     key: Short
     """Content key of the evaluation."""
-    items: int
-    """Distinct items that were asked."""
-    correct: int
-    """Items answered correctly."""
-    errors: int = 0
-    """Requests that failed; their items count as wrong."""
-    truncated: int = 0
-    """Answers that were cut at maxTokens."""
-    both: int | None = None
-    """Items that baseline and variant answered correctly."""
-    harm: int | None = None
-    """Items that only the baseline answered correctly."""
-    gain: int | None = None
-    """Items that only the variant answered correctly."""
-    neither: int | None = None
-    """Items that both answered wrongly."""
-    baseline_errors: int | None = None
-    """Failed requests of the baseline's own evaluation."""
-    prompts_match: bool | None = None
-    """Whether both arms were sent byte-identical prompts."""
-    engine_version: Short = ""
-    """Version that the engine reported."""
 
 
 class Artifact(ApiModel):

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from quantroll.api.base import parse_duration
 from quantroll.api.engine import EngineProfile
-from quantroll.api.jobs import EvaluateInput, EvaluateResult, PrepareInput
+from quantroll.api.jobs import Counts, EvaluateInput, EvaluateResult, PrepareInput
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import (
     Attempt,
@@ -220,7 +220,7 @@ def _baseline_strong(draft: Draft, spec: QuantizedModelSpec) -> bool:
 
 def evaluation_of(key: str, result: EvaluateResult) -> Evaluation:
     """A Job's counts as status keeps them."""
-    kept = {name: getattr(result, name) for name in Evaluation.model_fields if name != "key"}
+    kept = {name: getattr(result, name) for name in Counts.model_fields}
     return Evaluation(key=key, **kept)
 
 
