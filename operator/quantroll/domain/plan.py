@@ -11,7 +11,7 @@ from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.events import Event, events
 from quantroll.domain.fingerprints import evaluation_key
-from quantroll.domain.gate import Verdict
+from quantroll.domain.gate import shippable
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
 
@@ -80,10 +80,10 @@ def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
 
 
 def _proven_candidate(draft: Draft) -> str | None:
-    """The candidate, while the ladder goes on below it, if what is known by now still proves it."""
-    candidate = draft.status.candidate
-    rows = (r for r in draft.status.variants if candidate and r.revision == candidate.revision)
-    return candidate.revision if candidate and any(r.verdict == Verdict.PASS.value for r in rows) else None
+    """The candidate, while the ladder goes on behind it, if it may still ship by what is known now."""
+    candidate, table = draft.status.candidate, draft.status.variants
+    may_ship = [table[index].revision for index in shippable([ladder.gate_verdict(row) for row in table])]
+    return candidate.revision if candidate and candidate.revision in may_ship else None
 
 
 def _refresh_stable(draft: Draft) -> None:

@@ -418,3 +418,32 @@ def test_a_route_with_foreign_backends_is_put_back():
     world.tick()
     assert sum(weights(world)) == 100
     assert {s.revision for s in world.status.traffic.applied} <= {candidate(world), world.status.stable.revision}
+
+
+def test_a_rung_put_before_the_proven_candidate_takes_it_back_until_it_has_a_verdict():
+    """Past a rung without a verdict, or with a FAIL, nothing ships: not in mid-shift either."""
+    proven = SPEC["variants"][:2]
+    world = in_phase("Analyzing", variants=proven)
+    world.edit(variants=[{"name": "first", "scheme": "W8A8", "smoothQuantStrength": 0.5}, *proven])
+    world.tick()
+    assert world.status.rollout.reason == "Superseded"
+
+
+def test_a_candidate_behind_a_rung_that_fails_now_is_not_shifted_on():
+    """A served variant, a smaller candidate, and a floor under which the rung before the candidate falls."""
+    world = steady(spec_with(variants=SPEC["variants"][:1]))
+    assert world.status.stable.variant == "int8"
+    world.edit(variants=[{"name": "middle", "scheme": "W8A16"}, SPEC["variants"][1]])
+    world.cells["middle"] = (1985, 5, 2, 8)
+    world.until("Analyzing")
+    assert world.status.candidate.variant == "gptq4"
+    key = next(row.evaluation.key for row in world.status.variants if row.name == "middle")
+    rows = [
+        row.model_copy(update={"evaluation": row.evaluation.model_copy(update={"both": 300, "harm": 1690})})
+        if row.evaluation and row.evaluation.key == key
+        else row
+        for row in world.status.variants
+    ]
+    world.status = world.status.model_copy(update={"variants": rows})
+    world.tick()
+    assert world.status.rollout.reason == "Superseded"
