@@ -22,7 +22,10 @@ ANNOTATION_REVISION_SPEC = f"{GROUP}/revision-spec"  # what a Deployment was mad
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"  # hash of the manifest as applied: shows removed fields, too
 
 BASELINE = "baseline"  # the variant name of the full-precision model
+ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/approve, /abort and /retry
+
 ENGINE_PORT = 8000
+PROBE_PORT = 9400
 ENGINE_CONTAINER = "engine"
 ARTIFACTS_MOUNT = "/artifacts"
 CLAIMS_MOUNT = "/claims"
@@ -35,7 +38,9 @@ class Component(StrEnum):
     PREPARE = "prepare"
     QUANTIZE = "quantize"
     EVALUATE = "evaluate"
+    CONFIRM = "confirm"
     SERVE = "serve"
+    PROBE = "probe"
     ROUTE = "route"
 
 
@@ -50,6 +55,7 @@ class Phase(StrEnum):
     CANDIDATE_STARTING = "CandidateStarting"
     SHIFTING = "Shifting"
     ANALYZING = "Analyzing"
+    AWAITING_APPROVAL = "AwaitingApproval"
     PROMOTING = "Promoting"
     DRAINING = "Draining"
     STEADY = "Steady"
@@ -69,6 +75,9 @@ class Condition(StrEnum):
     VERIFIED = "Verified"
     CANDIDATE_AVAILABLE = "CandidateAvailable"
     PROMOTED = "Promoted"
+    QUALITY_FLOOR_MET = "QualityFloorMet"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    SUSPENDED = "Suspended"
 
 
 class Reason(StrEnum):
@@ -76,6 +85,8 @@ class Reason(StrEnum):
 
     # prepare: what the user gave
     MODEL_NOT_FOUND = "ModelNotFound"
+    MODEL_FORBIDDEN = "ModelForbidden"  # the hub wants a token, or another one
+    HUB_UNREACHABLE = "HubUnreachable"
     NOT_SAFETENSORS = "NotSafetensors"
     ADAPTER_ONLY = "AdapterOnly"
     REMOTE_CODE = "RemoteCodeRequired"
@@ -103,6 +114,17 @@ class Reason(StrEnum):
     LOAD_DEADLINE = "LoadDeadlineExceeded"
     CANDIDATE_UNAVAILABLE = "CandidateUnavailable"
     SUPERSEDED = "Superseded"
+    ANALYSIS_FAILED = "AnalysisFailed"
+    ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
+    ABORTED = "Aborted"
+    # after a promotion
+    FLOOR_BREACHED = "FloorBreached"  # confirmed: quality is below the floor, and another revision does better
+    FLOOR_SUSPECT = "FloorSuspect"
+    FLOOR_MET = "FloorMet"
+    POPULATION_SHIFT = "PopulationShift"  # everything is below the floor: the questions have changed, not the model
+    QUALITY_UNKNOWN = "QualityUnknown"
+    ROLLBACK_BLOCKED = "RollbackBlocked"
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
     # pods of any kind
     OUT_OF_MEMORY = "OutOfMemory"
     IMAGE_PULL = "ImagePullFailed"
@@ -119,6 +141,8 @@ class Reason(StrEnum):
     REFUSED = "Refused"
     GATEWAY_API_MISSING = "GatewayAPIMissing"
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    SUSPENDED = "Suspended"
+    COMMAND_REFUSED = "CommandRefused"
     # going well
     PROGRESSING = "Progressing"
     SETTLED = "Settled"

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from quantroll.domain.events import Event
+from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
 
 Manifest = Mapping[str, Any]
 
@@ -54,6 +55,19 @@ class Engines(Protocol):
 
     async def in_flight(self, pod_ips: list[str]) -> int | None:
         """Requests running and waiting on these pods; None when any of them does not tell."""
+
+
+class Metrics(Protocol):
+    """Counts from Prometheus. Nothing is raised: whatever is not a clean count is Unknown, with its cause.
+
+    `seconds` is how far back from now counts go.
+    """
+
+    async def requests(self, namespace: str, name: str, revision: str, seconds: int) -> RequestCounts | Unknown:
+        """Requests that users sent to a revision, from its engine's own metrics."""
+
+    async def quality(self, namespace: str, name: str, revision: str, seconds: int) -> QualityCounts | Unknown:
+        """Answers that the prober got from a revision; Unknown, too, where it has stopped telling."""
 
 
 class Clock(Protocol):

@@ -94,19 +94,22 @@ Timestamp = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 
-# Five digits keep every sum far below what a timestamp can hold.
+# So many digits keep every sum far below what a timestamp can hold.
 Duration = Annotated[
     str,
-    StringConstraints(min_length=2, max_length=18),
-    Matches("([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?", "must be hours, minutes, seconds, such as 90s, 15m or 1h30m"),
+    StringConstraints(min_length=2, max_length=23),
+    Matches(
+        "([0-9]{1,4}d)?([0-9]{1,5}h)?([0-9]{1,5}m)?([0-9]{1,5}s)?",
+        "must be days, hours, minutes, seconds, such as 90s, 15m, 1h30m or 7d",
+    ),
 ]
 
-_UNITS = {"h": 3600, "m": 60, "s": 1}
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def parse_duration(text: str) -> timedelta:
     """The length of a `Duration`; the API server has checked its form."""
-    return timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)([hms])", text)))
+    return timedelta(seconds=sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"([0-9]+)([dhms])", text)))
 
 
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$"

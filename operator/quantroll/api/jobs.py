@@ -10,6 +10,8 @@ Layout of the artifact volume, all written as `*.tmp-…` and renamed when whole
     prepare/KEY/manifest.json
     models/KEY/…checkpoint…            models/KEY/quantroll-manifest.json
     evaluations/KEY/items.jsonl        evaluations/KEY/manifest.json
+    confirmations/KEY/items.jsonl      confirmations/KEY/manifest.json
+    sources/KEY/…checkpoint…           a model that was fetched
 """
 
 from typing import Annotated, Literal
@@ -17,10 +19,11 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from quantroll.api.base import ApiModel
-from quantroll.api.spec import Algorithm, Dtype, Scheme
+from quantroll.api.spec import Algorithm, Backend, Dtype, Scheme
 from quantroll.constants import Reason
 
 INPUT_VARIABLE = "QUANTROLL_JOB"
+PROBE_VARIABLE = "QUANTROLL_PROBE"
 REPORT_LIMIT = 4096  # bytes; Kubernetes cuts a termination message there
 MESSAGE_LIMIT = 1024  # characters of one message
 EXIT_BAD_INPUT = 65  # sysexits' EX_DATAERR: another try would end the same way
@@ -38,6 +41,13 @@ class DataFile(ApiModel):
     id_field: str = "id"
 
 
+class HubModel(ApiModel):
+    """A repository of the Hugging Face hub at one commit."""
+
+    repository: str
+    revision: str
+
+
 class PrepareInput(ApiModel):
     """Check and digest everything that the user gave."""
 
@@ -45,7 +55,8 @@ class PrepareInput(ApiModel):
     contract: Literal[1] = 1
     key: Key
     store: str
-    model_path: str
+    model_path: str  # where it lies, or where `hub` is copied to
+    hub: HubModel | None = None
     dtype: Dtype
     eval_set: DataFile
     calibration: DataFile | None = None
@@ -54,6 +65,7 @@ class PrepareInput(ApiModel):
 class Recipe(ApiModel):
     """How a variant is made."""
 
+    backend: Backend = Backend.LLM_COMPRESSOR
     scheme: Scheme
     algorithm: Algorithm
     group_size: int | None = None
@@ -103,8 +115,51 @@ class EvaluateInput(ApiModel):
     baseline_key: Key | None = None
 
 
-JobInput = Annotated[PrepareInput | QuantizeInput | EvaluateInput, Field(discriminator="kind")]
-JOB_INPUT: TypeAdapter[PrepareInput | QuantizeInput | EvaluateInput] = TypeAdapter(JobInput)
+class Arm(ApiModel):
+    """A revision that serves, asked past the split."""
+
+    revision: str
+    endpoint: str
+
+
+class ConfirmInput(ApiModel):
+    """Ask the serving revision and the one to go back to the same items, none of which the probe ever uses."""
+
+    kind: Literal["confirm"] = "confirm"
+    contract: Literal[1] = 1
+    key: Key
+    store: str
+    eval_set: DataFile
+    items: int = Field(ge=1)
+    scorer: Literal["ExactMatch"]
+    temperature: float
+    max_tokens: int
+    served_model: str
+    serving: Arm
+    target: Arm
+    concurrency: int = Field(ge=1)
+    ready_timeout_seconds: float
+    request_timeout_seconds: float = 120
+
+
+class ProbeInput(ApiModel):
+    """What the prober asks, and whom; it is no Job, and reads this from the environment variable QUANTROLL_PROBE."""
+
+    contract: Literal[1] = 1
+    namespace: str
+    name: str  # of the QuantizedModel, which is the model's name at the engine, too
+    source: DataFile  # with a digest, only this very file is used; without, it is read again when it changes
+    items_per_hour: int = Field(ge=1)
+    scorer: Literal["ExactMatch"]
+    temperature: float
+    max_tokens: int
+    request_timeout_seconds: float = 120
+    targets: Annotated[list[Arm], Field(min_length=1, max_length=2)]  # the stable revision first
+
+
+AnyJobInput = PrepareInput | QuantizeInput | EvaluateInput | ConfirmInput
+JobInput = Annotated[AnyJobInput, Field(discriminator="kind")]
+JOB_INPUT: TypeAdapter[AnyJobInput] = TypeAdapter(JobInput)
 
 
 class ModelFacts(ApiModel):
@@ -190,15 +245,36 @@ class EvaluateResult(Counts):
     seconds: float = 0
 
 
+class ConfirmResult(ApiModel):
+    """What a confirm Job measured, on distinct items that both revisions answered."""
+
+    items: Count
+    """Items that both revisions answered."""
+    errors: Count
+    """Items that at least one revision gave no answer to; they are in no other count."""
+    both: Count
+    """Items that both answered correctly."""
+    serving_only: Count
+    """Items that only the serving revision answered correctly."""
+    target_only: Count
+    """Items that only the revision to go back to answered correctly."""
+    neither: Count
+    """Items that both answered wrongly."""
+    source_sha256: Annotated[str, Field(max_length=128)]
+    """Digest of the file that the items came from."""
+    seconds: float = 0
+
+
 class Report(ApiModel):
     """What a Job says at its end: exactly one of the results, or a failure's reason and message."""
 
     contract: Literal[1] = 1
-    kind: Literal["prepare", "quantize", "evaluate"]
+    kind: Literal["prepare", "quantize", "evaluate", "confirm"]
     key: Key
     prepare: PrepareResult | None = None
     quantize: QuantizeResult | None = None
     evaluate: EvaluateResult | None = None
+    confirm: ConfirmResult | None = None
     reason: Reason | None = None
     message: str = ""
 

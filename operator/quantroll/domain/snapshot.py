@@ -64,6 +64,35 @@ class RouteView:
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """What a question to Prometheus did not bring: neither good nor bad. `cause` is one line for people."""
+
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCounts:
+    """Requests of users to one revision, the prober's taken off."""
+
+    total: int
+    failed: int  # HTTP 5xx
+
+
+@dataclass(frozen=True, slots=True)
+class QualityCounts:
+    """The prober's answers from one revision."""
+
+    right: int
+    wrong: int  # answers; a request that got none is in neither
+    distinct: int  # items that the prober goes through: more answers than that are repetitions
+
+    @property
+    def answers(self) -> int:
+        """All answers."""
+        return self.right + self.wrong
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One QuantizedModel at one moment."""
 
@@ -77,6 +106,9 @@ class Snapshot:
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
     route: RouteView | None = None
     gateway_api: bool = True
+    commands: Mapping[str, str] = field(default_factory=dict)  # value of the annotation, by verb
+    requests: RequestCounts | Unknown | None = None  # of the candidate since the step began; None: not asked
+    quality: QualityCounts | Unknown | None = None  # of the stable revision in the check's window; None: not asked
     lost: str = ""  # why the status cannot be rebuilt, although something serves
     trouble: Problem | None = None  # what the API server refused when the last plan was carried out
 

@@ -1,0 +1,132 @@
+"""`QuantizedModel.spec`: what a user declares. The CRD's schema is generated from these models.
+
+A field is here only when the operator does what it says. The text below a field is its description in the CRD.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from quantroll.api.base import ApiModel, Quantity, Rule, rules
+from quantroll.api.spec.drift import Confirm, DriftCheck, Probe
+from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, Schedule, Sha256, Source
+from quantroll.api.spec.gate import EvalSet, Generation, QualityGate
+from quantroll.api.spec.model import (
+    Algorithm,
+    Backend,
+    Calibration,
+    Dtype,
+    ModelRef,
+    Scheme,
+    TokenSecretRef,
+    Variant,
+)
+from quantroll.api.spec.rollout import (
+    Analysis,
+    AnalysisMetric,
+    Deadlines,
+    ParentRef,
+    Rollback,
+    Rollout,
+    Routing,
+    Step,
+)
+from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOverride, Toleration
+from quantroll.constants import BASELINE
+
+__all__ = [
+    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Calibration", "Confirm", "Deadlines", "DriftCheck", "Dtype",
+    "EvalSet", "Generation", "Labels", "ModelRef", "ModelSource", "Name", "ObjectName", "ParentRef", "Placement",
+    "Probe", "QualityGate", "QuantizedModelSpec", "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme",
+    "Serving", "ServingOverride", "Sha256", "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant",
+]  # fmt: skip
+
+
+class Storage(ApiModel):
+    """The volume that artifacts and results are written to (ReadWriteMany)."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.claimName) || !(has(self.storageClassName) || has(self.size) || has(self.reclaimPolicy))",
+                "claimName uses an existing claim: leave storageClassName, size and reclaimPolicy out",
+            )
+        ),
+    )
+
+    claim_name: ObjectName | None = None
+    """An existing claim to write to. Default: a claim is made, and named after the QuantizedModel."""
+    storage_class_name: ObjectName | None = None
+    """Storage class of the claim that is made. Default: the cluster's."""
+    size: (
+        Annotated[
+            Quantity,
+            Rule("type(self) == int ? self > 0 : quantity(self).isGreaterThan(quantity('0'))", "must be above 0"),
+        ]
+        | None
+    ) = None
+    """Size of the claim that is made. Default: 100Gi."""
+    reclaim_policy: Literal["Retain", "Delete"] | None = None
+    """What becomes of the claim that was made when the QuantizedModel is deleted. Default: Retain."""
+
+
+class QuantizedModelSpec(ApiModel):
+    """Roll out the cheapest compressed form of a model that is proven good enough."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.qualityGate.verifiedAgainst == self.model.dtype",
+                "qualityGate.verifiedAgainst must equal model.dtype, the precision that variants are verified against",
+            ),
+            (
+                (
+                    "has(self.calibration) || !self.variants.exists(v, has(v.smoothQuantStrength)"
+                    " || v.?algorithm.orValue(v.scheme == 'FP8_DYNAMIC' ? 'RTN' : 'GPTQ') != 'RTN')"
+                ),
+                "GPTQ, AWQ and SmoothQuant need spec.calibration",
+            ),
+            (
+                "self.qualityGate.generation.maxTokens < self.serving.?maxModelLen.orValue(10000000)",
+                "serving.maxModelLen must be above qualityGate.generation.maxTokens: it holds prompt and answer",
+            ),
+        ),
+    )
+
+    model: ModelRef
+    """The baseline: the full-precision model that every variant is verified against, and the first stable."""
+    variants: Annotated[
+        list[Variant],
+        Field(
+            min_length=1,
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ]
+    """Compressed forms, tried in this order; the ladder stops at the first that is not proven."""
+    calibration: Calibration | None = None
+    """Inputs that GPTQ, AWQ and SmoothQuant observe; they may not appear in the eval set."""
+    quality_gate: QualityGate
+    """What a variant must prove before it may serve: that it recovers enough of the baseline's score."""
+    jobs: Placement = Placement()
+    """What the quantize Jobs ask for, and where they may run."""
+    serving: Serving = Serving()
+    """How revisions are served; shared by all of them, overridden per arm."""
+    rollout: Rollout
+    """How traffic reaches a proven variant."""
+    drift_check: DriftCheck
+    """When and how the quality of what serves is checked, from the prober's counts in Prometheus."""
+    probe: Probe = Probe()
+    """Questions with known answers that are asked all the time."""
+    storage: Annotated[
+        Storage,
+        Rule("self == oldSelf", "storage cannot be changed: artifacts lie there, and pods read them from there"),
+    ] = Storage()
+    """The volume that artifacts and results are written to (ReadWriteMany). It cannot be changed later."""
+    suspend: bool = False
+    """Hold everything where it is: no Job is started, no traffic moved and no check run. What serves keeps serving."""
+
+    def serving_of(self, arm: str) -> Serving:
+        """Serving settings of an arm, its own merged in; one that the spec does not know has the shared ones."""
+        own = self.model.serving if arm == BASELINE else next((v.serving for v in self.variants if v.name == arm), None)
+        return self.serving.for_arm(own)

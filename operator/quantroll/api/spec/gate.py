@@ -1,0 +1,52 @@
+"""What a variant must prove."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from quantroll.api.base import ApiModel
+from quantroll.api.spec.fields import Sha256, Source
+from quantroll.api.spec.model import Dtype
+
+
+class EvalSet(ApiModel):
+    """Held-out items with known answers."""
+
+    source: Source
+    """JSON lines with an id, `prompt` or `messages`, and `expected`, as pvc://CLAIM/PATH."""
+    sha256: Sha256 | None = None
+    """Digest that the file must have. Default: whatever it has when prepare reads it."""
+    id_field: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "id"
+    """Name of the field that holds an item's id."""
+
+
+class Generation(ApiModel):
+    """How both arms answer."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0
+    """Sampling temperature; 0 takes the most likely token."""
+    max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 256
+    """Tokens after which an answer is cut."""
+
+
+class QualityGate(ApiModel):
+    """What a variant must prove before it may serve: that it recovers enough of the baseline's score."""
+
+    verified_against: Dtype
+    """The baseline's dtype, said once more: quality is relative to the full-precision model."""
+    eval_set: EvalSet
+    """Held-out items with known answers, which both the baseline and every variant are asked."""
+    scorer: Literal["ExactMatch"] = "ExactMatch"
+    """How an answer is judged. ExactMatch: equal to the expected text, without surrounding white space."""
+    generation: Generation = Generation()
+    """How answers are generated, the same for both arms."""
+    min_acceptable: Annotated[float, Field(gt=0, le=1)] = 0.94
+    """Floor of recovery, which is the variant's score divided by the baseline's."""
+    confidence: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.95
+    """One-sided confidence with which recovery must lie above the floor."""
+    min_samples: Annotated[int, Field(ge=1, le=10_000_000)] = 500
+    """Distinct items below which no verdict is given."""
+    min_baseline: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Score that the baseline itself must reach for the eval set to say anything."""
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of requests that may fail before an evaluation counts as an error."""

@@ -1,0 +1,132 @@
+"""How traffic reaches a proven variant."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from quantroll.api.base import ApiModel, Duration, Matches, Rule, rules
+from quantroll.api.spec.fields import Hostname, Namespace, ObjectName
+
+
+class Step(ApiModel):
+    """One stage of the traffic shift."""
+
+    weight: Annotated[int, Field(ge=1, le=100)]
+    """Per cent of requests that the candidate gets."""
+    duration: Duration
+    """How long this weight is held at least, from when the gateway has accepted it."""
+    approval: bool = False
+    """Wait after this step until a person approves, with the annotation quantroll.io/approve."""
+
+
+class AnalysisMetric(ApiModel):
+    """What is looked at while a step is held."""
+
+    name: Literal["error-ratio"]
+    """error-ratio: the share of the candidate's requests that ended in an error of the server (HTTP 5xx)."""
+    max: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share above which a look fails."""
+    min_samples: Annotated[int, Field(ge=1, le=10_000_000)] = 100
+    """Requests since the step began below which a look says nothing: the step is held."""
+
+
+class Analysis(ApiModel):
+    """How the candidate is judged at every step; no data never passes."""
+
+    interval: Duration = "1m"
+    """Time between two looks."""
+    failure_limit: Annotated[int, Field(ge=0, le=100)] = 2
+    """Failed looks of one step that are put up with; one more takes the candidate back."""
+    metrics: Annotated[
+        list[AnalysisMetric],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = [AnalysisMetric(name="error-ratio")]
+    """What is looked at, all in Prometheus. An empty list shifts by time alone."""
+
+
+class ParentRef(ApiModel):
+    """The Gateway that the route attaches to."""
+
+    name: ObjectName
+    """Name of the Gateway."""
+    namespace: Namespace | None = None
+    """Namespace of the Gateway. Default: the QuantizedModel's."""
+    section_name: ObjectName | None = None
+    """Listener of the Gateway. Default: all that allow the route."""
+
+
+class Routing(ApiModel):
+    """How the traffic is split between two revisions."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("self.mode != 'GatewayAPI' || has(self.parentRefs)", "mode GatewayAPI needs parentRefs"),
+            (
+                (
+                    "self.mode != 'Service' || !has(self.parentRefs) && self.hostnames.size() == 0"
+                    " && self.pathPrefix == '/'"
+                ),
+                "mode Service has no route: leave parentRefs, hostnames and pathPrefix out",
+            ),
+        ),
+    )
+
+    mode: Literal["GatewayAPI", "Service"] = "GatewayAPI"
+    """GatewayAPI: by weight, in an HTTPRoute of the operator's own. Service: without a gateway, by ready pods behind
+    the Service of the QuantizedModel's name; status.traffic tells the shares that come of it."""
+    hostnames: Annotated[list[Hostname], Field(max_length=16)] = []
+    """Host names that the route answers to. Default: those of the listener."""
+    path_prefix: Annotated[
+        str,
+        StringConstraints(max_length=1024),
+        Matches(r"/([-A-Za-z0-9._~!$&()*+,;=:@]+/)*[-A-Za-z0-9._~!$&()*+,;=:@]*", "must be an absolute path"),
+        Rule("self.split('/').all(part, part != '.' && part != '..')", "must not contain the segments . and .."),
+    ] = "/"
+    """Path prefix of the requests that the route takes."""
+    parent_refs: Annotated[list[ParentRef], Field(min_length=1, max_length=8)] | None = None
+    """Gateways that the route attaches to."""
+
+
+class Deadlines(ApiModel):
+    """How long to wait before giving up."""
+
+    model_load: Duration = "30m"
+    """From a revision's start until its pods are ready."""
+    drain: Duration = "10m"
+    """For requests in flight after a revision's weight is gone."""
+    total: Duration = "24h"
+    """For a whole rollout up to its promotion; waiting for approval and suspension do not count."""
+
+
+class Rollback(ApiModel):
+    """Where to go back to."""
+
+    keep_warm: Duration = "24h"
+    """How long the previous revision keeps its pods after it was replaced."""
+    target: Literal["LastGood", "Baseline"] = "LastGood"
+    """LastGood: the revision that served before; Baseline: the full-precision model."""
+
+
+class Rollout(ApiModel):
+    """How traffic reaches a proven variant."""
+
+    steps: Annotated[
+        list[Step],
+        Field(min_length=1, max_length=10),
+        Rule(
+            "self.map(s, s.weight).isSorted() && self.all(s, self.exists_one(t, t.weight == s.weight))",
+            "weights must rise from step to step",
+        ),
+    ] = [Step(weight=5, duration="15m"), Step(weight=25, duration="30m"), Step(weight=50, duration="30m")]
+    """Stages of the traffic shift, with rising weights; promotion follows the last."""
+    analysis: Analysis = Analysis()
+    """How the candidate is judged at every step; no data never passes."""
+    routing: Routing
+    """How the traffic is split between two revisions."""
+    deadlines: Deadlines = Deadlines()
+    """How long to wait before giving up."""
+    rollback: Rollback = Rollback()
+    """Where to go back to."""
