@@ -142,6 +142,8 @@ class Reason(StrEnum):
     GATEWAY_API_MISSING = "GatewayAPIMissing"
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     SUSPENDED = "Suspended"
+    RESUMED = "Resumed"
+    COMMAND_DONE = "CommandDone"
     COMMAND_REFUSED = "CommandRefused"
     # going well
     PROGRESSING = "Progressing"

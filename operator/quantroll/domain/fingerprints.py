@@ -6,6 +6,7 @@ new field in the API, or a new release of the operator, changes no key and start
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Any
 
 from quantroll.api.jobs import PrepareResult
@@ -91,3 +92,8 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, ba
             "baseline": baseline_key,
         },
     )
+
+
+def confirm_key(serving: str, target: str, at: datetime) -> str:
+    """What a confirm Job measures: two revisions at one time; another check measures anew."""
+    return fingerprint("confirm", 1, {"serving": serving, "target": target, "at": at.isoformat()})

@@ -139,7 +139,12 @@ def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: Varia
             }
         )
     failure = row.failure
-    if failure and failure.generation == draft.seen.generation and _concerns(draft, spec, variant, row, failure):
+    if (
+        failure
+        and failure.retry_at is None
+        and failure.generation == draft.seen.generation
+        and _concerns(draft, spec, variant, row, failure)
+    ):
         infeasible = failure.reason == Reason.INFEASIBLE
         return row.model_copy(
             update={
@@ -152,7 +157,7 @@ def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: Varia
 
 
 def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, failure: Attempt) -> bool:
-    if draft.status.prepared is None:
+    if draft.status.prepared is None or failure.generation != draft.seen.generation:
         return False
     if row.artifact is None:
         return failure.key == fingerprints.artifact_key(variant, spec.calibration, draft.status.prepared)

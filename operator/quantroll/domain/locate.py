@@ -1,6 +1,7 @@
 """Where a source lies inside a pod: claims are mounted under one folder, each by its name."""
 
-from quantroll.api.jobs import DataFile
+from quantroll.api.jobs import DataFile, PrepareResult
+from quantroll.api.spec import QuantizedModelSpec
 from quantroll.constants import CLAIMS_MOUNT
 
 
@@ -19,3 +20,21 @@ def pod_path(source: str) -> str:
 def data_file(source: str, sha256: str | None, id_field: str = "id") -> DataFile:
     """A data set as a Job's input names it."""
     return DataFile(path=pod_path(source), sha256=sha256, id_field=id_field)
+
+
+def probe_source(spec: QuantizedModelSpec, prepared: PrepareResult | None) -> DataFile:
+    """What the prober and the confirmation take their items from: labelled production data, or the eval set."""
+    evals = spec.quality_gate.eval_set
+    if spec.probe.source:
+        return data_file(spec.probe.source, None, evals.id_field)
+    return data_file(evals.source, prepared.eval_set.sha256 if prepared else evals.sha256, evals.id_field)
+
+
+def revision_name(owner: str, revision: str) -> str:
+    """Name of a revision's Deployment and Service."""
+    return f"{owner}-{revision}"
+
+
+def revision_endpoint(owner: str, revision: str) -> str:
+    """Where a revision is asked, past the split, from inside its namespace."""
+    return f"http://{revision_name(owner, revision)}"

@@ -251,11 +251,16 @@ def wanted_evaluate(
             endpoint=f"http://127.0.0.1:{ENGINE_PORT}",
             served_model=draft.seen.name,
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
-            request_timeout_seconds=max(REQUEST_SECONDS, gate.generation.max_tokens / SLOWEST_TOKENS),
+            request_timeout_seconds=request_seconds(spec),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
             baseline_key=joined,
         ),
     )
+
+
+def request_seconds(spec: QuantizedModelSpec) -> float:
+    """How long one answer may take."""
+    return max(REQUEST_SECONDS, spec.quality_gate.generation.max_tokens / SLOWEST_TOKENS)
 
 
 def rows(draft: Draft, spec: QuantizedModelSpec) -> None:

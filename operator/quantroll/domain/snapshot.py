@@ -96,6 +96,7 @@ class QualityCounts:
 class Snapshot:
     """One QuantizedModel at one moment."""
 
+    namespace: str
     name: str
     generation: int
     spec: QuantizedModelSpec | None
@@ -105,6 +106,7 @@ class Snapshot:
     jobs: Mapping[str, JobView] = field(default_factory=dict)  # by key
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
     route: RouteView | None = None
+    selected: str | None = None  # the revision that the stable Service selects, empty for all; None: no such Service
     gateway_api: bool = True
     commands: Mapping[str, str] = field(default_factory=dict)  # value of the annotation, by verb
     requests: RequestCounts | Unknown | None = None  # of the candidate since the step began; None: not asked
