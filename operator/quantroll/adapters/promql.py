@@ -1,10 +1,10 @@
 """The questions to Prometheus, and what their answers count. Every question is one expression, for one moment.
 
 `increase()` alone counts too little and a little too much. It leaves out what a series was born with, and vLLM makes a
-series when a status first occurs: the first errors of a revision would be missing. That share is asked for as a part
-of its own: the smallest value of a series that was not there on the day before the window. And it stretches what it saw
-to the edges of the window, by a factor of one or more; so rounding down gives no less than what was seen, where
-rounding up would make two failures of one.
+series when a status first occurs: the first errors of a revision would be missing. And it stretches what it saw to the
+edges of the window. So a counter that was never reset counts as the difference of its samples, which is exact, and what
+series were born with is a part of its own. `increase()` is left for those that were reset. It stretches by a factor of
+one or more: rounded down it gives no less than was seen, where rounding up would make two failures of one.
 """
 
 import math
@@ -22,8 +22,6 @@ STALE_SECONDS = 600
 STALE_GAPS = 5  # gaps between questions without an answer, where questions are rare
 _AHEAD = 60  # seconds that the prober's clock may be ahead of Prometheus'
 _PART = "part"
-_COMPLETIONS = "/v1/completions"
-_USERS = {"method": "POST"}
 
 
 def quoted(value: str) -> str:
@@ -39,20 +37,22 @@ def selector(metric: str, labels: dict[str, str], *more: str) -> str:
 
 
 def requests_query(namespace: str, name: str, revision: str, seconds: int) -> str:
-    """Requests to the engines of a revision, and the prober's own among them, in the last so many seconds."""
+    """Requests to the engines of a revision, and the prober's own among them, in the last so many seconds.
+
+    Both metrics are one selection: a query is a part of a URL, whose length proxies limit. Only the engine's has a
+    handler.
+    """
     where = {"namespace": namespace, "name": name, "revision": revision}
-    engine = selector(metrics.ENGINE_REQUESTS, {**where, **_USERS}, r'handler=~"/v1/(chat/)?completions"')
+    either = f'__name__=~"{metrics.ENGINE_REQUESTS}|{metrics.PROBE_REQUESTS}"'
+    both = selector("", where, either, 'method=~"POST|"', 'handler=~"/v1/(chat/)?completions|"', 'status!="none"')
     # the completion that proves a pod is no user's: it is what this series is born with
-    first = selector(metrics.ENGINE_REQUESTS, {**where, **_USERS, "handler": _COMPLETIONS, "status": "2xx"})
-    probe = selector(metrics.PROBE_REQUESTS, where, 'status!="none"')
+    first = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"', 'handler="/v1/completions"', 'status="2xx"')
     parts = {
-        "engine": f"increase({engine}[{seconds}s])",
-        "engine born": f"{_born(engine, seconds)} unless min_over_time({first}[{seconds}s])",
-        "probe": f"increase({probe}[{seconds}s])",
-        "probe born": _born(probe, seconds),
-        "now": engine,
+        "grown": _grown(both, seconds),
+        "born": f"{_born(both, seconds)} unless min_over_time({first}[{seconds}s])",
+        "now": selector(metrics.ENGINE_REQUESTS, where, 'method="POST"'),
     }
-    return f"sum by ({_PART},revision,status) ({_union(parts)})"
+    return f"sum by ({_PART},revision,handler,status) ({_union(parts)})"
 
 
 def read_requests(answer: list[Series], revision: str, seconds: int) -> RequestCounts:
@@ -63,18 +63,19 @@ def read_requests(answer: list[Series], revision: str, seconds: int) -> RequestC
     parts = _parts(answer, revision)
     if not parts["now"]:
         raise NoAnswer(f"no recent counts of requests to revision {revision}: are its pods scraped, with their labels?")
-    if not parts["engine"] and not parts["engine born"]:
-        raise NoAnswer(f"Prometheus saw revision {revision} less than twice in the last {seconds} s")
-    failed = [series for series in answer if series.metric.get("status") == "5xx"]
-    total = _users(parts)
-    return RequestCounts(total, min(total, _users(_parts(failed, revision))))
+    if not any("handler" in series.metric for series in parts["grown"]):
+        raise NoAnswer(f"Prometheus has not looked at revision {revision} in the last {seconds} s")
+    counted = [*parts["grown"], *parts["born"]]
+    total = _users(counted)
+    failed = _users([series for series in counted if series.metric.get("status") == "5xx"])
+    return RequestCounts(total, min(total, failed))
 
 
 def quality_query(namespace: str, name: str, revision: str, seconds: int) -> str:
     """Answers that the prober judged in the last so many seconds, and how it is doing now."""
     model = {"namespace": namespace, "name": name}
     items = selector(metrics.EVAL_ITEMS, {**model, "revision": revision})
-    counts = {"items": f"increase({items}[{seconds}s])", "items born": _born(items, seconds)}
+    counts = {"grown": _grown(items, seconds), "born": _born(items, seconds)}
     gauges = {
         "distinct": selector(metrics.SOURCE_ITEMS, model),
         "interval": selector(metrics.INTERVAL, model),
@@ -93,19 +94,27 @@ def read_quality(answer: list[Series], revision: str) -> QualityCounts:
         raise NoAnswer(f"no recent word of the prober about revision {revision}: is it running, and is it scraped?")
     interval = _one(parts["interval"], metrics.INTERVAL)
     _fresh(parts["last"], max(STALE_SECONDS, STALE_GAPS * interval), revision)
-    if not parts["items"] and not parts["items born"]:
+    if not parts["grown"]:
         raise NoAnswer(f"no counted answers of revision {revision} in Prometheus")
-    counted = [*parts["items"], *parts["items born"]]
+    counted = [*parts["grown"], *parts["born"]]
     right, wrong = (
         _floor(s.number for s in counted if s.metric.get("outcome") == outcome) for outcome in ("pass", "fail")
     )
     return QualityCounts(right, wrong, _floor([_one(parts["distinct"], metrics.SOURCE_ITEMS)]))
 
 
+def _grown(series: str, seconds: int) -> str:
+    """By how much counters have grown between their first and their last sample in the window."""
+    window = f"{series}[{seconds}s]"
+    straight = f"max_over_time({window}) - min_over_time({window}) unless resets({window}) > 0"
+    return f"{straight} or increase({window}) and resets({window}) > 0"
+
+
 def _born(series: str, seconds: int) -> str:
     """What series had when they were first seen, of those that began in the window.
 
-    A day is looked back, for Prometheus itself may have been away when the window began.
+    A day is looked back, for Prometheus itself may have been away when the window began. Of a counter that was reset in
+    the window as well, this is the least that it can have been.
     """
     return f"min_over_time({series}[{seconds}s]) unless last_over_time({series}[1d] offset {seconds}s)"
 
@@ -129,9 +138,10 @@ def _parts(answer: list[Series], revision: str) -> Parts:
     return parts
 
 
-def _users(parts: Parts) -> int:
-    asked = _floor(series.number for series in [*parts["engine"], *parts["engine born"]])
-    probed = _floor(series.number for series in [*parts["probe"], *parts["probe born"]])
+def _users(counted: list[Series]) -> int:
+    """What the engine counted without what the prober did."""
+    asked = _floor(series.number for series in counted if "handler" in series.metric)
+    probed = _floor(series.number for series in counted if "handler" not in series.metric)
     return max(0, asked - probed)
 
 
