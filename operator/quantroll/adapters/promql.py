@@ -52,7 +52,7 @@ def requests_query(namespace: str, name: str, revision: str, seconds: int) -> st
         "born": f"{_born(both, seconds)} unless min_over_time({first}[{seconds}s])",
         "now": selector(metrics.ENGINE_REQUESTS, where, 'method="POST"'),
     }
-    return f"sum by ({_PART},revision,handler,status) ({_union(parts)})"
+    return _once(_union(parts), "handler,status")
 
 
 def read_requests(answer: list[Series], revision: str, seconds: int) -> RequestCounts:
@@ -81,7 +81,7 @@ def quality_query(namespace: str, name: str, revision: str, seconds: int) -> str
         "interval": selector(metrics.INTERVAL, model),
         "last": selector(metrics.LAST_ANSWER, {**model, "revision": revision}),
     }
-    return f"sum by ({_PART},revision,outcome) ({_union(counts)}) or {_union(gauges)}"
+    return f"{_once(_union(counts), 'outcome', 'slice,source')} or {_union(gauges)}"
 
 
 def read_quality(answer: list[Series], revision: str) -> QualityCounts:
@@ -117,6 +117,13 @@ def _born(series: str, seconds: int) -> str:
     the window as well, this is the least that it can have been.
     """
     return f"min_over_time({series}[{seconds}s]) unless last_over_time({series}[1d] offset {seconds}s)"
+
+
+def _once(series: str, kept: str, summed: str = "") -> str:
+    """Sums over pods. A pod that two jobs scrape, or two replicas of a Prometheus, counts once all the same."""
+    labels = f"{_PART},revision,{kept}"
+    each = ",".join(filter(None, [labels, summed, "pod,instance"]))
+    return f"sum by ({labels}) (max by ({each}) ({series}))"
 
 
 def _union(parts: dict[str, str]) -> str:

@@ -107,9 +107,8 @@ class World:
         ]
         config = self.folder / "prometheus.yml"
         once_a_second = {"scrape_interval": "1s", "scrape_timeout": "1s"}
-        config.write_text(
-            json.dumps({"global": once_a_second, "scrape_configs": [{"job_name": "pods", "static_configs": targets}]})
-        )
+        jobs = [{"job_name": name, "static_configs": targets} for name in ("pods", "the same pods again")]
+        config.write_text(json.dumps({"global": once_a_second, "scrape_configs": jobs}))
         self.state.spawn(
             "prometheus",
             Binaries.for_tests()("prometheus"),
