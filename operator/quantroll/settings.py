@@ -19,6 +19,15 @@ class Images(ApiModel):
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
 
 
+class Prometheus(ApiModel):
+    """Where live counts come from."""
+
+    url: Annotated[str, Field(max_length=512, pattern=r"^(https?://[^\s@?#/]+(/[^\s@?#]*)?)?$")] = ""  # empty: nowhere
+    ca_file: str = ""  # empty: the public authorities
+    bearer_token_file: str = ""  # read again for every question
+    timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10  # of a whole question
+
+
 class Settings(ApiModel):
     """Everything that the cluster's admin decides."""
 
@@ -27,6 +36,7 @@ class Settings(ApiModel):
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     resync_seconds: Annotated[int, Field(ge=10)] = 300
     namespaces: list[str] = []  # empty: the whole cluster
+    prometheus: Prometheus = Prometheus()
 
 
 def load(path: Path) -> Settings:

@@ -1,5 +1,6 @@
 """What the chart renders: rights, configuration, the operator's pod, the CRD."""
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 import yaml
 
 from quantroll import settings
+from quantroll.constants import LABEL_COMPONENT, LABEL_OWNER, LABEL_REVISION
+from unit.builders.samples import all_manifests
 
 CRD = Path(__file__).resolve().parents[2] / "crds" / "quantroll.io_quantizedmodels.yaml"
 CPU_ENGINE = {
@@ -167,6 +170,58 @@ def test_changed_configuration_restarts_the_operator(render):
 
     assert annotations(workers=3) != annotations()
     assert annotations(podAnnotations={"a": "b"})["a"] == "b"
+
+
+def test_without_a_prometheus_nothing_is_mounted_for_it(render, tmp_path):
+    manifests = render()
+    assert configuration(manifests, tmp_path).prometheus.url == ""
+    assert [volume["name"] for volume in pod(manifests)["volumes"]] == ["config", "tmp"]
+    assert not [kind for kind, _ in manifests if kind == "PodMonitor"]
+
+
+def test_a_prometheus_with_its_authority_and_token(render, tmp_path):
+    manifests = render(
+        prometheus={
+            "url": "https://thanos.test/prefix",
+            "caSecret": {"name": "authority", "key": "root.pem"},
+            "bearerTokenSecret": {"name": "reader"},
+            "timeoutSeconds": 20,
+        }
+    )
+    ours = configuration(manifests, tmp_path).prometheus
+    assert (ours.url, ours.timeout_seconds) == ("https://thanos.test/prefix", 20)
+    (container,) = pod(manifests)["containers"]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    secrets = {volume["name"]: volume["secret"] for volume in pod(manifests)["volumes"] if "secret" in volume}
+    for file, volume, secret, key in (
+        (ours.ca_file, "prometheus-ca", "authority", "root.pem"),
+        (ours.bearer_token_file, "prometheus-token", "reader", "token"),
+    ):
+        assert file == f"{mounts[volume]['mountPath']}/{key}"
+        assert "subPath" not in mounts[volume], "a file mounted so would never change"
+        assert mounts[volume]["readOnly"] is True
+        assert secrets[volume] == {"secretName": secret, "items": [{"key": key, "path": key}]}
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "selected"), [([], {"any": True}), (["team-a"], {"matchNames": ["team-a"]})], ids=["all", "some"]
+)
+def test_pod_monitor_gives_every_series_name_and_revision(render, namespaces, selected):
+    asked = {"podMonitor": {"enabled": True, "labels": {"release": "kube-prometheus"}, "interval": "15s"}}
+    monitor = render(namespaces=namespaces, prometheus=asked)["PodMonitor", "quantroll"]
+    assert monitor["metadata"]["labels"]["release"] == "kube-prometheus"
+    assert monitor["spec"]["namespaceSelector"] == selected
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["interval"] == "15s"
+    copied = {rule["targetLabel"]: rule["sourceLabels"] for rule in endpoint["relabelings"] if "targetLabel" in rule}
+    served = all_manifests()["deployment-cpu"]["spec"]["template"]["metadata"]
+    for label, name in (("name", LABEL_OWNER), ("revision", LABEL_REVISION)):
+        assert copied[label] == ["__meta_kubernetes_pod_label_" + re.sub(r"\W", "_", name)]
+        assert name in served["labels"]
+    selector = monitor["spec"]["selector"]
+    assert selector["matchLabels"].items() <= served["labels"].items()
+    assert served["labels"][LABEL_COMPONENT] in selector["matchExpressions"][0]["values"]
+    assert "prometheus.io/port" in served["annotations"]
 
 
 def test_crd_is_the_generated_one_and_stays_after_uninstallation(render):

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from quantroll.api.status import RevisionSpec
 from quantroll.builders import engine, names, pods, sources
-from quantroll.builders.meta import Manifest, Owner, labels, object_meta, revision_selector
+from quantroll.builders.meta import Manifest, Owner, labels, object_meta, revision_selector, scraped
 from quantroll.constants import ANNOTATION_REVISION_SPEC, ENGINE_PORT, Component
 
 _PROBE_TIMEOUT = 60  # seconds; the first completion may compile kernels
@@ -51,7 +51,10 @@ def deployment(
             # A revision's pods never change; should they all the same, what serves stays until its successor is ready,
             # also where that one finds no free GPU.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": marks}, "spec": _pod(owner, served, revision, store)},
+            "template": {
+                "metadata": {"labels": marks, "annotations": scraped(ENGINE_PORT)},
+                "spec": _pod(owner, served, revision, store),
+            },
         },
     }
 
