@@ -9,6 +9,7 @@ from quantroll_jobs import evaluate, store
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
+from quantroll_jobs.evaluate import interview
 from quantroll_jobs.evaluate.answers import PARTIAL, Answer, Outcome, read_answers
 from unit.jobs.fake_engine import FakeEngine
 from unit.jobs.handmade import KEY, OTHER_KEY, item, write_lines
@@ -161,7 +162,7 @@ def test_an_engine_that_dies_gives_no_wrong_answers(make, engine):
 
 
 def test_an_engine_that_answers_nothing_although_healthy(make, engine, monkeypatch):
-    monkeypatch.setattr(evaluate, "FAILURES_IN_A_ROW", 6)
+    monkeypatch.setattr(interview, "FAILURES_IN_A_ROW", 6)
     engine.answer = lambda _: 500
     _fails(make(), Reason.ENGINE_FAILED, r"\d items in a row got no answer", permanent=False)
 
@@ -277,7 +278,7 @@ def test_damaged_answers_of_the_baseline(make, tmp_path):
 
 
 def test_progress_is_said(make, engine, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate, "PROGRESS_INTERVAL", 0.05)
+    monkeypatch.setattr(interview, "PROGRESS_INTERVAL", 0.05)
 
     def slow(body):
         time.sleep(0.05)
