@@ -13,6 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from quantroll_jobs.datafiles import DataError, Item, item_of, read_lines
+from quantroll_jobs.digests import sha256_file
 
 TEXT_LIMIT = 64 << 20  # characters of all items that are kept
 _SALT = "quantroll split 1\n"
@@ -29,6 +30,43 @@ def place(item_id: str) -> tuple[Part, int]:
     """The part of an item, and its rank in it."""
     digest = hashlib.sha256((_SALT + item_id).encode()).digest()
     return Part(digest[0] & 1), int.from_bytes(digest[1:16])
+
+
+Stamp = tuple[int, int, int, int]
+
+
+class ChangingError(Exception):
+    """The file changed while it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """Items of one state of a file."""
+
+    sha256: str
+    stamp: Stamp
+    items: list[Item]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What differs as soon as a file is replaced or written to; raises OSError."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def read_portion(path: Path, id_field: str, part: Part, limit: int) -> Portion:
+    """Digest and items of the same bytes; raises DataError, ChangingError and OSError. See `read_part`."""
+    stamp = stamp_of(path)
+    try:
+        digest = sha256_file(path)
+        items = read_part(path, id_field, part, limit)
+    except DataError:
+        if stamp_of(path) != stamp:
+            raise ChangingError(f"{path} changed while it was read") from None
+        raise
+    if stamp_of(path) != stamp:
+        raise ChangingError(f"{path} changed while it was read")
+    return Portion(digest, stamp, items)
 
 
 def read_part(path: Path, id_field: str, part: Part, limit: int) -> list[Item]:

@@ -65,14 +65,21 @@ class Engine:
     """A connection to one engine, which has to be closed."""
 
     def __init__(
-        self, endpoint: str, served_model: str, *, connections: int, request_timeout: float, single_shot: bool = False
+        self,
+        endpoint: str,
+        served_model: str,
+        *,
+        connections: int,
+        request_timeout: float,
+        who: str = "the engine",
+        single_shot: bool = False,
     ) -> None:
-        """Nothing is sent yet; `request_timeout` is in seconds.
+        """Nothing is sent yet; `request_timeout` is in seconds, and `who` names the engine in messages.
 
         `single_shot`: every question is sent once, and over a connection of its own. Proxies of the environment are not
         used: engines are inside the cluster.
         """
-        self.endpoint = endpoint
+        self.who = f"{who} at {endpoint}"
         self._served_model = served_model
         self._request_timeout = request_timeout
         self._single_shot = single_shot
@@ -102,16 +109,14 @@ class Engine:
             except (httpx.HTTPError, openai.OpenAIError, TimeoutError, *_NO_COMPLETION) as error:
                 last = describe(error)
                 if isinstance(error, openai.APIStatusError) and _is_refusal(error):
-                    raise JobError(
-                        Reason.ENGINE_NOT_READY, f"the engine at {self.endpoint} refuses a completion: {last}"
-                    ) from None
+                    raise JobError(Reason.ENGINE_NOT_READY, f"{self.who} refuses a completion: {last}") from None
             else:
                 print(f"engine ready after {time.monotonic() - started:.0f} s", flush=True)
                 return
             if left <= POLL:
                 raise JobError(
                     Reason.ENGINE_NOT_READY,
-                    f"the engine at {self.endpoint} did not answer within {seconds:.0f} s; last: {last}",
+                    f"{self.who} did not answer within {seconds:.0f} s; last: {last}",
                 )
             if time.monotonic() - said > 15:
                 said = time.monotonic()
@@ -174,7 +179,8 @@ class Engine:
 def _reply(text: Any, finish_reason: Any) -> Reply:
     if text is not None and not isinstance(text, str):
         raise TypeError("the answer is not a text")
-    return Reply(text or "", str(finish_reason or ""))
+    readable = (text or "").encode(errors="replace").decode()  # half of a surrogate pair cannot be written
+    return Reply(readable, str(finish_reason or ""))
 
 
 def _status(error: Exception) -> int | None:

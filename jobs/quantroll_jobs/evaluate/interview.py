@@ -39,6 +39,7 @@ class Interview:
             job.served_model,
             connections=job.concurrency,
             request_timeout=job.request_timeout_seconds,
+            who=who,
         )
 
     async def __aenter__(self) -> Self:
