@@ -70,12 +70,13 @@ class Prober:
 
     async def _ask_on(self, engines: list[Engine]) -> None:
         pace = Pace(self._job.items_per_hour, self._name)
+        position = pace.position()
         while True:
-            slot, seconds = pace.next()
-            await self._sleep(seconds)
+            await self._sleep(pace.seconds())
             order = self._order
             if order and not self._exporter.unread():
-                item = order[slot % len(order)]
+                item = order[position % len(order)]
+                position += 1
                 ends = await asyncio.gather(*[self._ask(index, engine, item) for index, engine in enumerate(engines)])
                 self._exporter.count(item.slice, ends)
 
