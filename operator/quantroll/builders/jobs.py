@@ -1,6 +1,14 @@
-"""The Jobs: prepare, quantize, and evaluate with the engine as a native sidecar."""
+"""The Jobs: prepare, quantize, evaluate with the engine as a native sidecar, and confirm."""
 
-from quantroll.api.jobs import EXIT_BAD_INPUT, INPUT_VARIABLE, EvaluateInput, PrepareInput, QuantizeInput
+from quantroll.api.jobs import (
+    EXIT_BAD_INPUT,
+    INPUT_VARIABLE,
+    AnyJobInput,
+    ConfirmInput,
+    EvaluateInput,
+    PrepareInput,
+    QuantizeInput,
+)
 from quantroll.api.spec import Placement
 from quantroll.api.status import RevisionSpec
 from quantroll.builders import engine, names, pods, sources
@@ -18,6 +26,7 @@ _GRACE_SECONDS = 30
 _PREPARE_LIMIT = 24 * 3600
 _QUANTIZE_LIMIT = 7 * 24 * 3600
 _EVALUATE_LIMIT = 3 * 24 * 3600
+_CONFIRM_LIMIT = 3 * 24 * 3600  # the drift check's own deadline comes first
 
 _COMMAND = ["python", "-m", "quantroll_jobs"]
 _CLIENT_RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}}
@@ -94,9 +103,21 @@ def evaluate_job(
     )
 
 
-def _container(
-    job_input: PrepareInput | QuantizeInput | EvaluateInput, image: str, images: Images, paths: list[str], store: str
-) -> Manifest:
+def confirm_job(owner: Owner, job_input: ConfirmInput, *, store: str, images: Images) -> Manifest:
+    """Job that asks two revisions that serve the same items. `store` is the artifact claim."""
+    paths = [job_input.eval_set.path]
+    container = _container(job_input, images.client, images, paths, store)
+    return _job(
+        owner,
+        names.confirm_job(owner.name, job_input.key),
+        job_input.key,
+        labels(owner, Component.CONFIRM, revision=job_input.serving.revision),
+        _CONFIRM_LIMIT,
+        _pod(paths, store) | {"containers": [container | {"resources": _CLIENT_RESOURCES}]},
+    )
+
+
+def _container(job_input: AnyJobInput, image: str, images: Images, paths: list[str], store: str) -> Manifest:
     document = job_input.model_dump_json(by_alias=True, exclude_none=True)
     return {
         "name": CONTAINER,

@@ -24,6 +24,16 @@ def evaluate_job(owner: str, key: str) -> str:
     return _job(owner, "evaluate", key)
 
 
+def confirm_job(owner: str, key: str) -> str:
+    """Job that compares what serves with what would be gone back to."""
+    return _job(owner, "confirm", key)
+
+
+def prober(owner: str) -> str:
+    """Deployment that asks the revisions that serve."""
+    return f"{owner}-prober"
+
+
 def revision(owner: str, revision: str) -> str:
     """Deployment and Service of one revision."""
     return revision_name(owner, revision)

@@ -3,7 +3,17 @@
 from datetime import timedelta
 
 from quantroll.api.engine import EngineProfile
-from quantroll.api.jobs import CalibrationInput, DataFile, EvaluateInput, PrepareInput, QuantizeInput, Recipe
+from quantroll.api.jobs import (
+    Arm,
+    CalibrationInput,
+    ConfirmInput,
+    DataFile,
+    EvaluateInput,
+    PrepareInput,
+    ProbeInput,
+    QuantizeInput,
+    Recipe,
+)
 from quantroll.api.spec import (
     Algorithm,
     Dtype,
@@ -17,7 +27,7 @@ from quantroll.api.spec import (
     Toleration,
 )
 from quantroll.api.status import RevisionSpec, Share
-from quantroll.builders import claim, deployment, jobs, route, service
+from quantroll.builders import claim, deployment, jobs, prober, route, service
 from quantroll.builders.meta import Owner
 from quantroll.settings import Images
 
@@ -95,6 +105,33 @@ EVALUATE = EvaluateInput(
     ready_timeout_seconds=1800,
     baseline_key=KEY,
 )
+ARMS = [
+    Arm(revision=revision, endpoint=f"http://ticket-triage-{revision}.team-a.svc") for revision in (STABLE, CANDIDATE)
+]
+CONFIRM = ConfirmInput(
+    key=KEY,
+    store="/artifacts",
+    eval_set=DataFile(path="/claims/data/holdout.jsonl", sha256="f" * 64),
+    items=1000,
+    scorer="ExactMatch",
+    temperature=0,
+    max_tokens=16,
+    served_model=OWNER.name,
+    serving=ARMS[1],
+    target=ARMS[0],
+    concurrency=8,
+    ready_timeout_seconds=600,
+)
+PROBE = ProbeInput(
+    namespace=OWNER.namespace,
+    name=OWNER.name,
+    source=DataFile(path="/claims/data/$(HOME)/fresh.jsonl"),
+    items_per_hour=60,
+    scorer="ExactMatch",
+    temperature=0,
+    max_tokens=16,
+    targets=ARMS,
+)
 GPU_JOBS = Placement(resources=Resources(limits={"nvidia.com/gpu": 1}), node_selector={"pool": "gpu"})
 ROUTING = Routing(
     hostnames=["triage.example.com"],
@@ -129,6 +166,8 @@ def all_manifests():
         "quantize-job-gpu": quantization(GPU_JOBS),
         "evaluate-job-cpu": evaluation(CPU, "baseline", STABLE),
         "evaluate-job-gpu": evaluation(GPU, "int4", CANDIDATE),
+        "confirm-job": jobs.confirm_job(OWNER, CONFIRM, store=STORE, images=IMAGES),
+        "prober": prober.prober(OWNER, PROBE, images=IMAGES),
         "deployment-cpu": server(CPU, "baseline", STABLE),
         "deployment-gpu": server(GPU, "int4", CANDIDATE),
         "service-revision": service.revision_service(OWNER, variant="int4", revision=CANDIDATE),

@@ -23,6 +23,8 @@ def test_names_are_dns_labels(owner, key):
         names.prepare_job(owner, key),
         names.quantize_job(owner, key),
         names.evaluate_job(owner, key),
+        names.confirm_job(owner, key),
+        names.prober(owner),
         names.revision(owner, key[:10]),
         names.stable_service(owner),
         names.route(owner),

@@ -11,16 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantroll.api.jobs import INPUT_VARIABLE, JOB_INPUT
+from quantroll.api.jobs import INPUT_VARIABLE, JOB_INPUT, PROBE_VARIABLE, ProbeInput
 from quantroll.builders import deployment as builder
 from quantroll.builders import pods
 from unit.builders.samples import (
+    CONFIRM,
     CPU,
     EVALUATE,
     GPU,
     OWNER,
     POD_MANIFESTS,
     PREPARE,
+    PROBE,
     QUANTIZE,
     STABLE,
     STORE,
@@ -165,12 +167,46 @@ def test_selector_selects_its_own_pods_only():
 
 @pytest.mark.parametrize(
     ("name", "job_input"),
-    [("prepare-job", PREPARE), ("quantize-job-cpu", QUANTIZE), ("evaluate-job-cpu", EVALUATE)],
+    [
+        ("prepare-job", PREPARE),
+        ("quantize-job-cpu", QUANTIZE),
+        ("evaluate-job-cpu", EVALUATE),
+        ("confirm-job", CONFIRM),
+    ],
 )
 def test_job_reads_the_input_that_was_given(manifests, name, job_input):
     client = pod_template(manifests[name])["containers"][0]
     value = next(variable["value"] for variable in client["env"] if variable["name"] == INPUT_VARIABLE)
     assert JOB_INPUT.validate_json(expand(value)) == job_input
+
+
+def test_prober_reads_the_input_that_was_given(manifests):
+    (container,) = pod_template(manifests["prober"])["containers"]
+    value = next(variable["value"] for variable in container["env"] if variable["name"] == PROBE_VARIABLE)
+    assert ProbeInput.model_validate_json(expand(value)) == PROBE
+
+
+def test_prober_is_found_by_prometheus_where_it_listens(manifests):
+    template = manifests["prober"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    (port,) = container["ports"]
+    notes = template["metadata"]["annotations"]
+    assert notes["prometheus.io/scrape"] == "true"
+    assert (notes["prometheus.io/port"], notes["prometheus.io/path"]) == (str(port["containerPort"]), "/metrics")
+    assert container["livenessProbe"]["httpGet"]["port"] == port["name"]
+    assert "memory" in container["resources"]["limits"]
+
+
+def test_prober_is_one_and_no_server_of_users(manifests):
+    spec = manifests["prober"]["spec"]
+    labels = spec["template"]["metadata"]["labels"].items()
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert spec["selector"]["matchLabels"].items() <= labels
+    for name in ("service-stable", "service-revision"):
+        assert not manifests[name]["spec"]["selector"].items() <= labels
+    for name in (name for name in POD_MANIFESTS if name != "prober"):
+        others = manifests[name]["spec"]["template"]["metadata"]["labels"].items()
+        assert not spec["selector"]["matchLabels"].items() <= others
 
 
 @pytest.mark.parametrize("name", [name for name in POD_MANIFESTS if "job" in name])

@@ -118,7 +118,7 @@ def test_bad_input_of_the_user(start, job, tmp_path):
 def test_something_unforeseen(job, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("QUANTROLL_JOB", job.model_dump_json(by_alias=True))
     monkeypatch.setenv("QUANTROLL_TERMINATION_LOG", str(tmp_path / "log"))
-    monkeypatch.setattr(entry, "_end_on_sigterm", lambda: None)
+    monkeypatch.setattr(entry, "end_on_sigterm", lambda: None)
 
     def fail(_):
         raise OSError(28, "No space left\non device")
