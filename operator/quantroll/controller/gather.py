@@ -43,6 +43,7 @@ async def gather(
         spec_error=error,
         status=status,
         engines=settings.engines,
+        backends=settings.images.backends,
         jobs={job.key: job for job in jobs},
         servers=await _servers(pods, status, engines),
         route=views.route_view(route, name) if route else None,

@@ -26,7 +26,14 @@ def render(owner: Owner, spec: QuantizedModelSpec, wanted: Wanted, settings: Set
 
 def _job(owner: Owner, spec: QuantizedModelSpec, job: WantedJob, store: str, settings: Settings) -> Manifest:
     if isinstance(job, WantedPrepare):
-        return jobs.prepare_job(owner, job.job_input, store=store, images=settings.images)
+        return jobs.prepare_job(
+            owner,
+            job.job_input,
+            store=store,
+            images=settings.images,
+            hugging_face=settings.hugging_face,
+            token=spec.model.token_secret_ref,
+        )
     if isinstance(job, WantedEvaluate):
         return jobs.evaluate_job(
             owner,
