@@ -148,7 +148,7 @@ def test_something_unforeseen(job, tmp_path, monkeypatch, capsys):
     assert entry.main() == EXIT_TRY_AGAIN
     report = _report(tmp_path)
     assert report.reason is Reason.JOB_FAILED
-    assert report.message == "OSError: [Errno 28] Input/output error"
+    assert report.message == "OSError: [Errno 5] Input/output error"
     assert "Traceback" in capsys.readouterr().err
 
 
