@@ -33,7 +33,7 @@ class Images(ApiModel):
 class HuggingFace(ApiModel):
     """Where models of hf:// sources come from."""
 
-    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""  # of a mirror; empty: the hub itself
+    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")] = ""  # of a mirror; empty: the hub itself
 
 
 class Settings(ApiModel):

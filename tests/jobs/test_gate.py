@@ -1,4 +1,4 @@
-"""The demo's numbers and more, through real quantization and a real engine: 8 and 4 bit with care pass, naive 4 do not."""
+"""The demo's numbers, through real quantization and a real engine: 8 and 4 bit with care pass, naive 4 bit does not."""
 
 import hashlib
 import json
@@ -220,8 +220,8 @@ def test_the_same_recipe_gives_the_same_bytes(bench, results, name, again):
     names = {path.name for path in first.iterdir()}
     assert names == {path.name for path in second.iterdir()}
     assert "model.safetensors" in names
-    for name in names - {"quantroll-manifest.json"}:
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    for file in names - {"quantroll-manifest.json"}:
+        assert (first / file).read_bytes() == (second / file).read_bytes(), file
 
 
 @pytest.mark.parametrize("variant", ["int8", "awq", "autoawq"])

@@ -47,6 +47,7 @@ def test_defaults(written):
         ({**GOOD, "images": {"client": "", "quantize": "q"}}, "images.client"),
         ({**GOOD, "images": {"client": "c", "quantize": "q", "pullPolicy": "Sometimes"}}, "images.pullPolicy"),
         ({**GOOD, "huggingFace": {"endpoint": "hub.example.com"}}, "huggingFace.endpoint: String should match"),
+        ({**GOOD, "huggingFace": {"endpoint": "https://me:secret@hub.example.com"}}, "huggingFace.endpoint"),
     ],
 )
 def test_what_is_wrong_is_named(written, content, says):
