@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.hf_api import RepoSibling
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from quantroll.api.jobs import HubModel
 from quantroll.constants import Reason

@@ -42,11 +42,10 @@ RECIPES = {
     "int8 weights": Recipe(scheme="W8A16", algorithm="RTN"),
     "int3": Recipe(scheme="W3A16", algorithm="RTN", group_size=32),
     "awq": AWQ4,
-    "awq once more": AWQ4,
     "autoawq": AUTO_AWQ4,
     "autoawq once more": AUTO_AWQ4,
 }
-AGAIN = {"int4": "int4 once more", "awq": "awq once more", "autoawq": "autoawq once more"}
+AGAIN = {"int4": "int4 once more", "autoawq": "autoawq once more"}
 SIZE_RATIOS = {
     "int8": 0.585,
     "int4": 0.375,
@@ -57,9 +56,8 @@ SIZE_RATIOS = {
     "int8 weights": 0.585,
     "int3": 0.342,
     "awq": 0.375,
-    "awq once more": 0.375,
-    "autoawq": 0.382,
-    "autoawq once more": 0.382,
+    "autoawq": 0.377,
+    "autoawq once more": 0.377,
 }
 THRESHOLDS = Thresholds(min_acceptable=0.94, confidence=0.95, min_samples=500, min_baseline=0.5, max_error_rate=0.01)
 CONCURRENCY = 16
