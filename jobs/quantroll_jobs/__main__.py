@@ -24,7 +24,7 @@ from quantroll.api.jobs import (
 )
 from quantroll.constants import Reason
 from quantroll_jobs import store
-from quantroll_jobs.errors import JobError
+from quantroll_jobs.errors import JobError, storage_full
 from quantroll_jobs.process import end_on_sigterm
 from quantroll_jobs.report import cut, encode, failure_of, publish
 
@@ -46,7 +46,8 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - whatever happens is reported
         traceback.print_exception(error)
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        report, code = failure_of(JobError(Reason.JOB_FAILED, cause, permanent=False), job.kind, job.key)
+        full = storage_full(error) if isinstance(error, OSError) else None
+        report, code = failure_of(full or JobError(Reason.JOB_FAILED, cause, permanent=False), job.kind, job.key)
     publish(encode(report))
     return code
 

@@ -1,5 +1,6 @@
 """The artifact volume: results appear whole or not at all, and are found again by their key."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -78,6 +79,25 @@ def commit(folder: Path, job: AnyJobInput, report: Report, *, replace: bool = Fa
         return first
     _fsync(final.parent)
     return report
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One Job at a time past here for this folder; another one waits. The lock goes with the process that holds it."""
+    _make_folder(folder.parent)
+    with folder.with_name(f"{folder.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def publish(folder: Path, final: Path) -> None:
+    """Give a whole folder its final name, in place of what has that name."""
+    _publish_modes(folder)
+    _fsync_tree(folder)
+    if final.exists():
+        shutil.rmtree(final)
+    folder.rename(final)
+    _fsync(final.parent)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from quantroll import settings
+from quantroll.api.spec import Backend
 from quantroll.constants import LABEL_COMPONENT, LABEL_OWNER, LABEL_REVISION
 from unit.builders.samples import all_manifests
 
@@ -109,6 +110,8 @@ def test_default_configuration_is_understood(render, tmp_path):
     assert list(config.engines) == ["vllm"]
     assert config.engines["vllm"].device == "gpu"
     assert config.namespaces == []
+    assert config.images.backends == {Backend.LLM_COMPRESSOR}
+    assert config.hugging_face.endpoint == ""
     assert "--all-namespaces" in pod(manifests)["containers"][0]["args"]
 
 
@@ -120,8 +123,10 @@ def test_values_reach_the_configuration(render, tmp_path):
         images={
             "client": {"repository": "registry.example.com/client", "digest": digest, "tag": "ignored"},
             "quantize": {"repository": "registry.example.com/quantize", "tag": "7"},
+            "quantizeAutoAWQ": {"repository": "registry.example.com/quantize-autoawq"},
             "pullPolicy": "Never",
         },
+        huggingFace={"endpoint": "https://hub.example.com"},
         workers=2,
         resyncSeconds=60,
     )
@@ -130,6 +135,8 @@ def test_values_reach_the_configuration(render, tmp_path):
     assert list(config.engines) == ["vllm-cpu"]
     assert config.images.client == f"registry.example.com/client@{digest}"
     assert config.images.quantize == "registry.example.com/quantize:7"
+    assert config.images.of(Backend.AUTO_AWQ) == "registry.example.com/quantize-autoawq:0.1.0"
+    assert config.hugging_face.endpoint == "https://hub.example.com"
     assert (config.workers, config.resync_seconds, config.images.pull_policy) == (2, 60, "Never")
     assert config.namespaces == ["team-a", "team-b"]
     args = pod(manifests)["containers"][0]["args"]

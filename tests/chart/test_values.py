@@ -41,6 +41,8 @@ def test_chart_is_linted(helm):
         ("engines.Bad_Name.image=x", "Bad_Name"),
         ("images.operator.digest=sha256:abc", "digest"),
         ("images.pullPolicy=Sometimes", "pullPolicy"),
+        ("images.quantizeAutoAWQ.repo=x", "repo"),
+        ("huggingFace.endpoint=hub.example.com", "endpoint"),
         ("workers=0", "workers"),
         ("workers=many", "workers"),
         ("resyncSeconds=1", "resyncSeconds"),
@@ -85,3 +87,4 @@ def test_written_out_defaults_are_the_operators():
     assert VALUES["prometheus"]["url"] == defaults.prometheus.url
     assert VALUES["prometheus"]["timeoutSeconds"] == defaults.prometheus.timeout_seconds
     assert (VALUES["workers"], VALUES["resyncSeconds"]) == (defaults.workers, defaults.resync_seconds)
+    assert VALUES["huggingFace"] == defaults.hugging_face.to_wire()

@@ -36,7 +36,13 @@ def full() -> Object:
     """A spec that sets every field; `storage.claimName` excludes its neighbours and stands in `claimed`."""
     override = {**placement(), "tensorParallelSize": 2}
     return {
-        "model": {"source": "pvc://models/llama", "dtype": "float16", "serving": copy.deepcopy(override)},
+        "model": {
+            "source": "hf://meta-llama/Llama-3.1-8B-Instruct",
+            "revision": "0123456789abcdef0123456789abcdef01234567",
+            "tokenSecretRef": {"name": "hugging-face", "key": "read.only"},
+            "dtype": "float16",
+            "serving": copy.deepcopy(override),
+        },
         "variants": [
             {
                 "name": "int8",
@@ -48,7 +54,7 @@ def full() -> Object:
                 "allowSubFourBit": True,
                 "serving": copy.deepcopy(override),
             },
-            {"name": "int4", "scheme": "W4A16", "groupSize": 64},
+            {"name": "int4", "scheme": "W4A16", "algorithm": "AWQ", "backend": "AutoAWQ", "groupSize": 64},
         ],
         "calibration": {
             "dataset": "pvc://data/calibration.jsonl",

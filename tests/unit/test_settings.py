@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from quantroll.api.spec import Backend
 from quantroll.errors import ConfigurationError
 from quantroll.settings import load
 
@@ -51,6 +52,8 @@ def test_defaults(written):
         ({**GOOD, "prometheus": {"url": "http://prometheus:9090/?tenant=a"}}, "prometheus.url"),
         ({**GOOD, "prometheus": {"timeoutSeconds": 0}}, "prometheus.timeoutSeconds"),
         ({**GOOD, "prometheus": {"adress": "http://prometheus:9090"}}, "prometheus.adress: Extra inputs"),
+        ({**GOOD, "huggingFace": {"endpoint": "hub.example.com"}}, "huggingFace.endpoint: String should match"),
+        ({**GOOD, "huggingFace": {"endpoint": "https://me:secret@hub.example.com"}}, "huggingFace.endpoint"),
     ],
 )
 def test_what_is_wrong_is_named(written, content, says):
@@ -69,3 +72,11 @@ def test_addresses_of_a_prometheus(written, url):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: cannot be read: No such file"):
         load(tmp_path / "nowhere.yaml")
+
+
+def test_a_backend_is_offered_when_it_has_an_image(written):
+    ours = load(written(GOOD)).images
+    assert ours.backends == {Backend.LLM_COMPRESSOR}
+    ours = load(written({**GOOD, "images": {**GOOD["images"], "quantizeAutoAWQ": "a:1"}})).images
+    assert ours.backends == set(Backend)
+    assert [ours.of(backend) for backend in Backend] == ["q:1", "a:1"]

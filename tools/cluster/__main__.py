@@ -1,6 +1,6 @@
 """Throw-away clusters and images from the command line. Needs root; everything of a cluster lives in one folder.
 
-python -m cluster images [TARGET ...]         build the project's images, push what changed
+python -m cluster images [TARGET ...]         build the project's images, push what changed; quantize-autoawq if named
 python -m cluster up [--gateway] [--prometheus] [--volumes N] [--images]
 KUBECONFIG=DIR/kubeconfig kubectl get nodes   from any shell of the machine
 python -m cluster exec -- COMMAND             inside the cluster's network namespace
@@ -49,7 +49,9 @@ def arguments() -> argparse.Namespace:
     down.add_argument("--keep-logs", action="store_true")
     verbs.add_parser("exec", parents=[common]).add_argument("command", nargs=argparse.REMAINDER)
     verbs.add_parser("load", parents=[common]).add_argument("archive", nargs="+", type=Path)
-    verbs.add_parser("images").add_argument("target", nargs="*", choices=[*images.TARGETS, []], default=[])
+    verbs.add_parser("images").add_argument(
+        "target", nargs="*", choices=[*images.TARGETS, *images.OPTIONAL, []], default=[]
+    )
     return ap.parse_args()
 
 

@@ -7,6 +7,7 @@ from quantroll.api.status import RevisionSpec
 from quantroll.builders import engine, names, pods, sources
 from quantroll.builders.meta import Manifest, Owner, labels, object_meta, revision_selector, scraped
 from quantroll.constants import ANNOTATION_REVISION_SPEC, ENGINE_PORT, Component
+from quantroll.domain import locate
 
 _PROBE_TIMEOUT = 60  # seconds; the first completion may compile kernels
 _STARTUP_PERIOD = 5
@@ -61,7 +62,7 @@ def deployment(
 
 def _pod(owner: Owner, served: RevisionSpec, revision: str, store: str) -> Manifest:
     profile = served.profile
-    model = sources.model_path(served.model)
+    model = locate.model_path(served.model)
     return {
         **pods.pod_defaults(profile.run_as_user),
         **pods.placement(served.serving),

@@ -28,7 +28,14 @@ def render(owner: Owner, spec: QuantizedModelSpec, wanted: Wanted, settings: Set
 
 def _job(owner: Owner, spec: QuantizedModelSpec, job: WantedJob, store: str, settings: Settings) -> Manifest:
     if isinstance(job, WantedPrepare):
-        return jobs.prepare_job(owner, job.job_input, store=store, images=settings.images)
+        return jobs.prepare_job(
+            owner,
+            job.job_input,
+            store=store,
+            images=settings.images,
+            hugging_face=settings.hugging_face,
+            token=spec.model.token_secret_ref,
+        )
     if isinstance(job, WantedConfirm):
         return jobs.confirm_job(owner, job.job_input, store=store, images=settings.images)
     if isinstance(job, WantedEvaluate):

@@ -22,6 +22,7 @@ from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.events import Event, events
 from quantroll.domain.fingerprints import evaluation_key
 from quantroll.domain.gate import shippable
+from quantroll.domain.locate import baseline_model
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
 
@@ -99,7 +100,7 @@ def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
         return RevisionStatus(revision=revision, variant=best.name, recovery=recovery, spec=served)
     stable, base = draft.status.stable, draft.status.baseline
     if stable and base and stable.variant == BASELINE:
-        served = pipeline.revision_spec(draft, spec, BASELINE, spec.model.source)
+        served = pipeline.revision_spec(draft, spec, BASELINE, baseline_model(spec.model))
         return RevisionStatus(revision=base.revision, variant=BASELINE, spec=served)
     return None
 

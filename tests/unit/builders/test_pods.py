@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantroll.api.jobs import INPUT_VARIABLE, JOB_INPUT, PROBE_VARIABLE, ProbeInput
+from quantroll.api.spec import TokenSecretRef
 from quantroll.builders import deployment as builder
 from quantroll.builders import pods
 from unit.builders.samples import (
     CONFIRM,
     CPU,
     EVALUATE,
+    FETCH,
     GPU,
     OWNER,
     POD_MANIFESTS,
@@ -29,6 +31,7 @@ from unit.builders.samples import (
     all_manifests,
     evaluation,
     pod_template,
+    preparation,
     server,
 )
 
@@ -288,3 +291,36 @@ def test_startup_probe_fails_while_nothing_listens(engine_server):
     assert result.returncode != 0
     assert result.stderr.startswith("no answer yet")
     assert "Traceback" not in result.stderr
+
+
+HUB_VARIABLES = {"HF_TOKEN", "HF_ENDPOINT", "HF_HUB_DISABLE_XET"}
+
+
+@pytest.mark.parametrize("name", POD_MANIFESTS)
+def test_only_the_job_that_fetches_may_talk_to_a_hub(manifests, name):
+    for container in containers(pod_template(manifests[name])):
+        given = {variable["name"] for variable in container["env"]}
+        if name.startswith("prepare-job-"):
+            assert not given & set(pods.OFFLINE)
+        else:
+            assert given >= set(pods.OFFLINE)
+            assert not given & HUB_VARIABLES
+
+
+def test_the_token_comes_from_the_users_secret_and_is_in_no_manifest():
+    job = preparation(FETCH, token=TokenSecretRef(name="hub", key="read"))
+    (container,) = pod_template(job)["containers"]
+    (token,) = [variable for variable in container["env"] if variable["name"] == "HF_TOKEN"]
+    assert token == {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "read"}}}
+    given = JOB_INPUT.validate_json(next(v["value"] for v in container["env"] if v["name"] == INPUT_VARIABLE))
+    assert given == FETCH
+
+
+def test_a_job_that_fetches_nothing_gets_no_token():
+    job = preparation(PREPARE, endpoint="https://hub.example.com", token=TokenSecretRef(name="hub"))
+    assert job == preparation(PREPARE)
+
+
+def test_a_mirrors_address_is_not_expanded():
+    (container,) = pod_template(preparation(FETCH, endpoint="https://hub.example.com/$(HOME)"))["containers"]
+    assert {"name": "HF_ENDPOINT", "value": "https://hub.example.com/$$(HOME)"} in container["env"]

@@ -27,7 +27,7 @@ Source = Annotated[
     Rule("!self.contains('..')", "must not contain '..'"),
 ]
 """`pvc://claim/path`: a path on a PersistentVolumeClaim of this namespace."""
-_REPOSITORY = r"[A-Za-z0-9][-A-Za-z0-9_.]{0,95}"
+_REPOSITORY = r"[A-Za-z0-9][-A-Za-z0-9_.]*"
 ModelSource = Annotated[
     str,
     StringConstraints(max_length=1024),
