@@ -81,7 +81,7 @@ PAIRS: dict[str, Pair] = {
     ): Pair("hf://gpt2", "hf://a/b/c"),
     "must not contain '..'": Pair(lambda source: f"{source}.b", lambda source: f"{source}..b", python=False),
     "baseline is the name of the full-precision model": Pair("base", "baseline", python=False),
-    "must be hours, minutes, seconds, such as 90s, 15m or 1h30m": Pair("1h0m5s", "5 minutes"),
+    "must be days, hours, minutes, seconds, such as 90s, 15m, 1h30m or 7d": Pair("1d1h0m5s", "5 minutes"),
     "must be an absolute path": Pair("/a/b/", "v1"),
     "must not contain the segments . and ..": Pair("/a/..b", "/a/../b", python=False),
     "must be a cron expression of five fields, or @hourly, @daily, @weekly or @monthly": Pair(
@@ -173,6 +173,16 @@ PAIRS: dict[str, Pair] = {
         {"qualityGate": {"generation": {"maxTokens": 256}}, "serving": {"maxModelLen": 256}},
         python=False,
     ),
+    "mode GatewayAPI needs parentRefs": Pair(
+        {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
+        {"parentRefs": None},
+        python=False,
+    ),
+    "mode Service has no route: leave parentRefs, hostnames and pathPrefix out": Pair(
+        {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
+        {"mode": "Service", "parentRefs": None, "hostnames": None},
+        python=False,
+    ),
     # the whole object
     crdgen.ROOT_RULES[VALIDATIONS][0]["message"]: Pair(
         {"metadata": {"name": "a" * 40}}, {"metadata": {"name": "a" * 41}}, python=False
@@ -185,6 +195,11 @@ PAIRS: dict[str, Pair] = {
 
 # Rules about changes, by message: the change of a spec that each forbids.
 TRANSITIONS: dict[str, Object] = {
+    "routing.mode cannot be changed: traffic would be lost on the way between the two": {
+        "rollout": {
+            "routing": {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
+        }
+    },
     "storage cannot be changed: artifacts lie there, and pods read them from there": {"storage": {"size": "200Gi"}},
 }
 
@@ -262,8 +277,8 @@ def _number_edges(keyword: str, node: Object) -> Pair:
 
 def stretched(text: str, length: int) -> str:
     """A valid text of exactly this length that is like `text`."""
-    if re.fullmatch(r"[0-9hms]+[hms]", text):
-        return "99999h99999m99999s".rjust(length, "9")
+    if re.fullmatch(r"[0-9dhms]+[dhms]", text):
+        return "9999d99999h99999m99999s".rjust(length, "9")
     if text.count(" ") == 4:
         return ("10 " if length % 2 == 0 else "1 ") + "0 * * 1" + ",1" * ((length - 9) // 2)
     if re.fullmatch(r"[0-9]+[A-Za-z]*", text):

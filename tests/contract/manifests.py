@@ -85,15 +85,30 @@ def full() -> Object:
             "gpuMemoryUtilization": 0.8,
         },
         "rollout": {
-            "steps": [{"weight": 50, "duration": "1m30s"}],
+            "steps": [{"weight": 50, "duration": "1m30s", "approval": True}],
+            "analysis": {
+                "interval": "30s",
+                "failureLimit": 3,
+                "metrics": [{"name": "error-ratio", "max": 0.02, "minSamples": 50}],
+            },
             "routing": {
+                "mode": "GatewayAPI",
                 "hostnames": ["triage.example.com"],
                 "pathPrefix": "/v1",
                 "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "http"}],
             },
-            "deadlines": {"modelLoad": "1h", "drain": "90s"},
+            "deadlines": {"modelLoad": "1h", "drain": "90s", "total": "2d"},
+            "rollback": {"keepWarm": "1h", "target": "Baseline"},
         },
-        "driftCheck": {"schedule": "30 4 * * SUN"},
+        "driftCheck": {
+            "schedule": "30 4 * * SUN",
+            "window": "1d12h",
+            "minSamples": 50,
+            "confirm": {"items": 400, "deadline": "2h"},
+            "onBreach": "Alert",
+        },
+        "probe": {"itemsPerHour": 120, "source": "pvc://data/production.jsonl"},
+        "suspend": True,
         "storage": {"storageClassName": "fast", "size": "20Gi", "reclaimPolicy": "Delete"},
     }
 

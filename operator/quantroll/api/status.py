@@ -278,10 +278,6 @@ class DriftCheckStatus(ApiModel):
     """The revision that is suspected."""
     target: Short
     """The revision to go back to."""
-    variant: Short
-    """Name of the target's variant, or baseline."""
-    spec: RevisionSpec
-    """Everything that the target's pods are made from."""
     key: Short
     """Content key of the confirm Job."""
     started_at: Timestamp
@@ -381,7 +377,7 @@ class QuantizedModelStatus(ApiModel):
     """The revision that users get."""
     candidate: RevisionStatus | None = None
     """The revision that is being tried."""
-    last_good: Annotated[list[PastRevision], Field(max_length=5)] = []
+    last_good: Annotated[list[PastRevision], Field(max_length=2)] = []
     """Revisions that served before, newest first."""
     rejected: Annotated[list[RejectedRevision], Field(max_length=20)] = []
     """Revisions that were taken back, newest first."""

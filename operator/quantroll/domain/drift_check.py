@@ -48,12 +48,9 @@ def attend(draft: Draft, spec: QuantizedModelSpec) -> None:
 def serve_target(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Pods of the revision to go back to, while a suspicion is being confirmed."""
     check = draft.status.drift.confirming if draft.status.drift else None
-    if check and check.target not in {server.revision for server in draft.wanted.servers}:
-        draft.wanted.servers.append(server_of(spec, _target(check), spec.serving.replicas))
-
-
-def _target(check: DriftCheckStatus) -> RevisionStatus:
-    return RevisionStatus(revision=check.target, variant=check.variant, spec=check.spec)
+    target = memory.found(draft, spec, check.target) if check else None
+    if target and target.revision not in {server.revision for server in draft.wanted.servers}:
+        draft.wanted.servers.append(server_of(spec, target, spec.serving.replicas))
 
 
 def is_due(status: QuantizedModelStatus, now: datetime) -> bool:
@@ -186,8 +183,6 @@ def _suspect(
     confirming = DriftCheckStatus(
         revision=stable.revision,
         target=target.revision,
-        variant=target.variant,
-        spec=target.spec,
         key=fingerprints.confirm_key(stable.revision, target.revision, draft.now),
         started_at=draft.now,
         deadline=deadline,
@@ -205,13 +200,13 @@ def _suspect(
 
 def _confirming(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus) -> None:
     """Bring the target up, ask both, decide."""
-    job = draft.seen.jobs.get(check.key)
-    if check.revision != (draft.status.stable.revision if draft.status.stable else ""):
-        _end_confirming(draft)
+    job, target = draft.seen.jobs.get(check.key), memory.found(draft, spec, check.target)
+    if target is None or check.revision != (draft.status.stable.revision if draft.status.stable else ""):
+        _end_confirming(draft)  # the spec has changed what there is to go back to
         return
     report = report_of(job)
     if report and report.confirm:
-        _conclude(draft, spec, _target(check), report.confirm)
+        _conclude(draft, spec, target, report.confirm)
         return
     if job and (problem := failure_of(job, draft.now)):
         _close(draft, spec, "Unknown", f"the confirmation failed: {problem.message}")
@@ -229,7 +224,7 @@ def _confirming(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus)
     elif problem := draft.seen.server(check.target).problem:
         draft.block(
             Reason.ROLLBACK_BLOCKED,
-            f"{check.variant}, to go back to, is not ready, and {_serving(draft)} keeps serving: {problem.message}",
+            f"{target.variant}, to go back to, is not ready, and {_serving(draft)} keeps serving: {problem.message}",
         )
 
 

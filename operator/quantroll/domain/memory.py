@@ -9,9 +9,10 @@ from quantroll.constants import BASELINE, GROUP, Reason
 from quantroll.domain import pipeline
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.gate import Verdict
+from quantroll.domain.locate import baseline_model
 from quantroll.domain.traffic import server_of
 
-LAST_GOOD, REJECTED = 5, 20
+LAST_GOOD, REJECTED = 2, 20
 
 # What failed for want of pods or time may go well under another spec; what was found bad is bad under any.
 _FORGIVEN_BY_AN_EDIT = frozenset({Reason.LOAD_DEADLINE, Reason.CANDIDATE_UNAVAILABLE, Reason.ROLLOUT_DEADLINE})
@@ -121,8 +122,20 @@ def fallback(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
             good = past.revision == base.revision or (past.revision in proven and past.revision not in bad)
             if good and past.revision != stable.revision:
                 return _as_revision(past)
-    served = pipeline.revision_spec(draft, spec, BASELINE, spec.model.source)
-    return RevisionStatus(revision=base.revision, variant=BASELINE, spec=served)
+    return _baseline(draft, spec, base.revision)
+
+
+def found(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStatus | None:
+    """A revision that may be gone back to, by its name; None where it is no longer known."""
+    if past := next((past for past in draft.status.last_good if past.revision == revision), None):
+        return _as_revision(past)
+    base = draft.status.baseline
+    return _baseline(draft, spec, revision) if base and base.revision == revision else None
+
+
+def _baseline(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStatus:
+    served = pipeline.revision_spec(draft, spec, BASELINE, baseline_model(spec.model))
+    return RevisionStatus(revision=revision, variant=BASELINE, spec=served)
 
 
 def _as_revision(past: PastRevision) -> RevisionStatus:

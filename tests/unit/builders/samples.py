@@ -199,7 +199,8 @@ def all_manifests():
         "deployment-hub": server(CPU.model_copy(update={"model": SOURCE}), "baseline", STABLE),
         "deployment-gpu": server(GPU, "int4", CANDIDATE),
         "service-revision": service.revision_service(OWNER, variant="int4", revision=CANDIDATE),
-        "service-stable": service.stable_service(OWNER, revision=STABLE),
+        "service-stable": service.stable_service(OWNER, stable=STABLE, selected=STABLE),
+        "service-split": service.stable_service(OWNER, stable=STABLE, selected=""),
         "route-one": route.route(OWNER, ROUTING, [Share(revision=STABLE, weight=100)]),
         "route-split": route.route(
             OWNER, ROUTING, [Share(revision=STABLE, weight=90), Share(revision=CANDIDATE, weight=10)]

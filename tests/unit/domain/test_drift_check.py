@@ -149,7 +149,7 @@ def suspected(**changes) -> World:
 def test_a_suspicion_moves_no_traffic_and_brings_the_fallback_up():
     world = suspected()
     check_ = world.status.drift.confirming
-    assert check_.variant == BASELINE
+    assert check_.target == world.status.baseline.revision
     assert world.replicas[check_.target] == 2
     assert world.status.phase is Phase.STEADY
     assert world.status.candidate is None
@@ -341,7 +341,8 @@ def test_back_to_the_one_before_if_it_is_still_proven():
     world.passes(days=8)
     world.quality = BAD
     check(world)
-    assert world.status.drift.confirming.variant == "int8"
+    int8 = world.status.last_good[0]
+    assert (int8.variant, world.status.drift.confirming.target) == ("int8", int8.revision)
     world.confirmed = WORSE
     world.until("RollingBack")
     world.settle()
@@ -357,7 +358,7 @@ def test_the_target_may_be_the_baseline_by_wish():
     world.passes(days=8)
     world.quality = BAD
     check(world)
-    assert world.status.drift.confirming.variant == BASELINE
+    assert world.status.drift.confirming.target == world.status.baseline.revision
 
 
 def test_a_suspended_check_waits():
