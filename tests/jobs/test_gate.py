@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs import asking
 from jobs.processes import SERVED_MODEL, Ended, run_job, serving, start_job
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     CalibrationInput,
+    ConfirmResult,
     DataFile,
     EvaluateInput,
     EvaluateResult,
@@ -79,6 +81,8 @@ class Bench:
         self.prepared: PrepareResult
         self.answered = 0
         self.answered_before_kill = 0
+        self.probed: asking.Probed
+        self.confirmed: ConfirmResult
 
     def run(self, name, job, **options) -> Report:
         ended = run_job(job, self.logs / f"{name}.report", **options)
@@ -159,6 +163,10 @@ class Bench:
             assert not (self.store / "evaluations" / job.key).exists()
             result = self.run("evaluate baseline", job).evaluate
             self.answered = engine.requests_answered()
+            source = DataFile(path=job.eval_set.path, sha256=job.eval_set.sha256)
+            self.probed = asking.probe(source, engine.url, 20)
+            confirmation = asking.confirm_input(key_of("confirm"), self.store, source, engine.url)
+            self.confirmed = self.run("confirm", confirmation).confirm
             return result
 
     def evaluate_what_does_not_load(self) -> Ended:
@@ -240,6 +248,21 @@ def test_a_killed_evaluation_goes_on(bench, results):
     assert 300 <= bench.answered_before_kill < 2000
     # each attempt asks once to see whether the engine is ready; what was in flight at the kill is asked again
     assert 2000 + 2 <= bench.answered <= 2000 + 2 + CONCURRENCY
+
+
+def test_the_probe_asks_a_real_engine(bench, results):
+    counts, pairs = bench.probed.counts, bench.probed.pairs
+    assert {end for _, _, end in counts} <= {"pass", "fail", "2xx", "both", "neither"}
+    for revision in asking.REVISIONS:
+        assert counts["quantroll_probe_requests", revision, "2xx"] >= pairs >= 20
+        assert counts["quantroll_eval_items", revision, "pass"] >= 0.8 * pairs
+
+
+def test_a_confirmation_of_one_engine_with_itself(bench, results):
+    confirmed = bench.confirmed
+    assert (confirmed.items, confirmed.errors, confirmed.serving_only, confirmed.target_only) == (200, 0, 0, 0)
+    assert confirmed.both >= 190
+    assert confirmed.source_sha256 == bench.prepared.eval_set.sha256
 
 
 @pytest.mark.parametrize("name", ["awq", "autoawq"])

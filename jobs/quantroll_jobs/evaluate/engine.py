@@ -79,7 +79,7 @@ class Engine:
         `single_shot`: every question is sent once, and over a connection of its own. Proxies of the environment are not
         used: engines are inside the cluster.
         """
-        self.who = f"{who} at {endpoint}"
+        self._who = f"{who} at {endpoint}"
         self._served_model = served_model
         self._request_timeout = request_timeout
         self._single_shot = single_shot
@@ -109,18 +109,18 @@ class Engine:
             except (httpx.HTTPError, openai.OpenAIError, TimeoutError, *_NO_COMPLETION) as error:
                 last = describe(error)
                 if isinstance(error, openai.APIStatusError) and _is_refusal(error):
-                    raise JobError(Reason.ENGINE_NOT_READY, f"{self.who} refuses a completion: {last}") from None
+                    raise JobError(Reason.ENGINE_NOT_READY, f"{self._who} refuses a completion: {last}") from None
             else:
-                print(f"engine ready after {time.monotonic() - started:.0f} s", flush=True)
+                print(f"{self._who} is ready after {time.monotonic() - started:.0f} s", flush=True)
                 return
             if left <= POLL:
                 raise JobError(
                     Reason.ENGINE_NOT_READY,
-                    f"{self.who} did not answer within {seconds:.0f} s; last: {last}",
+                    f"{self._who} did not answer within {seconds:.0f} s; last: {last}",
                 )
             if time.monotonic() - said > 15:
                 said = time.monotonic()
-                print(f"waiting for the engine since {said - started:.0f} s: {last}", flush=True)
+                print(f"waiting for {self._who} since {said - started:.0f} s: {last}", flush=True)
             await asyncio.sleep(POLL)
 
     async def _answers(self, timeout: float) -> None:  # noqa: ASYNC109 - it covers two calls

@@ -295,5 +295,5 @@ def test_progress_is_said(make, engine, monkeypatch, capsys):
     engine.answer = slow
     evaluate.run(make())
     out = capsys.readouterr().out
-    assert "engine ready after" in out
+    assert "is ready after" in out
     assert f" of {ITEMS} items after" in out
