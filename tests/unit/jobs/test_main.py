@@ -96,7 +96,7 @@ def test_a_volume_that_is_full_is_told_from_one_that_is_broken(job, tmp_path, mo
     def fails(_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(entry, "_end_on_sigterm", lambda: None)
+    monkeypatch.setattr(entry, "end_on_sigterm", lambda: None)
     monkeypatch.setattr(entry, "execute", fails)
     monkeypatch.setenv("QUANTROLL_JOB", job.model_dump_json(by_alias=True))
     monkeypatch.setenv("QUANTROLL_TERMINATION_LOG", str(tmp_path / "log"))
