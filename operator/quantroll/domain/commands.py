@@ -9,7 +9,7 @@ import re
 
 from quantroll.api.status import Attempt, CommandStatus
 from quantroll.constants import Reason
-from quantroll.domain import leaving
+from quantroll.domain import approval, leaving
 from quantroll.domain.draft import Draft, clip
 
 JOBS = "jobs"  # what `retry` names to have failed Jobs tried again
@@ -68,6 +68,7 @@ def _abort(draft: Draft, subject: str) -> Outcome | None:
     if rollout is None or candidate is None:
         return False, "there is no candidate"
     taken = leaving.take_back(draft, rollout, candidate, Reason.ABORTED, "aborted by the annotation quantroll.io/abort")
+    draft.aborting = not taken
     return (True, f"{candidate.variant} is taken back") if taken else None
 
 
@@ -78,6 +79,7 @@ def _approve(draft: Draft, subject: str, detail: str | None) -> Outcome:
     if rollout is None or detail != str(rollout.step):
         step = rollout.step if rollout else None
         return False, f"the rollout is at step {step}: the value must be {subject}:{step}/TOKEN"
+    rollout = approval.stop_waiting(draft, rollout)
     draft.set(rollout=rollout.model_copy(update={"approved_step": rollout.step}))
     return True, f"step {rollout.step} is approved"
 

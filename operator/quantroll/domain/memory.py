@@ -6,7 +6,7 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import PastRevision, RejectedRevision, RevisionStatus, RolloutStatus
 from quantroll.constants import BASELINE, GROUP, Reason
-from quantroll.domain import pipeline
+from quantroll.domain import fingerprints, pipeline
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.gate import Verdict
 from quantroll.domain.locate import baseline_model
@@ -133,8 +133,12 @@ def found(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStat
     return _baseline(draft, spec, revision) if base and base.revision == revision else None
 
 
-def _baseline(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStatus:
+def _baseline(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStatus | None:
+    """The full-precision model, if the present spec still makes this very revision of it."""
+    prepared = draft.status.prepared
     served = pipeline.revision_spec(draft, spec, BASELINE, baseline_model(spec.model))
+    if prepared is None or fingerprints.revision(served, prepared.model.digest) != revision:
+        return None
     return RevisionStatus(revision=revision, variant=BASELINE, spec=served)
 
 

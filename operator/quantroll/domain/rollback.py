@@ -14,6 +14,7 @@ from quantroll.domain.traffic import can_split, is_applied, report_route
 
 def begin(draft: Draft, target: RevisionStatus, reason: Reason, message: str) -> None:
     """Have the traffic go back to `target`; what serves now is rejected for `reason` once that is done."""
+    memory.cool_down(draft)
     draft.set(
         candidate=target,
         rollout=RolloutStatus(

@@ -4,13 +4,11 @@ One state at a time, read from `status.rollout`; each function below is a state 
 order of effects is fixed. Up: create, ready, warm, weight. Down (`leaving`): weight, verified, drained, delete.
 """
 
-from datetime import datetime
-
 from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
-from quantroll.constants import GROUP, Phase, Reason
-from quantroll.domain import analysis, leaving, memory, rollback
+from quantroll.constants import Phase, Reason
+from quantroll.domain import analysis, approval, leaving, memory, rollback
 from quantroll.domain.draft import Draft
 from quantroll.domain.leaving import take_back
 from quantroll.domain.traffic import by_route, can_split, is_applied, next_weight, pods_for, report_route
@@ -53,11 +51,13 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
         rollback.advance(draft, spec, rollout, candidate, rejection_key)
     elif rollout.reason:
         leaving.rolling_back(draft, spec, rollout, candidate, rejection_key)
+    elif draft.aborting:
+        return  # as soon as something else can answer
     elif chosen != candidate.revision:
         take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for something else now")
     elif rollout.step >= 0 and not _is_step(spec, rollout):
         take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for other steps now")
-    elif not _expired(draft, spec, rollout, candidate):
+    elif not _expired(draft, rollout, candidate):
         _go_on(draft, spec, rollout, candidate)
 
 
@@ -93,7 +93,7 @@ def _is_step(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
     return rollout.step <= len(spec.rollout.steps) and rollout.weight == next_weight(spec, rollout.step - 1)
 
 
-def _expired(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
+def _expired(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
     """Whether the whole rollout has taken too long; nobody is hurried while asked for approval."""
     if rollout.expires_at is None or rollout.awaiting_since:
         return False
@@ -101,7 +101,7 @@ def _expired(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, can
     if draft.now < rollout.expires_at:
         return False
     cause = f": {rollout.analysis.message}" if rollout.analysis and rollout.analysis.verdict != "Pass" else ""
-    message = f"not promoted within deadlines.total ({spec.rollout.deadlines.total}){cause}"
+    message = f"not promoted within deadlines.total{cause}"
     return take_back(draft, rollout, candidate, Reason.ROLLOUT_DEADLINE, message)
 
 
@@ -190,15 +190,16 @@ def _analyzing(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         draft.say(Phase.ANALYZING, f"{candidate.variant} has {rollout.weight} % for {step.duration}")
         draft.wake(over)
     elif said.verdict != "Pass":
+        approval.stop_waiting(draft, rollout)
         draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {_why(said)}")
         if said.missing:
             draft.block(
                 Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {said.message}"
             )
     elif step.approval and rollout.approved_step != rollout.step:
-        _ask_for_approval(draft, rollout, candidate)
+        approval.ask(draft, rollout, candidate)
     else:
-        _next_step(draft, spec, rollout, candidate, over)
+        _next_step(draft, spec, approval.stop_waiting(draft, rollout), candidate)
 
 
 def _why(said: analysis.Look) -> str:
@@ -206,24 +207,14 @@ def _why(said: analysis.Look) -> str:
     return said.message if said.verdict == "Unknown" else "the last look has failed"
 
 
-def _ask_for_approval(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    if rollout.awaiting_since is None:
-        rollout = _change(draft, rollout, awaiting_since=draft.now)
-    draft.say(
-        Phase.AWAITING_APPROVAL,
-        f"{candidate.variant} has passed {rollout.weight} % and waits for approval: kubectl annotate quantizedmodel"
-        f" {draft.seen.name} {GROUP}/approve={rollout.id}:{rollout.step}/1 --overwrite",
-    )
-
-
-def _next_step(
-    draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus, over: datetime
-) -> None:
+def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
     following, load = next_weight(spec, rollout.step), parse_duration(spec.rollout.deadlines.model_load)
     needed, server = pods_for(spec, following), draft.seen.server(candidate.revision)
-    late = (rollout.awaiting_since or over) + load
     if by_route(spec) and server.ready < needed:  # capacity before weight; without a gateway they are the same
         draft.say(Phase.ANALYZING, f"{candidate.variant}: {server.ready} of {needed} pods ready for {following} %")
+        if rollout.deadline is None:
+            rollout = _change(draft, rollout, deadline=draft.now + load)
+        late = rollout.deadline or draft.now
         if draft.now >= late:
             found = f"only {server.ready} of the {needed} pods that {following} % need were ready within"
             _too_late(draft, spec, rollout, candidate, found)
@@ -231,9 +222,6 @@ def _next_step(
             draft.wake(late)
         return
     shifting = rollout.step + 1 < len(spec.rollout.steps)
-    expires = rollout.expires_at
-    if expires and rollout.awaiting_since:
-        expires += draft.now - rollout.awaiting_since
     _change(
         draft,
         rollout,
@@ -242,8 +230,6 @@ def _next_step(
         since=None,
         deadline=None if by_route(spec) else draft.now + load,
         analysis=None,
-        awaiting_since=None,
-        expires_at=expires,
     )
     phase = Phase.SHIFTING if shifting else Phase.PROMOTING
     draft.say(phase, f"{candidate.variant} gets {following} % of the traffic")

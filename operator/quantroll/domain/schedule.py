@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim
 
+from quantroll.api.spec.fields import NICKNAMES
+
 FIRST = timedelta(hours=1)
 DAILY = tuple(timedelta(days=day) for day in range(1, 8))
 LONGEST_JITTER = timedelta(hours=1)
-_NICKNAMES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
 
 
 def next_due(schedule: str, name: str, promoted_at: datetime, after: datetime) -> datetime:
@@ -17,10 +18,10 @@ def next_due(schedule: str, name: str, promoted_at: datetime, after: datetime) -
     Every check is put off by a part of the schedule's period, at most a tenth of it and an hour, that depends on the
     name alone: not all resources of a cluster are checked in one moment, and a restart changes nothing.
     """
-    slots = CronSim(_NICKNAMES.get(schedule, schedule), (after - LONGEST_JITTER).astimezone(UTC))
+    slots = CronSim(NICKNAMES.get(schedule, schedule), (after - LONGEST_JITTER).astimezone(UTC))
     slot = next(slots)
     shift = _jitter(name, min(LONGEST_JITTER, (next(slots) - slot) / 10))
-    slots = CronSim(_NICKNAMES.get(schedule, schedule), (after - shift).astimezone(UTC))
+    slots = CronSim(NICKNAMES.get(schedule, schedule), (after - shift).astimezone(UTC))
     early = [promoted_at + age + min(shift, FIRST / 10) for age in (FIRST, *DAILY)]
     return min([next(slots) + shift, *(moment for moment in early if moment > after)])
 

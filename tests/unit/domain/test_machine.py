@@ -185,9 +185,9 @@ class Loop(RuleBasedStateMachine):
         step = f":{status.rollout.step}" if status.rollout and verb == "approve" else ""
         self.world.commands[verb] = f"{subject}{step}/{token}" if right else "nonsense"
 
-    @rule(keep=st.sampled_from(["0s", "1h"]), target=st.sampled_from(["LastGood", "Baseline"]))
-    def another_way_back(self, keep, target):
-        self.world.edit(rollout__rollback={"keepWarm": keep, "target": target})
+    @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]))
+    def another_way_back(self, keep, back_to):
+        self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to})
 
     @rule(breach=st.sampled_from(["Rollback", "Alert"]))
     def another_answer_to_a_breach(self, breach):
