@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from contextlib import contextmanager
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import ProxyHandler, build_opener
 
@@ -33,8 +34,12 @@ def pod(name, labels, annotations, **spec):
 
 def series(port, query):
     """Labels and values of an instant query to a Prometheus on loopback."""
-    with OPENER.open(f"http://127.0.0.1:{port}/api/v1/query?query={quote(query)}", timeout=5) as answer:
-        found = json.load(answer)["data"]["result"]
+    try:
+        with OPENER.open(f"http://127.0.0.1:{port}/api/v1/query?query={quote(query)}", timeout=5) as answer:
+            found = json.load(answer)["data"]["result"]
+    except HTTPError as error:
+        error.close()  # not ready yet; else its socket lives on until it is collected
+        raise
     return [(one["metric"], one["value"][1]) for one in found]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import math
 import re
 import ssl
@@ -24,6 +25,8 @@ SERIES_LIMIT = 200
 _CONNECT_TIMEOUT = 3.0
 _CHUNK = 2**16
 _LATE = (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError)
+# a line for every try, with the whole question in it; the cause is told all the same
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 _NO_JSON = (ValueError, RecursionError)  # a deep nesting is the latter
 
 

@@ -47,12 +47,9 @@ def requests_query(namespace: str, name: str, revision: str, seconds: int) -> st
     both = selector("", where, either, 'method=~"POST|"', 'handler=~"/v1/(chat/)?completions|"', 'status!="none"')
     # the completion that proves a pod is no user's: it is what this series is born with
     first = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"', 'handler="/v1/completions"', 'status="2xx"')
-    parts = {
-        "grown": _grown(both, seconds),
-        "born": f"{_born(both, seconds)} unless min_over_time({first}[{seconds}s])",
-        "now": selector(metrics.ENGINE_REQUESTS, where, 'method="POST"'),
-    }
-    return _once(_union(parts), "handler,status")
+    counted = _counted(both, seconds, but=f"unless min_over_time({first}[{seconds}s])")
+    now = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"')
+    return _union({"counted": _once(counted, "handler,status"), "now": f"count by (revision) ({now})"})
 
 
 def read_requests(answer: list[Series], revision: str, seconds: int) -> RequestCounts:
@@ -63,9 +60,9 @@ def read_requests(answer: list[Series], revision: str, seconds: int) -> RequestC
     parts = _parts(answer, revision)
     if not parts["now"]:
         raise NoAnswer(f"no recent counts of requests to revision {revision}: are its pods scraped, with their labels?")
-    if not any("handler" in series.metric for series in parts["grown"]):
+    counted = parts["counted"]
+    if not any("handler" in series.metric for series in counted):
         raise NoAnswer(f"Prometheus has not looked at revision {revision} in the last {seconds} s")
-    counted = [*parts["grown"], *parts["born"]]
     total = _users(counted)
     failed = _users([series for series in counted if series.metric.get("status") == "5xx"])
     return RequestCounts(total, min(total, failed))
@@ -75,13 +72,13 @@ def quality_query(namespace: str, name: str, revision: str, seconds: int) -> str
     """Answers that the prober judged in the last so many seconds, and how it is doing now."""
     model = {"namespace": namespace, "name": name}
     items = selector(metrics.EVAL_ITEMS, {**model, "revision": revision})
-    counts = {"grown": _grown(items, seconds), "born": _born(items, seconds)}
-    gauges = {
+    parts = {
+        "counted": _once(_counted(items, seconds), "outcome", "slice,source"),
         "distinct": selector(metrics.SOURCE_ITEMS, model),
         "interval": selector(metrics.INTERVAL, model),
         "last": selector(metrics.LAST_ANSWER, {**model, "revision": revision}),
     }
-    return f"{_once(_union(counts), 'outcome', 'slice,source')} or {_union(gauges)}"
+    return _union(parts)
 
 
 def read_quality(answer: list[Series], revision: str) -> QualityCounts:
@@ -94,20 +91,20 @@ def read_quality(answer: list[Series], revision: str) -> QualityCounts:
         raise NoAnswer(f"no recent word of the prober about revision {revision}: is it running, and is it scraped?")
     interval = _one(parts["interval"], metrics.INTERVAL)
     _fresh(parts["last"], max(STALE_SECONDS, STALE_GAPS * interval), revision)
-    if not parts["grown"]:
+    if not parts["counted"]:
         raise NoAnswer(f"no counted answers of revision {revision} in Prometheus")
-    counted = [*parts["grown"], *parts["born"]]
     right, wrong = (
-        _floor(s.number for s in counted if s.metric.get("outcome") == outcome) for outcome in ("pass", "fail")
+        _floor(s.number for s in parts["counted"] if s.metric.get("outcome") == outcome) for outcome in ("pass", "fail")
     )
     return QualityCounts(right, wrong, _floor([_one(parts["distinct"], metrics.SOURCE_ITEMS)]))
 
 
-def _grown(series: str, seconds: int) -> str:
-    """By how much counters have grown between their first and their last sample in the window."""
+def _counted(series: str, seconds: int, but: str = "") -> str:
+    """What each counter counted in the window. `but` takes some out of those whose first value counts."""
     window = f"{series}[{seconds}s]"
     straight = f"max_over_time({window}) - min_over_time({window}) unless resets({window}) > 0"
-    return f"{straight} or increase({window}) and resets({window}) > 0"
+    grown = f"{straight} or increase({window}) and resets({window}) > 0"
+    return f"sum without ({_PART}) ({_union({'grown': grown, 'born': f'{_born(series, seconds)} {but}'})})"
 
 
 def _born(series: str, seconds: int) -> str:
@@ -121,9 +118,8 @@ def _born(series: str, seconds: int) -> str:
 
 def _once(series: str, kept: str, summed: str = "") -> str:
     """Sums over pods. A pod that two jobs scrape, or two replicas of a Prometheus, counts once all the same."""
-    labels = f"{_PART},revision,{kept}"
-    each = ",".join(filter(None, [labels, summed, "pod,instance"]))
-    return f"sum by ({labels}) (max by ({each}) ({series}))"
+    each = ",".join(filter(None, ["revision", kept, summed, "pod,instance"]))
+    return f"sum by (revision,{kept}) (max by ({each}) ({series}))"
 
 
 def _union(parts: dict[str, str]) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import socket
 import ssl
 import time
@@ -28,12 +27,10 @@ from unit.adapters.prometheus_server import (
     speaks_nonsense,
 )
 
-logging.getLogger("urllib3").setLevel(logging.ERROR)
-
 ITEMS = [
-    ({"part": "grown", "revision": "r1", "outcome": "pass"}, "90.4"),
-    ({"part": "grown", "revision": "r1", "outcome": "fail"}, "10.2"),
-    ({"part": "grown", "revision": "r1", "outcome": "error"}, "3"),
+    ({"part": "counted", "revision": "r1", "outcome": "pass"}, "90.4"),
+    ({"part": "counted", "revision": "r1", "outcome": "fail"}, "10.2"),
+    ({"part": "counted", "revision": "r1", "outcome": "error"}, "3"),
     ({"part": "distinct"}, "50"),
     ({"part": "interval"}, "60"),
     ({"part": "last", "revision": "r1"}, str(NOW - 30)),
@@ -41,11 +38,10 @@ ITEMS = [
 COMPLETIONS = {"revision": "r1", "handler": "/v1/completions"}
 REQUESTS = [
     ({"part": "now", **COMPLETIONS, "status": "2xx"}, "1000"),
-    ({"part": "grown", **COMPLETIONS, "status": "2xx"}, "100.9"),
-    ({"part": "grown", **COMPLETIONS, "status": "5xx"}, "4.6"),
-    ({"part": "born", **COMPLETIONS, "status": "5xx"}, "2"),
-    ({"part": "grown", "revision": "r1", "status": "2xx"}, "20.7"),
-    ({"part": "born", "revision": "r1", "status": "5xx"}, "1"),
+    ({"part": "counted", **COMPLETIONS, "status": "2xx"}, "100.9"),
+    ({"part": "counted", **COMPLETIONS, "status": "5xx"}, "6.6"),
+    ({"part": "counted", "revision": "r1", "status": "2xx"}, "20.7"),
+    ({"part": "counted", "revision": "r1", "status": "5xx"}, "1"),
 ]
 
 
@@ -93,7 +89,7 @@ def test_a_question_is_one_query_for_one_moment_and_names_what_it_is_about(serve
 
 
 PAGE = (200, "text/html; charset=utf-8", "<!doctype html><title>Log in</title>")
-TOO_MANY = [({"part": "grown", "revision": "r1", "status": str(n)}, "1") for n in range(SERIES_LIMIT + 1)]
+TOO_MANY = [({"part": "counted", "revision": "r1", "status": str(n)}, "1") for n in range(SERIES_LIMIT + 1)]
 REFUSAL = json.dumps({"status": "error", "errorType": "execution", "error": "query processing\nwould load too much"})
 
 
@@ -212,12 +208,12 @@ def changed(series, part, value, **labels):
         ),
         (changed(ITEMS, "last", str(NOW + 3600)), "the prober's clock is ahead of Prometheus'"),
         (changed(ITEMS, "last", str(NOW), revision="r2"), "mixes other revisions"),
-        (changed(ITEMS, "grown", "1", revision="r2"), "mixes other revisions into its answer about revision r1"),
+        (changed(ITEMS, "counted", "1", revision="r2"), "mixes other revisions into its answer about revision r1"),
         (ITEMS[3:], "no counted answers of revision r1 in Prometheus"),
-        (changed(ITEMS, "grown", "NaN"), "Prometheus has 'NaN' where a count belongs"),
-        (changed(ITEMS, "grown", "+Inf"), "'+Inf'"),
-        (changed(ITEMS, "grown", "-1"), "'-1'"),
-        (changed(ITEMS, "grown", "many"), "'many'"),
+        (changed(ITEMS, "counted", "NaN"), "Prometheus has 'NaN' where a count belongs"),
+        (changed(ITEMS, "counted", "+Inf"), "'+Inf'"),
+        (changed(ITEMS, "counted", "-1"), "'-1'"),
+        (changed(ITEMS, "counted", "many"), "'many'"),
         (changed(ITEMS, "distinct", "NaN"), "'NaN'"),
         (changed(ITEMS, "distinct", None), "no series where quantroll_probe_source_items should be one"),
         (
@@ -241,11 +237,11 @@ def test_counts_of_answers_that_are_not_clean(server, series, cause):
     [
         ([], "no recent counts of requests to revision r1: are its pods scraped, with their labels?"),
         (REQUESTS[1:], "no recent counts of requests"),
-        ([REQUESTS[0], *REQUESTS[4:]], "Prometheus has not looked at revision r1 in the last 600 s"),
-        (changed(REQUESTS, "grown", "NaN"), "'NaN'"),
-        ([*REQUESTS[:4], *changed(REQUESTS[4:], "grown", "NaN")], "'NaN'"),
-        (changed(REQUESTS, "born", "-3"), "'-3'"),
-        (changed(REQUESTS, "grown", "5", revision="r2"), "mixes other revisions"),
+        ([REQUESTS[0], *REQUESTS[3:]], "Prometheus has not looked at revision r1 in the last 600 s"),
+        (changed(REQUESTS, "counted", "NaN"), "'NaN'"),
+        ([*REQUESTS[:3], *changed(REQUESTS[3:], "counted", "NaN")], "'NaN'"),
+        (changed(REQUESTS, "counted", "-3"), "'-3'"),
+        (changed(REQUESTS, "counted", "5", revision="r2"), "mixes other revisions"),
     ],
 )
 def test_counts_of_requests_that_are_not_clean(server, series, cause):
@@ -259,10 +255,9 @@ def test_counts_of_requests_that_are_not_clean(server, series, cause):
     ("series", "counts"),
     [
         (REQUESTS[:2], RequestCounts(100, 0)),  # no error yet, and no prober
-        (changed([*REQUESTS[:2], REQUESTS[3]], "grown", "0"), RequestCounts(2, 2)),  # seen once, so far
-        ([*REQUESTS[:2], ({"part": "grown", "revision": "r1", "status": "2xx"}, "300")], RequestCounts(0, 0)),
-        ([*REQUESTS[:3], ({"part": "grown", "revision": "r1", "status": "5xx"}, "9")], RequestCounts(96, 0)),
-        (changed(REQUESTS[:2], "grown", "2.9999999999"), RequestCounts(3, 0)),
+        ([*REQUESTS[:2], ({"part": "counted", "revision": "r1", "status": "2xx"}, "300")], RequestCounts(0, 0)),
+        ([*REQUESTS[:3], ({"part": "counted", "revision": "r1", "status": "5xx"}, "9")], RequestCounts(98, 0)),
+        (changed(REQUESTS[:2], "counted", "2.9999999999"), RequestCounts(3, 0)),
     ],
 )
 def test_requests_are_never_below_zero_and_lose_nothing_to_rounding(server, series, counts):
@@ -289,7 +284,7 @@ values = st.recursive(
     max_leaves=8,
 )
 numbers = st.sampled_from(["1", "NaN", "-Inf", "1e999", "-0", "", "0x10", "9" * 400]) | st.text(max_size=5)
-parts = st.sampled_from(["now", "grown", "born", "distinct", "interval", "last", "?"])
+parts = st.sampled_from(["now", "counted", "distinct", "interval", "last", "?"])
 labels = {**COMPLETIONS, "status": "5xx", "outcome": "pass"}
 metric = st.fixed_dictionaries({"part": parts}, optional={label: st.just(value) for label, value in labels.items()})
 pair = st.tuples(st.floats() | st.integers() | st.just(NOW), numbers)
