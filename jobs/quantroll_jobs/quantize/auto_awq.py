@@ -8,17 +8,13 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
+from awq import AutoAWQForCausalLM
+from awq.quantize.quantizer import AwqQuantizer
 from transformers import AutoTokenizer
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # it says of itself that it is archived
-    from awq import AutoAWQForCausalLM
-    from awq.quantize.quantizer import AwqQuantizer
 
 from quantroll.api.jobs import QuantizeInput
 from quantroll.constants import Reason
