@@ -25,7 +25,7 @@ from quantroll_jobs.quantize import common
 _PARALLEL = 16  # blocks that go through a layer at once: with all of them, memory grows with the calibration set
 
 
-class Quantizer(AwqQuantizer):
+class Quantizer(AwqQuantizer):  # type: ignore[misc]  # it comes without types
     """AutoAWQ's own, mended for layers on the CPU.
 
     While it tries scales it keeps a layer's weights with `.cpu()`. That is a copy for weights on a GPU; others are the
