@@ -60,7 +60,7 @@ unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 
 integration: venv ## against a real kube-apiserver, without a node
 	@$(BOOTSTRAP) tools > /dev/null
-	@$(PY) -m pytest -q -m integration --timeout 300
+	@$(PY) -m pytest -q -m integration --timeout 300 -n 4
 
 jobs: venv envs ## real quantization and vLLM on CPU, as processes
 	@$(PY) -m pytest -q -m jobs --timeout 1200
