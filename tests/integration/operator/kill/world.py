@@ -26,9 +26,11 @@ SPEC: Object = {
     "serving": {"engine": "vllm-cpu", "replicas": 2},
     "rollout": {
         "steps": [{"weight": 10, "duration": "1s"}, {"weight": 60, "duration": "1s"}],
+        "analysis": {"metrics": []},  # shifts by time alone
         "routing": {"parentRefs": [{"name": "public"}]},
         "deadlines": {"modelLoad": "60s", "drain": "1s"},
     },
+    "driftCheck": {"schedule": "@weekly"},
     "storage": {"reclaimPolicy": "Delete"},
 }
 KINDS = {
