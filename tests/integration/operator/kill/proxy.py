@@ -137,7 +137,8 @@ class Proxy:
 
     def _forward(self, request: web.BaseRequest, body: bytes) -> aiohttp.client._RequestContextManager:
         url = f"{self._upstream}{request.raw_path}"
-        return self._session.request(request.method, url, headers=_kept(request.headers), data=body)
+        headers, plain = _kept(request.headers), ("Content-Type",)  # a body of unknown type is refused
+        return self._session.request(request.method, url, headers=headers, data=body or None, skip_auto_headers=plain)
 
 
 def _kept(headers: "aiohttp.typedefs.LooseHeaders") -> dict[str, str]:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,17 +55,26 @@ class Operator:
     _ends: bool = False
     _keeper: asyncio.Task[None] | None = field(default=None)
 
-    async def start(self, server: str) -> None:
+    def start(self, server: str) -> None:
         """Start it against `server`."""
         self.folder.mkdir(parents=True)
         (self.folder / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
         (self.folder / "kubeconfig").write_text(json.dumps(kubeconfig(server)))
         self._keeper = asyncio.create_task(self._keep())
-        await asyncio.sleep(0)
+
+    async def beside(self, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+        """The outcome of something that needs the operator; an operator that ends by itself ends that, too."""
+        assert self._keeper
+        task = asyncio.create_task(work)
+        await asyncio.wait({task, self._keeper}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            task.cancel()
+            await self._keeper
+        return await task
 
     def kill(self) -> None:
         """As a lost node would: without a word."""
-        if self._process:
+        if self._process and self._process.returncode is None:
             self._process.kill()
 
     async def stop(self) -> None:
@@ -73,8 +83,7 @@ class Operator:
         self.kill()
         if self._keeper:
             await self._keeper
-        log = self.log
-        assert "Traceback" not in log, log[-4000:]
+        assert "Traceback" not in self.log, self.log[-4000:]
 
     @property
     def log(self) -> str:
@@ -115,15 +124,10 @@ async def run(client: Client, folder: Path, namespace: str, fuse: Fuse | None = 
     operator = Operator(folder, namespace)
     began = time.monotonic()
     async with World(client, namespace) as world, Proxy(client.server, client.ssl, fuse, operator.kill) as proxy:
-        await operator.start(proxy.url)
+        operator.start(proxy.url)
         try:
-            async with asyncio.timeout(START):
-                await proxy.watching(KINDS)
-            await world.apply()
-            await world.wait("Steady", ROLLOUT)
-            await quiet(proxy)
-            end = await world.end_state()
-        except AssertionError as error:
+            end = await operator.beside(rollout(world, proxy))
+        except (AssertionError, TimeoutError) as error:
             raise AssertionError(f"{fuse}: {error}\n{operator.log[-3000:]}") from error
         finally:
             await operator.stop()
@@ -131,6 +135,16 @@ async def run(client: Client, folder: Path, namespace: str, fuse: Fuse | None = 
     cut = str(proxy.writes[fuse.write - 1]) if fuse and proxy.fired else ""
     seconds = time.monotonic() - began
     return Outcome(fuse, proxy.writes, proxy.created(), end, broken, proxy.fired, seconds, cut)
+
+
+async def rollout(world: World, proxy: Proxy) -> dict[str, Any]:
+    """From apply until nothing happens any more; the end state."""
+    async with asyncio.timeout(START):
+        await proxy.watching(KINDS)
+    await world.apply()
+    await world.wait("Steady", ROLLOUT)
+    await quiet(proxy)
+    return await world.end_state()
 
 
 async def quiet(proxy: Proxy) -> None:
