@@ -16,6 +16,7 @@ from bootstrap import cache, gotools
 from cluster.binaries import Binaries
 from cluster.procs import wait_for
 from cluster.testcontrol import ControlPlaneOnly
+from quantroll.constants import API_VERSION, PLURAL
 
 USER = "quantroll-operator"
 NODES = 4
@@ -62,6 +63,8 @@ def _definitions(control: ControlPlaneOnly) -> None:
     manifests = gotools.folder() / "manifests" / "gateway-api"
     control.client.kubectl("apply", "--server-side", "-f", cache.CHECKOUT / "crds", "-f", manifests)
     control.client.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    for path in (f"/apis/{API_VERSION}/{PLURAL}", "/apis/gateway.networking.k8s.io/v1/httproutes"):
+        wait_for(path, lambda path=path: control.client.get(path), 30)  # type: ignore[misc] # 429 until it can be stored
     storage = gotools.folder(gotools.BENCH) / "stages" / "storage-class.yaml"
     control.client.kubectl("apply", "--server-side", "-f", storage)
 
