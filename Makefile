@@ -64,7 +64,7 @@ integration: venv ## against a real kube-apiserver, without a node
 
 test-kill: venv ## the operator killed before and after each of its writes; minutes
 	@$(BOOTSTRAP) tools > /dev/null
-	@$(PY) -m pytest -q -s -m kill
+	@$(PY) -m pytest -q -s -m kill tests/integration/operator/kill
 
 jobs: venv envs ## real quantization and vLLM on CPU, as processes
 	@$(PY) -m pytest -q -m jobs --timeout 1200
