@@ -62,7 +62,7 @@ async def measured(args: argparse.Namespace, place: Playground) -> list[Figure]:
 
 
 async def _all(bench: Bench, args: argparse.Namespace) -> list[Figure]:
-    await bench.calm()
+    await bench.watching()
     figures = await bench.alone()
     figures += await bench.many(args.n)
     with cache.step(f"idle for {args.idle:g} s"):

@@ -12,6 +12,7 @@ from bench.process import Operator
 from bench.report import Figure, percentile
 from bootstrap import cache
 from quantroll.constants import API_VERSION, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER, PLURAL, Phase
+from quantroll.handlers.watches import CHILDREN
 
 _CHILDREN = {
     "persistentvolumeclaims": "/api/v1/persistentvolumeclaims",
@@ -78,6 +79,13 @@ class Bench:
             elif now - since >= _CALM:
                 return since
         raise TimeoutError(f"the operator is not idle within {seconds:g} s")
+
+    async def watching(self) -> None:
+        """Wait until the operator, just started, watches all that it looks at."""
+        kinds = {plural for _, _, plural in CHILDREN.values()} | {PLURAL}
+        async with asyncio.timeout(_BOOT):
+            while not kinds <= {r.resource for r in self.place.audit.requests() if r.verb == "watch"}:  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.1)
 
     async def alone(self) -> list[Figure]:
         """One whole rollout: how much is written for it."""
@@ -146,6 +154,7 @@ class Bench:
         self.place.audit.mark()
         began = time.monotonic()
         self.operator.start()
+        await self.watching()
         quiet = await self.calm() - began
         writes = [request for request in self.place.audit.requests() if request.is_write]
         return [

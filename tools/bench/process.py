@@ -10,12 +10,18 @@ import yaml
 
 from bench.models import SETTINGS
 from bootstrap import cache
+from cluster.procs import LIBC, PR_SET_PDEATHSIG
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 COMMAND = [
     sys.executable, "-m", "kopf", "run", "--module=quantroll.app", "--standalone", "--all-namespaces",
     "--log-format=json",
 ]  # fmt: skip
+
+
+def _mortal() -> None:
+    """In the child: end with the thread that started it, for one that is killed stops nothing."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Operator:
@@ -42,7 +48,7 @@ class Operator:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(COMMAND, stdout=log, stderr=log, env=self._env)
+            self._process = subprocess.Popen(COMMAND, stdout=log, stderr=log, env=self._env, preexec_fn=_mortal)  # noqa: PLW1509 - runs in the main thread only
 
     def stop(self) -> None:
         if self._process:

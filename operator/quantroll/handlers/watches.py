@@ -5,6 +5,7 @@ from typing import Any
 import kopf
 
 from quantroll.constants import GROUP, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER, PLURAL, VERSION
+from quantroll.controller.packed import Packed
 from quantroll.controller.queue import WorkQueue
 
 CHILDREN = {
@@ -28,14 +29,16 @@ def register(registry: kopf.OperatorRegistry) -> None:
         kopf.on.event(*resource, id=f"{kind.lower()}-event", labels=OURS, registry=registry)(child_seen)
 
 
-def by_itself(namespace: str | None, name: str | None, body: kopf.Body, **_: Any) -> dict[Any, Any]:
+def by_itself(namespace: str | None, name: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> dict[Any, Packed]:
     """Models under their own key."""
-    return {(namespace, name): slim(body)}
+    return {(namespace, name): memo.packer.pack(PLURAL, body)}
 
 
-def by_owner(namespace: str | None, labels: kopf.Labels, body: kopf.Body, **_: Any) -> dict[Any, Any]:
+def by_owner(
+    namespace: str | None, labels: kopf.Labels, body: kopf.Body, resource: kopf.Resource, memo: kopf.Memo, **_: Any
+) -> dict[Any, Packed]:
     """Children under their owner's key."""
-    return {(namespace, labels.get(LABEL_OWNER)): slim(body)}
+    return {(namespace, labels.get(LABEL_OWNER)): memo.packer.pack(resource.plural, body)}
 
 
 async def model_seen(*, type: str | None, namespace: str | None, name: str, memo: kopf.Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
@@ -51,10 +54,3 @@ async def child_seen(*, namespace: str | None, labels: kopf.Labels, memo: kopf.M
     """A child came, changed or went."""
     if owner := labels.get(LABEL_OWNER):
         memo.queue.add((namespace or "", owner))
-
-
-def slim(body: kopf.Body) -> dict[str, Any]:
-    """A copy without what nobody reads and every object carries."""
-    copy = dict(body)
-    copy["metadata"] = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
-    return copy

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from functools import partial
 
 import kopf
 import pytest
 import yaml
 
 from quantroll.constants import LABEL_OWNER
+from quantroll.controller.packed import Packer
 from quantroll.controller.queue import WorkQueue
 from quantroll.errors import ConfigurationError
 from quantroll.handlers import lifecycle, watches
@@ -81,24 +83,28 @@ BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}], "la
 
 
 def test_indexes():
-    body = kopf.Body(BODY)
+    body, memo = kopf.Body(BODY), kopf.Memo(packer=Packer())
     slim = {"metadata": {"name": "x", "labels": {LABEL_OWNER: "tiny"}}, "spec": {}}
-    assert watches.by_itself(namespace="team", name="x", body=body) == {("team", "x"): slim}
-    assert watches.by_owner(namespace="team", labels=LABELS, body=body) == {("team", "tiny"): slim}
+    jobs = kopf.Resource("batch", "v1", "jobs")
+    models = watches.by_itself(namespace="team", name="x", body=body, memo=memo)
+    children = watches.by_owner(namespace="team", labels=LABELS, body=body, resource=jobs, memo=memo)
+    assert {key: packed.unpacked() for key, packed in models.items()} == {("team", "x"): slim}
+    assert {key: packed.unpacked() for key, packed in children.items()} == {("team", "tiny"): slim}
     assert "managedFields" in BODY["metadata"], "kopf's own copy is left alone"
 
 
 def test_a_look_finds_a_model_with_its_children():
     indexes = {kind.lower(): {} for kind in watches.CHILDREN}
-    indexes["models"] = {("team", "tiny"): [{"metadata": {"name": "tiny", "uid": "2"}}]}
+    pack = partial(Packer().pack, "any")
+    indexes["models"] = {("team", "tiny"): [pack({"metadata": {"name": "tiny", "uid": "2"}})]}
     mine, former = ([{"kind": "QuantizedModel", "uid": uid}] for uid in ("2", "1"))
     indexes["job"] = {
         ("team", "tiny"): [
-            {"metadata": {"name": "a", "ownerReferences": mine}},
-            {"metadata": {"name": "b"}},
-            {"metadata": {"name": "of a deleted one", "ownerReferences": former}},
+            pack({"metadata": {"name": "a", "ownerReferences": mine}}),
+            pack({"metadata": {"name": "b"}}),
+            pack({"metadata": {"name": "of a deleted one", "ownerReferences": former}}),
         ],
-        ("team", "other"): [{"metadata": {"name": "c"}}],
+        ("team", "other"): [pack({"metadata": {"name": "c"}})],
     }
     model, children = lifecycle.look_at(indexes)(("team", "tiny"))
     assert model["metadata"]["name"] == "tiny"
@@ -106,6 +112,21 @@ def test_a_look_finds_a_model_with_its_children():
     assert children.get("Job", "c") is None
     assert list(children.of("Pod")) == []
     assert lifecycle.look_at(indexes)(("team", "gone")) is None
+
+
+def test_nothing_is_kept_of_an_object_for_handlers_that_there_are_none_of():
+    settings = kopf.OperatorSettings()
+    lifecycle.configure(settings, Settings.model_validate(SETTINGS))
+    differences, progress = settings.persistence.diffbase_storage, settings.persistence.progress_storage
+    body, patch = kopf.Body(BODY), kopf.Patch()
+    assert differences.build(body=body, extra_fields=[]) == {}
+    differences.store(body=body, patch=patch, essence={})
+    progress.store(key="k", record={}, body=body, patch=patch)
+    progress.purge(key="k", body=body, patch=patch)
+    progress.touch(body=body, patch=patch, value="v")
+    assert differences.fetch(body=body) is progress.fetch(key="k", body=body) is None
+    assert progress.clear(essence={"a": 1}) == {"a": 1}
+    assert not patch
 
 
 @pytest.mark.parametrize(("namespaces", "scanning_disabled"), [([], False), (["team"], True)])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from cluster.kube import Client
+from cluster.procs import LIBC, PR_SET_PDEATHSIG
 from integration.operator.conftest import CHECKOUT, SETTINGS
 from integration.operator.kill.oracles import differences
 from integration.operator.kill.proxy import Fuse, Proxy, Write
@@ -101,10 +103,15 @@ class Operator:
             self.starts += 1
             with (self.folder / "operator.log").open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
-                    *COMMAND, self.namespace, stdout=log, stderr=log, env=env
+                    *COMMAND, self.namespace, stdout=log, stderr=log, env=env, preexec_fn=mortal
                 )
             code = await self._process.wait()
             assert code == -9, f"the operator ended by itself with {code}: {self.log[-3000:]}"
+
+
+def mortal() -> None:
+    """In the child: end with the thread that started it, for a test that is killed itself stops nothing."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def kubeconfig(server: str) -> dict[str, Any]:
