@@ -18,6 +18,7 @@ CHILDREN = {
 }
 OURS = {LABEL_MANAGED_BY: MANAGER}
 MODELS = "models"
+BURST = 0.05  # seconds: a child seldom changes alone or only once, and all of it is one pass
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
@@ -53,4 +54,4 @@ async def model_seen(*, type: str | None, namespace: str | None, name: str, memo
 async def child_seen(*, namespace: str | None, labels: kopf.Labels, memo: kopf.Memo, **_: Any) -> None:
     """A child came, changed or went."""
     if owner := labels.get(LABEL_OWNER):
-        memo.queue.add((namespace or "", owner))
+        memo.queue.add((namespace or "", owner), BURST)

@@ -27,6 +27,7 @@ class Noted:
 
     def add(self, key, delay=0):
         self.did.append(("add", key))
+        self.delay = delay
 
     def forget(self, key):
         self.did.append(("forget", key))
@@ -60,10 +61,14 @@ def test_the_model_and_its_children_are_indexed_and_watched(registry):
     assert sorted(ids) == sorted(["models", *(kind.lower() for kind in watches.CHILDREN)])
 
 
-def seen(handler, **given):
+def noted(handler, **given):
     memo = kopf.Memo(queue=Noted())
     assert asyncio.run(handler(memo=memo, **given)) is None, "kopf would write what a handler returns into the status"
-    return memo.queue.did
+    return memo.queue
+
+
+def seen(handler, **given):
+    return noted(handler, **given).did
 
 
 @pytest.mark.parametrize(
@@ -76,6 +81,12 @@ def test_news_of_a_model(type_, did):
 def test_news_of_a_child_are_its_owners():
     assert seen(watches.child_seen, namespace="team", labels={LABEL_OWNER: "tiny"}) == [("add", ("team", "tiny"))]
     assert seen(watches.child_seen, namespace="team", labels={}) == []
+
+
+def test_a_burst_of_childrens_news_is_one_pass_and_a_users_edit_does_not_wait():
+    child = noted(watches.child_seen, namespace="team", labels={LABEL_OWNER: "tiny"})
+    model = noted(watches.model_seen, type="MODIFIED", namespace="team", name="tiny")
+    assert (child.delay, model.delay) == (watches.BURST, 0)
 
 
 LABELS = {LABEL_OWNER: "tiny"}
