@@ -17,6 +17,7 @@ from quantroll.controller.children import Children
 from quantroll.controller.packed import Packer
 from quantroll.controller.queue import Key, WorkQueue
 from quantroll.controller.reconcile import Look, Reconciler, owner_of
+from quantroll.handlers import listing
 from quantroll.handlers.nothing import NoDifferences, NoProgress
 from quantroll.handlers.watches import CHILDREN, MODELS
 from quantroll.settings import Settings, load
@@ -26,6 +27,7 @@ CONFIG_VARIABLE, CONFIG_DEFAULT = "QUANTROLL_CONFIG", "/etc/quantroll/config.yam
 
 def register(registry: kopf.OperatorRegistry) -> None:
     """Add the lifecycle handlers."""
+    listing.patch()
     kopf.on.login(registry=registry)(login)
     kopf.on.startup(registry=registry)(start)
     kopf.on.cleanup(registry=registry)(stop)
@@ -94,6 +96,7 @@ def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
     settings.watching.connect_timeout = 10
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
+    settings.watching.chunk_size = 100  # objects of a listing that are in memory at once
     for resource in CHILDREN.values():
         settings.watching.label_selectors[resource] = f"app.kubernetes.io/managed-by={MANAGER}"
     settings.networking.request_timeout = 30

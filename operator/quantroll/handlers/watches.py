@@ -32,14 +32,24 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 def by_itself(namespace: str | None, name: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> dict[Any, Packed]:
     """Models under their own key."""
-    return {(namespace, name): memo.packer.pack(PLURAL, body)}
+    return {(namespace, name): packed(PLURAL, body, memo)}
 
 
 def by_owner(
     namespace: str | None, labels: kopf.Labels, body: kopf.Body, resource: kopf.Resource, memo: kopf.Memo, **_: Any
 ) -> dict[Any, Packed]:
     """Children under their owner's key."""
-    return {(namespace, labels.get(LABEL_OWNER)): memo.packer.pack(resource.plural, body)}
+    return {(namespace, labels.get(LABEL_OWNER)): packed(resource.plural, body, memo)}
+
+
+def packed(plural: str, body: kopf.Body, memo: kopf.Memo) -> Packed:
+    """The object for the index. Emptied, for kopf keeps every one until all are listed, and nobody reads it there."""
+    found: Packed = memo.packer.pack(plural, body)
+    for part in ("spec", "status"):
+        if part in body:
+            body[part].clear()
+    body["metadata"].pop("managedFields", None)
+    return found
 
 
 async def model_seen(*, type: str | None, namespace: str | None, name: str, memo: kopf.Memo, **_: Any) -> None:  # noqa: A002 - kopf's name

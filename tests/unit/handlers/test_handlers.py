@@ -1,6 +1,7 @@
 """kopf's part: what is registered, and that all it does is to put keys on the queue."""
 
 import asyncio
+import copy
 import logging
 from functools import partial
 
@@ -90,18 +91,19 @@ def test_a_burst_of_childrens_news_is_one_pass_and_a_users_edit_does_not_wait():
 
 
 LABELS = {LABEL_OWNER: "tiny"}
-BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}], "labels": LABELS}, "spec": {}}
+BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}], "labels": LABELS}, "spec": {"a": 1}}
 
 
 def test_indexes():
-    body, memo = kopf.Body(BODY), kopf.Memo(packer=Packer())
-    slim = {"metadata": {"name": "x", "labels": {LABEL_OWNER: "tiny"}}, "spec": {}}
+    memo, raw = kopf.Memo(packer=Packer()), copy.deepcopy(BODY)
+    slim = {"metadata": {"name": "x", "labels": {LABEL_OWNER: "tiny"}}, "spec": {"a": 1}}
     jobs = kopf.Resource("batch", "v1", "jobs")
-    models = watches.by_itself(namespace="team", name="x", body=body, memo=memo)
+    models = watches.by_itself(namespace="team", name="x", body=kopf.Body(raw), memo=memo)
+    assert raw == {"metadata": slim["metadata"], "spec": {}}, "kopf holds it until everything is listed"
+    body = kopf.Body(copy.deepcopy(BODY))
     children = watches.by_owner(namespace="team", labels=LABELS, body=body, resource=jobs, memo=memo)
     assert {key: packed.unpacked() for key, packed in models.items()} == {("team", "x"): slim}
     assert {key: packed.unpacked() for key, packed in children.items()} == {("team", "tiny"): slim}
-    assert "managedFields" in BODY["metadata"], "kopf's own copy is left alone"
 
 
 def test_a_look_finds_a_model_with_its_children():
@@ -145,6 +147,7 @@ def test_kopfs_settings(namespaces, scanning_disabled):
     settings = kopf.OperatorSettings()
     lifecycle.configure(settings, Settings.model_validate({**SETTINGS, "namespaces": namespaces}))
     assert settings.posting.enabled is False
+    assert settings.watching.chunk_size
     assert settings.persistence.finalizer == "quantroll.io/finalizer"
     assert settings.scanning.disabled is scanning_disabled
     selected = {(s.group, s.version, s.any_name) for s in settings.watching.label_selectors}
