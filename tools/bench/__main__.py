@@ -76,6 +76,7 @@ async def _all(bench: Bench, args: argparse.Namespace) -> list[Figure]:
 
 def main(argv: list[str]) -> int:
     args = arguments(argv)
+    args.folder = args.folder.resolve()  # our processes have working directories of their own
     shutil.rmtree(args.folder, ignore_errors=True)
     with playground(args.folder) as place:
         figures = asyncio.run(measured(args, place))
