@@ -59,7 +59,7 @@ unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 	@$(PY) -m pytest -q -m "not integration and not jobs and not e2e"
 
 integration: venv ## against a real kube-apiserver, without a node
-	@$(BOOTSTRAP) tools > /dev/null
+	@$(BOOTSTRAP) bench > /dev/null
 	@$(PY) -m pytest -q -m "integration and not kill" --timeout 300
 
 test-kill: venv ## the operator killed before and after each of its writes; minutes
