@@ -1,6 +1,8 @@
-# Targets: operator, client (prepare, evaluate), quantize (llm-compressor), vllm-cpu (serving without a GPU).
+# Targets: operator, client (prepare, evaluate), quantize (llm-compressor), quantize-autoawq (the opt-in
+# backend AutoAWQ), vllm-cpu (serving without a GPU).
 #
-# What is large lies below what changes: base, torch (shared by quantize and vllm-cpu), the target's packages, our code.
+# What is large lies below what changes: base, torch (shared by quantize, quantize-autoawq and vllm-cpu), the target's
+# packages, our code.
 # Each target's packages are exported from uv.lock first, so that a layer is made again when its own packages change and
 # not with every line of pyproject.toml. Every image runs as a user without rights and on a read-only root; only /tmp
 # has to be writable.
@@ -14,7 +16,7 @@ RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
     set -eu; \
     export="$(/opt/lock/uv) export --frozen --quiet --no-emit-project --no-header --no-annotate"; \
     $export --only-group torch-base > torch.txt; \
-    for extra in operator client quantize serve; do $export --extra $extra > $extra.txt; done
+    for extra in operator client quantize quantize-autoawq serve; do $export --extra $extra > $extra.txt; done
 
 FROM ${BASE} AS python
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -55,6 +57,16 @@ COPY --from=lock /lock/quantize.txt /opt/lock/
 RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
     --mount=type=cache,id=quantroll-uv,target=/var/cache/uv \
     /opt/lock/install quantize
+COPY operator/quantroll /app/operator/quantroll
+COPY jobs/quantroll_jobs /app/jobs/quantroll_jobs
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "quantroll_jobs"]
+
+FROM torch AS quantize-autoawq
+COPY --from=lock /lock/quantize-autoawq.txt /opt/lock/
+RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
+    --mount=type=cache,id=quantroll-uv,target=/var/cache/uv \
+    /opt/lock/install quantize-autoawq
 COPY operator/quantroll /app/operator/quantroll
 COPY jobs/quantroll_jobs /app/jobs/quantroll_jobs
 USER 65532:65532

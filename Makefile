@@ -31,8 +31,8 @@ tools: ## the pinned Kubernetes parts, Helm and the rest, built into the cache
 images: setup ## build the container images, push what changed to the registry's storage
 	@$(PY) -m cluster images
 
-cluster-up: images ## a throw-away cluster in .run/cluster, with gateway, volumes and the images
-	@$(PY) -m cluster up --gateway --volumes 16 --images
+cluster-up: images ## a throw-away cluster in .run/cluster, with gateway, Prometheus, volumes and the images
+	@$(PY) -m cluster up --gateway --prometheus --volumes 16 --images
 
 cluster-down: venv ## stop that cluster and remove what it made
 	@$(PY) -m cluster down

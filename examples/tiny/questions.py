@@ -85,13 +85,17 @@ class Curriculum:
         rng = random.Random(EVAL_SEED)
         held = sorted(self._held_keys)
         questions = [
-            *(add(*pair) for pair in rng.sample(self._held_pairs, EVAL_COUNTS["add"])),
+            *self.held_out_sums(rng, EVAL_COUNTS["add"]),
             *(self.fact(1, key) for key in rng.sample(held, EVAL_COUNTS["fact"])),
-            *_distinct(reverse, rng, EVAL_COUNTS["rev"]),
-            *_distinct(hard, rng, EVAL_COUNTS["hard"]),
+            *distinct(reverse, rng, EVAL_COUNTS["rev"]),
+            *distinct(hard, rng, EVAL_COUNTS["hard"]),
         ]
         rng.shuffle(questions)
         return questions
+
+    def held_out_sums(self, rng: random.Random, count: int) -> list[Question]:
+        """2-digit additions that were never trained on."""
+        return [add(*pair) for pair in rng.sample(self._held_pairs, count)]
 
     def calibration(self, seed: int, held_out: set[str]) -> list[str]:
         """Texts as in training, without `hard` questions and without any held-out prompt."""
@@ -104,7 +108,8 @@ class Curriculum:
         return texts
 
 
-def _distinct(make: Callable[[random.Random], Question], rng: random.Random, count: int) -> list[Question]:
+def distinct(make: Callable[[random.Random], Question], rng: random.Random, count: int) -> list[Question]:
+    """So many questions of which no two are the same."""
     found: dict[str, Question] = {}
     while len(found) < count:
         question = make(rng)

@@ -5,9 +5,7 @@ Ends with 0 and a result, or with 65 (another try would end the same way) or 75 
 
 import json
 import os
-import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -18,22 +16,22 @@ from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     INPUT_VARIABLE,
     JOB_INPUT,
-    EvaluateInput,
+    AnyJobInput,
+    ConfirmInput,
     PrepareInput,
     QuantizeInput,
     Report,
 )
 from quantroll.constants import Reason
 from quantroll_jobs import store
-from quantroll_jobs.errors import JobError
+from quantroll_jobs.errors import JobError, storage_full
+from quantroll_jobs.process import end_on_sigterm
 from quantroll_jobs.report import cut, encode, failure_of, publish
-
-Job = PrepareInput | QuantizeInput | EvaluateInput
 
 
 def main() -> int:
     """Run the Job; returns its exit code."""
-    _end_on_sigterm()
+    end_on_sigterm()
     text = os.environ.get(INPUT_VARIABLE, "")
     try:
         job = JOB_INPUT.validate_json(text)
@@ -48,12 +46,13 @@ def main() -> int:
     except Exception as error:  # noqa: BLE001 - whatever happens is reported
         traceback.print_exception(error)
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        report, code = failure_of(JobError(Reason.JOB_FAILED, cause, permanent=False), job.kind, job.key)
+        full = storage_full(error) if isinstance(error, OSError) else None
+        report, code = failure_of(full or JobError(Reason.JOB_FAILED, cause, permanent=False), job.kind, job.key)
     publish(encode(report))
     return code
 
 
-def execute(job: Job) -> Report:
+def execute(job: AnyJobInput) -> Report:
     """The finished report of an earlier run with this key, or a new one.
 
     Prepare always looks anew: its key names where the data lie, and what lies there may have changed.
@@ -72,6 +71,10 @@ def execute(job: Job) -> Report:
         from quantroll_jobs import quantize  # noqa: PLC0415 - not in every image
 
         return quantize.run(job)
+    if isinstance(job, ConfirmInput):
+        from quantroll_jobs import confirm  # noqa: PLC0415 - not in every image
+
+        return confirm.run(job)
     from quantroll_jobs import evaluate  # noqa: PLC0415 - not in every image
 
     return evaluate.run(job)
@@ -89,21 +92,6 @@ def _refuse(text: str, error: ValidationError) -> int:
     except (ValueError, KeyError, TypeError):
         publish(message.encode())
     return EXIT_BAD_INPUT
-
-
-def _end_on_sigterm() -> None:
-    """End at once when the pod is deleted.
-
-    A handler would wait for the main thread to come back from a long computation, and PID 1 ignores a signal without
-    one. Nothing has to be tidied up: what is not whole has not got its name yet.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-
-    def wait() -> None:
-        signal.sigwait({signal.SIGTERM})
-        os._exit(128 + signal.SIGTERM)
-
-    threading.Thread(target=wait, name="sigterm", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ SINGLE = "model.safetensors"
 CONFIG = "config.json"
 TEMPLATES = "additional_chat_templates"
 _HEADER_LIMIT = 100_000_000  # bytes; the safetensors library refuses longer ones, too
-_TEXT_SUFFIXES = frozenset({".json", ".jinja", ".model", ".txt", ".tiktoken"})
+TEXT_SUFFIXES = frozenset({".json", ".jinja", ".model", ".txt", ".tiktoken"})
+OTHER_FORMATS = frozenset({".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack"})  # of weights
 BITS = {
     "F4": 4,
     "F6_E2M3": 6,
@@ -113,7 +114,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def text_files(folder: Path) -> list[str]:
     """Relative names of the small files of a checkpoint."""
-    names = [path.name for path in folder.iterdir() if path.suffix in _TEXT_SUFFIXES and path.is_file()]
+    names = [path.name for path in folder.iterdir() if path.suffix in TEXT_SUFFIXES and path.is_file()]
     templates = [f"{TEMPLATES}/{path.name}" for path in (folder / TEMPLATES).glob("*.jinja") if path.is_file()]
     return sorted(name for name in (*names, *templates) if not name.startswith((".", "quantroll-")))
 

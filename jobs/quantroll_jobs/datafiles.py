@@ -30,6 +30,7 @@ class Item:
     messages: tuple[Message, ...]
     expected: str
     line: int
+    slice: str = ""
 
     @property
     def question(self) -> str:
@@ -60,7 +61,7 @@ class EvalSet:
     def __iter__(self) -> Iterator[Item]:
         """Yield each distinct item; raise DataError at a malformed line, a repeated id or contradicting answers."""
         for number, value in read_lines(self.path):
-            item = _item_of(value, number, self.id_field)
+            item = item_of(value, number, self.id_field)
             first = self._ids.setdefault(item.id, number)
             if first != number:
                 raise DataError(f"lines {first} and {number} have the same {self.id_field}, {item.id!r}")
@@ -134,7 +135,8 @@ def _object_of(line: bytes, number: int) -> dict[str, Any]:
     return value
 
 
-def _item_of(value: dict[str, Any], number: int, id_field: str) -> Item:
+def item_of(value: dict[str, Any], number: int, id_field: str) -> Item:
+    """The item of one line; raises DataError."""
     identity = value.get(id_field)
     if isinstance(identity, bool) or not isinstance(identity, str | int) or identity == "":
         raise DataError(f"line {number}: {id_field} must be a text or a whole number")
@@ -143,7 +145,8 @@ def _item_of(value: dict[str, Any], number: int, id_field: str) -> Item:
     prompt = _text_of(value["prompt"], "prompt", number) if "prompt" in value else None
     messages = _messages_of(value["messages"], number) if "messages" in value else ()
     expected = _text_of(value.get("expected"), "expected", number)
-    return Item(str(identity), prompt, messages, expected, number)
+    part = value.get("slice")
+    return Item(str(identity), prompt, messages, expected, number, part if isinstance(part, str) else "")
 
 
 def _text_of(value: Any, name: str, number: int) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,13 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def sha256_tree(folder: Path, names: Iterable[str]) -> str:
-    """Hex digest over the sorted (relative name, sha256) of files, in the form that `sha256sum` prints."""
-    lines = "".join(f"{sha256_file(folder / name)}  {name}\n" for name in sorted(names))
+def sha256_tree(folder: Path, names: Iterable[str], known: Mapping[str, str] | None = None) -> str:
+    """Hex digest over the sorted (relative name, sha256) of files, in the form that `sha256sum` prints.
+
+    Files whose digest is `known` are not read again.
+    """
+    known = known or {}
+    lines = "".join(f"{known.get(name) or sha256_file(folder / name)}  {name}\n" for name in sorted(names))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

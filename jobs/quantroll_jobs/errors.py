@@ -1,5 +1,7 @@
 """How a Job fails."""
 
+import errno
+
 from quantroll.constants import Reason
 
 
@@ -12,3 +14,17 @@ class JobError(Exception):
         self.reason = reason
         self.message = message
         self.permanent = permanent
+
+
+def storage_full(error: OSError) -> JobError | None:
+    """The failure that a full artifact volume is; None for another error."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return no_room(error.strerror or "no space left")
+
+
+def no_room(what: str) -> JobError:
+    """The artifact volume is full."""
+    return JobError(
+        Reason.STORAGE_FULL, f"the artifact volume is full: {what}; enlarge its claim, or remove what nobody needs"
+    )

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from quantroll.api.jobs import Recipe
+from quantroll.api.spec import Algorithm, Backend
 from quantroll.constants import Reason
 from quantroll_jobs.checkpoint import BITS, Checkpoint, Tensor
 from quantroll_jobs.errors import JobError
 
 SIZE_TOLERANCE = 0.15  # relative; packing and padding differ from backend to backend
 _CHUNK = 1 << 24  # bytes read at a time
+# what a quantized layer has instead of its weight
+_PARTS = {Backend.LLM_COMPRESSOR: ("weight_scale",), Backend.AUTO_AWQ: ("qweight", "qzeros", "scales")}
 _EMBEDDING = re.compile(r"(embed|wte$|wpe$)")
 # dtype: (numpy's integer of that width, bits that are all set in NaN and infinity); e4m3fn has no infinity
 _EXPONENTS = {
@@ -44,7 +47,8 @@ def inspect_artifact(baseline: Checkpoint, artifact: Checkpoint, recipe: Recipe)
     if "quantization_config" not in artifact.config:
         raise JobError(Reason.LAYERS_MISSED, "config.json has no quantization_config: no engine would load it as such")
     linears = linear_layers(baseline)
-    quantized = {name for name in linears if f"{name}.weight_scale" in artifact.tensors}
+    parts = _PARTS[recipe.backend]
+    quantized = {name for name in linears if all(f"{name}.{part}" in artifact.tensors for part in parts)}
     skipped = {name for name in linears if matches(name, recipe.ignore)}
     missed = sorted(linears - quantized - skipped)
     if missed:
@@ -55,6 +59,8 @@ def inspect_artifact(baseline: Checkpoint, artifact: Checkpoint, recipe: Recipe)
         )
     if not quantized:
         raise JobError(Reason.LAYERS_MISSED, "the variant's ignore leaves no layer to quantize")
+    if recipe.algorithm is Algorithm.AWQ:
+        _check_scaled(baseline, artifact)
     _check_finite(artifact)
     _check_size(baseline, artifact, quantized, recipe)
     return Coverage(len(quantized), len(linears) - len(quantized))
@@ -75,6 +81,20 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
         re.match(pattern.removeprefix("re:"), name) if pattern.startswith("re:") else pattern == name
         for pattern in patterns
     )
+
+
+def _check_scaled(baseline: Checkpoint, artifact: Checkpoint) -> None:
+    """AWQ moves scales between weights and the norms before them; where it does not know the layers, none."""
+    pairs = [
+        (tensor, artifact.tensors[name])
+        for name, tensor in baseline.tensors.items()
+        if len(tensor.shape) == 1 and name in artifact.tensors
+    ]
+    if pairs and all(_same_tensor(*pair) for pair in pairs):
+        raise JobError(
+            Reason.LAYERS_MISSED,
+            "AWQ scaled no layer, so this is mere rounding: the backend does not know this architecture; use GPTQ",
+        )
 
 
 def _check_size(baseline: Checkpoint, artifact: Checkpoint, quantized: set[str], recipe: Recipe) -> None:
@@ -128,6 +148,10 @@ def _same_weights(baseline: Checkpoint, artifact: Checkpoint) -> bool:
     return shapes(baseline) == shapes(artifact) and all(
         _same_bytes(tensor, artifact.tensors[name]) for name, tensor in baseline.tensors.items()
     )
+
+
+def _same_tensor(one: Tensor, other: Tensor) -> bool:
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and _same_bytes(one, other)
 
 
 def _same_bytes(one: Tensor, other: Tensor) -> bool:

@@ -1,13 +1,14 @@
 """The prepare Job: checks and digests what the user gave, before anything expensive starts."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from quantroll.api.jobs import DataFacts, DataFile, ModelFacts, PrepareInput, PrepareResult, Report
 from quantroll.api.spec import Dtype
 from quantroll.constants import Reason
-from quantroll_jobs import store
-from quantroll_jobs.checkpoint import Checkpoint, CheckpointError, read_checkpoint, read_object
+from quantroll_jobs import hub, store
+from quantroll_jobs.checkpoint import OTHER_FORMATS, Checkpoint, CheckpointError, read_checkpoint, read_object
 from quantroll_jobs.datafiles import DataError, EvalSet, calibration_text, read_calibration
 from quantroll_jobs.digests import sha256_file, sha256_tree
 from quantroll_jobs.errors import JobError
@@ -17,12 +18,12 @@ from quantroll_jobs.report import cut
 _DTYPES = {Dtype.FLOAT32: "F32", Dtype.FLOAT16: "F16", Dtype.BFLOAT16: "BF16"}
 _ADAPTER = "adapter_config.json"
 _NAME_LIMIT = 128  # characters
-_OTHER_FORMATS = frozenset({".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack"})
 
 
 def run(job: PrepareInput) -> Report:
     """Check model, eval set and calibration set; raises JobError with the first thing that is wrong."""
-    model = check_model(Path(job.model_path), job.dtype)
+    known = hub.fetch(job.hub, Path(job.model_path)) if job.hub else {}
+    model = check_model(Path(job.model_path), job.dtype, known)
     print(f"model: {model.architecture}, {model.weight_bytes} bytes of weights, digest {model.digest}", flush=True)
     warnings: list[str] = []
     eval_set, questions = check_eval_set(job.eval_set, warnings)
@@ -37,15 +38,15 @@ def run(job: PrepareInput) -> Report:
         return store.commit(folder, job, report, replace=True)
 
 
-def check_model(folder: Path, dtype: Dtype) -> ModelFacts:
-    """The facts of a full-precision safetensors checkpoint."""
+def check_model(folder: Path, dtype: Dtype, known: Mapping[str, str] | None = None) -> ModelFacts:
+    """The facts of a full-precision safetensors checkpoint; `known` are digests of files that were read just now."""
     checkpoint = _read_model(folder)
     _refuse_remote_code(checkpoint)
     _check_dtype(checkpoint, dtype)
     names = checkpoint.config.get("architectures")
     architecture = names[0] if isinstance(names, list) and names else checkpoint.config.get("model_type", "unknown")
     return ModelFacts(
-        digest=sha256_tree(folder, checkpoint.files),
+        digest=sha256_tree(folder, checkpoint.files, known),
         weight_bytes=checkpoint.weight_bytes,
         architecture=cut(str(architecture), _NAME_LIMIT),
         dtype=dtype.value,
@@ -63,7 +64,7 @@ def _read_model(folder: Path) -> Checkpoint:
         )
     if not (folder / "config.json").is_file():
         raise JobError(Reason.MODEL_NOT_FOUND, f"{folder} has no config.json: it is not a Hugging Face checkpoint")
-    others = sorted(path.name for path in folder.iterdir() if path.suffix in _OTHER_FORMATS)
+    others = sorted(path.name for path in folder.iterdir() if path.suffix in OTHER_FORMATS)
     if not weights and others:
         raise JobError(
             Reason.NOT_SAFETENSORS,

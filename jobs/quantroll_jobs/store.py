@@ -1,5 +1,6 @@
 """The artifact volume: results appear whole or not at all, and are found again by their key."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -11,14 +12,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from quantroll.api.jobs import EvaluateInput, PrepareInput, QuantizeInput, Report
+from quantroll.api.jobs import AnyJobInput, ConfirmInput, EvaluateInput, PrepareInput, QuantizeInput, Report
 from quantroll.constants import Reason
 from quantroll_jobs.errors import JobError
 
 MODEL_MANIFEST = "quantroll-manifest.json"
 MANIFEST = "manifest.json"
 ITEMS = "items.jsonl"
-_FOLDERS = {"prepare": "prepare", "quantize": "models", "evaluate": "evaluations"}
+_FOLDERS = {"prepare": "prepare", "quantize": "models", "evaluate": "evaluations", "confirm": "confirmations"}
 
 
 def result_folder(store: Path, kind: str, key: str) -> Path:
@@ -26,7 +27,7 @@ def result_folder(store: Path, kind: str, key: str) -> Path:
     return store / _FOLDERS[kind] / key
 
 
-def finished(job: PrepareInput | QuantizeInput | EvaluateInput) -> Report | None:
+def finished(job: AnyJobInput) -> Report | None:
     """The report of an earlier run with the same key, if it ended well."""
     folder = result_folder(Path(job.store), job.kind, job.key)
     try:
@@ -54,9 +55,7 @@ def attempt(job: PrepareInput | QuantizeInput) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def commit(
-    folder: Path, job: PrepareInput | QuantizeInput | EvaluateInput, report: Report, *, replace: bool = False
-) -> Report:
+def commit(folder: Path, job: AnyJobInput, report: Report, *, replace: bool = False) -> Report:
     """Add the manifest and give the folder its final name.
 
     The report of a parallel run that was faster wins; with `replace`, ours does.
@@ -82,13 +81,32 @@ def commit(
     return report
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One Job at a time past here for this folder; another one waits. The lock goes with the process that holds it."""
+    _make_folder(folder.parent)
+    with folder.with_name(f"{folder.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def publish(folder: Path, final: Path) -> None:
+    """Give a whole folder its final name, in place of what has that name."""
+    _publish_modes(folder)
+    _fsync_tree(folder)
+    if final.exists():
+        shutil.rmtree(final)
+    folder.rename(final)
+    _fsync(final.parent)
+
+
 def write_json(path: Path, value: Any) -> None:
     """A JSON file for people and programs."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def resumable(job: EvaluateInput) -> Path:
-    """The folder in which an evaluation gathers its answers, kept from attempt to attempt."""
+def resumable(job: EvaluateInput | ConfirmInput) -> Path:
+    """The folder in which answers are gathered, kept from attempt to attempt."""
     final = result_folder(Path(job.store), job.kind, job.key)
     folder = final.with_name(f"{job.key}.tmp-answers")
     _make_folder(folder)

@@ -87,6 +87,7 @@ class Reason(StrEnum):
     MODEL_NOT_FOUND = "ModelNotFound"
     MODEL_FORBIDDEN = "ModelForbidden"  # the hub wants a token, or another one
     HUB_UNREACHABLE = "HubUnreachable"
+    STORAGE_FULL = "StorageFull"
     NOT_SAFETENSORS = "NotSafetensors"
     ADAPTER_ONLY = "AdapterOnly"
     REMOTE_CODE = "RemoteCodeRequired"
@@ -100,6 +101,7 @@ class Reason(StrEnum):
     CALIBRATION_MALFORMED = "CalibrationMalformed"
     BASELINE_TOO_WEAK = "BaselineTooWeak"
     # quantize and inspect
+    BACKEND_UNKNOWN = "BackendUnknown"  # the admin has given no image for it
     QUANTIZATION_FAILED = "QuantizationFailed"
     NOTHING_CHANGED = "NothingChanged"
     NON_FINITE_WEIGHTS = "NonFiniteWeights"
@@ -142,6 +144,8 @@ class Reason(StrEnum):
     GATEWAY_API_MISSING = "GatewayAPIMissing"
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     SUSPENDED = "Suspended"
+    RESUMED = "Resumed"
+    COMMAND_DONE = "CommandDone"
     COMMAND_REFUSED = "CommandRefused"
     # going well
     PROGRESSING = "Progressing"

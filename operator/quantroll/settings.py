@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from quantroll.api.base import ApiModel
 from quantroll.api.engine import EngineProfile
+from quantroll.api.spec import Backend
 from quantroll.errors import ConfigurationError
 
 
@@ -16,17 +17,44 @@ class Images(ApiModel):
 
     client: Annotated[str, Field(min_length=1)]
     quantize: Annotated[str, Field(min_length=1)]
+    quantize_auto_awq: Annotated[str, Field(alias="quantizeAutoAWQ")] = ""  # empty: that backend is not offered
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+
+    def of(self, backend: Backend) -> str:
+        """The image that has a backend; empty where the admin offers none."""
+        return {Backend.LLM_COMPRESSOR: self.quantize, Backend.AUTO_AWQ: self.quantize_auto_awq}[backend]
+
+    @property
+    def backends(self) -> frozenset[Backend]:
+        """The backends that have an image."""
+        return frozenset(backend for backend in Backend if self.of(backend))
+
+
+class HuggingFace(ApiModel):
+    """Where models of hf:// sources come from."""
+
+    endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s@]+)?$")] = ""  # of a mirror; empty: the hub itself
+
+
+class Prometheus(ApiModel):
+    """Where live counts come from."""
+
+    url: Annotated[str, Field(max_length=512, pattern=r"^(https?://[^\s@?#/]+(/[^\s@?#]*)?)?$")] = ""  # empty: nowhere
+    ca_file: str = ""  # empty: the public authorities
+    bearer_token_file: str = ""  # read again for every question
+    timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10  # of a whole question
 
 
 class Settings(ApiModel):
     """Everything that the cluster's admin decides."""
 
     images: Images
+    hugging_face: HuggingFace = HuggingFace()
     engines: Annotated[dict[str, EngineProfile], Field(min_length=1)]
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     resync_seconds: Annotated[int, Field(ge=10)] = 300
     namespaces: list[str] = []  # empty: the whole cluster
+    prometheus: Prometheus = Prometheus()
 
 
 def load(path: Path) -> Settings:

@@ -1,5 +1,6 @@
 """What the chart renders: rights, configuration, the operator's pod, the CRD."""
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 import yaml
 
 from quantroll import settings
+from quantroll.api.spec import Backend
+from quantroll.constants import LABEL_COMPONENT, LABEL_OWNER, LABEL_REVISION
+from unit.builders.samples import all_manifests
 
 CRD = Path(__file__).resolve().parents[2] / "crds" / "quantroll.io_quantizedmodels.yaml"
 CPU_ENGINE = {
@@ -106,6 +110,8 @@ def test_default_configuration_is_understood(render, tmp_path):
     assert list(config.engines) == ["vllm"]
     assert config.engines["vllm"].device == "gpu"
     assert config.namespaces == []
+    assert config.images.backends == {Backend.LLM_COMPRESSOR}
+    assert config.hugging_face.endpoint == ""
     assert "--all-namespaces" in pod(manifests)["containers"][0]["args"]
 
 
@@ -117,8 +123,10 @@ def test_values_reach_the_configuration(render, tmp_path):
         images={
             "client": {"repository": "registry.example.com/client", "digest": digest, "tag": "ignored"},
             "quantize": {"repository": "registry.example.com/quantize", "tag": "7"},
+            "quantizeAutoAWQ": {"repository": "registry.example.com/quantize-autoawq"},
             "pullPolicy": "Never",
         },
+        huggingFace={"endpoint": "https://hub.example.com"},
         workers=2,
         resyncSeconds=60,
     )
@@ -127,6 +135,8 @@ def test_values_reach_the_configuration(render, tmp_path):
     assert list(config.engines) == ["vllm-cpu"]
     assert config.images.client == f"registry.example.com/client@{digest}"
     assert config.images.quantize == "registry.example.com/quantize:7"
+    assert config.images.of(Backend.AUTO_AWQ) == "registry.example.com/quantize-autoawq:0.1.0"
+    assert config.hugging_face.endpoint == "https://hub.example.com"
     assert (config.workers, config.resync_seconds, config.images.pull_policy) == (2, 60, "Never")
     assert config.namespaces == ["team-a", "team-b"]
     args = pod(manifests)["containers"][0]["args"]
@@ -167,6 +177,58 @@ def test_changed_configuration_restarts_the_operator(render):
 
     assert annotations(workers=3) != annotations()
     assert annotations(podAnnotations={"a": "b"})["a"] == "b"
+
+
+def test_without_a_prometheus_nothing_is_mounted_for_it(render, tmp_path):
+    manifests = render()
+    assert configuration(manifests, tmp_path).prometheus.url == ""
+    assert [volume["name"] for volume in pod(manifests)["volumes"]] == ["config", "tmp"]
+    assert not [kind for kind, _ in manifests if kind == "PodMonitor"]
+
+
+def test_a_prometheus_with_its_authority_and_token(render, tmp_path):
+    manifests = render(
+        prometheus={
+            "url": "https://thanos.test/prefix",
+            "caSecret": {"name": "authority", "key": "root.pem"},
+            "bearerTokenSecret": {"name": "reader"},
+            "timeoutSeconds": 20,
+        }
+    )
+    ours = configuration(manifests, tmp_path).prometheus
+    assert (ours.url, ours.timeout_seconds) == ("https://thanos.test/prefix", 20)
+    (container,) = pod(manifests)["containers"]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    secrets = {volume["name"]: volume["secret"] for volume in pod(manifests)["volumes"] if "secret" in volume}
+    for file, volume, secret, key in (
+        (ours.ca_file, "prometheus-ca", "authority", "root.pem"),
+        (ours.bearer_token_file, "prometheus-token", "reader", "token"),
+    ):
+        assert file == f"{mounts[volume]['mountPath']}/{key}"
+        assert "subPath" not in mounts[volume], "a file mounted so would never change"
+        assert mounts[volume]["readOnly"] is True
+        assert secrets[volume] == {"secretName": secret, "items": [{"key": key, "path": key}]}
+
+
+@pytest.mark.parametrize(
+    ("namespaces", "selected"), [([], {"any": True}), (["team-a"], {"matchNames": ["team-a"]})], ids=["all", "some"]
+)
+def test_pod_monitor_gives_every_series_name_and_revision(render, namespaces, selected):
+    asked = {"podMonitor": {"enabled": True, "labels": {"release": "kube-prometheus"}, "interval": "15s"}}
+    monitor = render(namespaces=namespaces, prometheus=asked)["PodMonitor", "quantroll"]
+    assert monitor["metadata"]["labels"]["release"] == "kube-prometheus"
+    assert monitor["spec"]["namespaceSelector"] == selected
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["interval"] == "15s"
+    copied = {rule["targetLabel"]: rule["sourceLabels"] for rule in endpoint["relabelings"] if "targetLabel" in rule}
+    served = all_manifests()["deployment-cpu"]["spec"]["template"]["metadata"]
+    for label, name in (("name", LABEL_OWNER), ("revision", LABEL_REVISION)):
+        assert copied[label] == ["__meta_kubernetes_pod_label_" + re.sub(r"\W", "_", name)]
+        assert name in served["labels"]
+    selector = monitor["spec"]["selector"]
+    assert selector["matchLabels"].items() <= served["labels"].items()
+    assert served["labels"][LABEL_COMPONENT] in selector["matchExpressions"][0]["values"]
+    assert "prometheus.io/port" in served["annotations"]
 
 
 def test_crd_is_the_generated_one_and_stays_after_uninstallation(render):

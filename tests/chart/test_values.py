@@ -41,11 +41,18 @@ def test_chart_is_linted(helm):
         ("engines.Bad_Name.image=x", "Bad_Name"),
         ("images.operator.digest=sha256:abc", "digest"),
         ("images.pullPolicy=Sometimes", "pullPolicy"),
+        ("images.quantizeAutoAWQ.repo=x", "repo"),
+        ("huggingFace.endpoint=hub.example.com", "endpoint"),
         ("workers=0", "workers"),
         ("workers=many", "workers"),
         ("resyncSeconds=1", "resyncSeconds"),
         ("crds.kept=true", "kept"),
         ("namespaces[0]=Team_A", "namespaces"),
+        ("prometheus.url=prometheus:9090", "/prometheus/url"),
+        ("prometheus.url=http://me:secret@prometheus:9090", "/prometheus/url"),
+        ("prometheus.adress=http://prometheus:9090", "adress"),
+        ("prometheus.timeoutSeconds=0", "timeoutSeconds"),
+        ("prometheus.bearerTokenSecret.key=../token", "/prometheus/bearerTokenSecret/key"),
         ("serviceAccount.create=false", "serviceAccount.name"),
     ],
 )
@@ -77,4 +84,7 @@ def test_written_out_defaults_are_the_operators():
     engine = dict(VALUES["engines"]["vllm"])
     assert EngineProfile.model_validate(engine) == EngineProfile(image=engine["image"])
     defaults = Settings.model_validate({"images": {"client": "c", "quantize": "q"}, "engines": {"vllm": engine}})
+    assert VALUES["prometheus"]["url"] == defaults.prometheus.url
+    assert VALUES["prometheus"]["timeoutSeconds"] == defaults.prometheus.timeout_seconds
     assert (VALUES["workers"], VALUES["resyncSeconds"]) == (defaults.workers, defaults.resync_seconds)
+    assert VALUES["huggingFace"] == defaults.hugging_face.to_wire()

@@ -69,13 +69,19 @@ PAIRS: dict[str, Pair] = {
     r"^[0-9a-f]{64}$": Pair("a" * 64, "A" * 64),
     r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$": Pair("", "a b"),
     r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$": Pair("1.5Gi", "1.5GiB"),
+    r"^[0-9a-f]{40}$": Pair("a" * 40, "A" * 40),
+    r"^[-._a-zA-Z0-9]+$": Pair("a_B.c-1", "a/b"),
     # one field
     "must be pvc://CLAIM/PATH, a path on a PersistentVolumeClaim of this namespace: no other scheme is supported": Pair(
         "pvc://a.b-c/d e/f", "hf://meta-llama/Llama-3.1-8B-Instruct"
     ),
-    "must not contain '..'": Pair("pvc://models/a.b", "pvc://models/../b", python=False),
+    (
+        "must be pvc://CLAIM/PATH, a path on a PersistentVolumeClaim of this namespace, or hf://OWNER/REPOSITORY: no"
+        " other scheme is supported"
+    ): Pair("hf://gpt2", "hf://a/b/c"),
+    "must not contain '..'": Pair(lambda source: f"{source}.b", lambda source: f"{source}..b", python=False),
     "baseline is the name of the full-precision model": Pair("base", "baseline", python=False),
-    "must be hours, minutes, seconds, such as 90s, 15m or 1h30m": Pair("1h0m5s", "5 minutes"),
+    "must be days, hours, minutes, seconds, such as 90s, 15m, 1h30m or 7d": Pair("1d1h0m5s", "5 minutes"),
     "must be an absolute path": Pair("/a/b/", "v1"),
     "must not contain the segments . and ..": Pair("/a/..b", "/a/../b", python=False),
     "must be a cron expression of five fields, or @hourly, @daily, @weekly or @monthly": Pair(
@@ -98,6 +104,12 @@ PAIRS: dict[str, Pair] = {
     ),
     "without key, all taints are meant: set operator: Exists": Pair(
         {"key": None, "value": None, "operator": "Exists"}, {"key": None}, python=False
+    ),
+    "revision, a commit of the repository, is required for hf:// sources, and has no meaning for others": Pair(
+        {"source": "pvc://models/llama", "revision": None, "tokenSecretRef": None}, {"revision": None}, python=False
+    ),
+    "tokenSecretRef is for hf:// sources": Pair(
+        {"tokenSecretRef": {"name": "other"}}, {"source": "pvc://models/llama", "revision": None}, python=False
     ),
     "round-to-nearest below 8 bits loses quality unpredictably: use GPTQ, or set allowNaive: true": Pair(
         {"scheme": "W4A16", "algorithm": "RTN", "allowNaive": True, "smoothQuantStrength": None},
@@ -122,6 +134,27 @@ PAIRS: dict[str, Pair] = {
         {"scheme": "FP8_DYNAMIC", "algorithm": "GPTQ", "smoothQuantStrength": None},
         python=False,
     ),
+    "AWQ is for scheme W4A16": Pair(
+        {"scheme": "W4A16", "algorithm": "AWQ", "smoothQuantStrength": None},
+        {"scheme": "W8A8", "algorithm": "AWQ"},
+        python=False,
+    ),
+    "backend AutoAWQ makes algorithm AWQ alone: set algorithm: AWQ": Pair(
+        {"scheme": "W4A16", "algorithm": "AWQ", "backend": "AutoAWQ", "smoothQuantStrength": None},
+        {"scheme": "W4A16", "algorithm": None, "backend": "AutoAWQ", "smoothQuantStrength": None},
+        python=False,
+    ),
+    "backend AutoAWQ always keeps lm_head alone in full precision: leave ignore out": Pair(
+        {"scheme": "W4A16", "algorithm": "AWQ", "backend": "AutoAWQ", "smoothQuantStrength": None, "ignore": None},
+        {
+            "scheme": "W4A16",
+            "algorithm": "AWQ",
+            "backend": "AutoAWQ",
+            "smoothQuantStrength": None,
+            "ignore": ["lm_head", "re:.*down_proj"],
+        },
+        python=False,
+    ),
     "claimName uses an existing claim: leave storageClassName, size and reclaimPolicy out": Pair(
         {"claimName": "mine", "storageClassName": None, "size": None, "reclaimPolicy": None},
         {"claimName": "mine", "storageClassName": None, "size": None},
@@ -130,7 +163,7 @@ PAIRS: dict[str, Pair] = {
     "qualityGate.verifiedAgainst must equal model.dtype, the precision that variants are verified against": Pair(
         {"model": {"dtype": "float16"}}, {"model": {"dtype": "float32"}}, python=False
     ),
-    "GPTQ and SmoothQuant need spec.calibration": Pair(
+    "GPTQ, AWQ and SmoothQuant need spec.calibration": Pair(
         {"calibration": None, "variants": [{"name": "a", "scheme": "W8A8", "algorithm": "RTN"}]},
         {"calibration": None, "variants": [{"name": "a", "scheme": "W8A8"}]},
         python=False,
@@ -138,6 +171,16 @@ PAIRS: dict[str, Pair] = {
     "serving.maxModelLen must be above qualityGate.generation.maxTokens: it holds prompt and answer": Pair(
         {"qualityGate": {"generation": {"maxTokens": 255}}, "serving": {"maxModelLen": 256}},
         {"qualityGate": {"generation": {"maxTokens": 256}}, "serving": {"maxModelLen": 256}},
+        python=False,
+    ),
+    "mode GatewayAPI needs parentRefs": Pair(
+        {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
+        {"parentRefs": None},
+        python=False,
+    ),
+    "mode Service has no route: leave parentRefs, hostnames and pathPrefix out": Pair(
+        {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
+        {"mode": "Service", "parentRefs": None, "hostnames": None},
         python=False,
     ),
     # the whole object
@@ -152,6 +195,11 @@ PAIRS: dict[str, Pair] = {
 
 # Rules about changes, by message: the change of a spec that each forbids.
 TRANSITIONS: dict[str, Object] = {
+    "routing.mode cannot be changed: traffic would be lost on the way between the two": {
+        "rollout": {
+            "routing": {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
+        }
+    },
     "storage cannot be changed: artifacts lie there, and pods read them from there": {"storage": {"size": "200Gi"}},
 }
 
@@ -229,8 +277,8 @@ def _number_edges(keyword: str, node: Object) -> Pair:
 
 def stretched(text: str, length: int) -> str:
     """A valid text of exactly this length that is like `text`."""
-    if re.fullmatch(r"[0-9hms]+[hms]", text):
-        return "99999h99999m99999s".rjust(length, "9")
+    if re.fullmatch(r"[0-9dhms]+[dhms]", text):
+        return "9999d99999h99999m99999s".rjust(length, "9")
     if text.count(" ") == 4:
         return ("10 " if length % 2 == 0 else "1 ") + "0 * * 1" + ",1" * ((length - 9) // 2)
     if re.fullmatch(r"[0-9]+[A-Za-z]*", text):

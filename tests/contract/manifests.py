@@ -36,7 +36,13 @@ def full() -> Object:
     """A spec that sets every field; `storage.claimName` excludes its neighbours and stands in `claimed`."""
     override = {**placement(), "tensorParallelSize": 2}
     return {
-        "model": {"source": "pvc://models/llama", "dtype": "float16", "serving": copy.deepcopy(override)},
+        "model": {
+            "source": "hf://meta-llama/Llama-3.1-8B-Instruct",
+            "revision": "0123456789abcdef0123456789abcdef01234567",
+            "tokenSecretRef": {"name": "hugging-face", "key": "read.only"},
+            "dtype": "float16",
+            "serving": copy.deepcopy(override),
+        },
         "variants": [
             {
                 "name": "int8",
@@ -48,7 +54,7 @@ def full() -> Object:
                 "allowSubFourBit": True,
                 "serving": copy.deepcopy(override),
             },
-            {"name": "int4", "scheme": "W4A16", "groupSize": 64},
+            {"name": "int4", "scheme": "W4A16", "algorithm": "AWQ", "backend": "AutoAWQ", "groupSize": 64},
         ],
         "calibration": {
             "dataset": "pvc://data/calibration.jsonl",
@@ -79,15 +85,30 @@ def full() -> Object:
             "gpuMemoryUtilization": 0.8,
         },
         "rollout": {
-            "steps": [{"weight": 50, "duration": "1m30s"}],
+            "steps": [{"weight": 50, "duration": "1m30s", "approval": True}],
+            "analysis": {
+                "interval": "30s",
+                "failureLimit": 3,
+                "metrics": [{"name": "error-ratio", "max": 0.02, "minSamples": 50}],
+            },
             "routing": {
+                "mode": "GatewayAPI",
                 "hostnames": ["triage.example.com"],
                 "pathPrefix": "/v1",
                 "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "http"}],
             },
-            "deadlines": {"modelLoad": "1h", "drain": "90s"},
+            "deadlines": {"modelLoad": "1h", "drain": "90s", "total": "2d"},
+            "rollback": {"keepWarm": "1h", "target": "Baseline"},
         },
-        "driftCheck": {"schedule": "30 4 * * SUN"},
+        "driftCheck": {
+            "schedule": "30 4 * * SUN",
+            "window": "1d12h",
+            "minSamples": 50,
+            "confirm": {"items": 400, "deadline": "2h"},
+            "onBreach": "Alert",
+        },
+        "probe": {"itemsPerHour": 120, "source": "pvc://data/production.jsonl"},
+        "suspend": True,
         "storage": {"storageClassName": "fast", "size": "20Gi", "reclaimPolicy": "Delete"},
     }
 

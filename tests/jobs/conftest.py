@@ -45,6 +45,11 @@ def quantize_python() -> str:
 
 
 @pytest.fixture(scope="session")
+def auto_awq_python() -> str:
+    return _interpreter("QUANTROLL_QUANTIZE_AUTOAWQ_PYTHON", "quantize-autoawq")
+
+
+@pytest.fixture(scope="session")
 def serve_python() -> str:
     return _interpreter("QUANTROLL_SERVE_PYTHON", "serve")
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs import asking
 from jobs.processes import SERVED_MODEL, Ended, run_job, serving, start_job
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     CalibrationInput,
+    ConfirmResult,
     DataFile,
     EvaluateInput,
     EvaluateResult,
@@ -22,6 +24,7 @@ from quantroll.api.jobs import (
     Recipe,
     Report,
 )
+from quantroll.api.spec import Backend
 from quantroll.constants import Reason
 from quantroll.domain.gate import Evidence, Thresholds, Verdict, judge
 from quantroll.domain.paired import Cells
@@ -29,6 +32,8 @@ from quantroll.domain.paired import Cells
 pytestmark = [pytest.mark.jobs, pytest.mark.timeout(1500)]
 
 GPTQ4 = Recipe(scheme="W4A16", algorithm="GPTQ", group_size=128)
+AWQ4 = Recipe(scheme="W4A16", algorithm="AWQ", group_size=128)
+AUTO_AWQ4 = AWQ4.model_copy(update={"backend": Backend.AUTO_AWQ})
 RECIPES = {
     "int8": Recipe(scheme="W8A8", algorithm="GPTQ", smooth_quant_strength=0.8),
     "int4": GPTQ4,
@@ -38,7 +43,11 @@ RECIPES = {
     "fp8": Recipe(scheme="FP8_DYNAMIC", algorithm="RTN"),
     "int8 weights": Recipe(scheme="W8A16", algorithm="RTN"),
     "int3": Recipe(scheme="W3A16", algorithm="RTN", group_size=32),
+    "awq": AWQ4,
+    "autoawq": AUTO_AWQ4,
+    "autoawq once more": AUTO_AWQ4,
 }
+AGAIN = {"int4": "int4 once more", "autoawq": "autoawq once more"}
 SIZE_RATIOS = {
     "int8": 0.585,
     "int4": 0.375,
@@ -48,9 +57,13 @@ SIZE_RATIOS = {
     "fp8": 0.585,
     "int8 weights": 0.585,
     "int3": 0.342,
+    "awq": 0.375,
+    "autoawq": 0.377,
+    "autoawq once more": 0.377,
 }
 THRESHOLDS = Thresholds(min_acceptable=0.94, confidence=0.95, min_samples=500, min_baseline=0.5, max_error_rate=0.01)
 CONCURRENCY = 16
+SERVED = ("int8", "int4", "naive4", "awq", "autoawq")
 
 
 def key_of(*parts):
@@ -60,14 +73,16 @@ def key_of(*parts):
 class Bench:
     """What is common to all Jobs of this module."""
 
-    def __init__(self, folder: Path, tiny, quantize_python: str, serve_python: str) -> None:
+    def __init__(self, folder: Path, tiny, quantize_pythons: dict[Backend, str], serve_python: str) -> None:
         self.store, self.logs = folder / "store", folder / "logs"
         self.store.mkdir()
         self.logs.mkdir()
-        self.tiny, self.quantize_python, self.serve_python = tiny, quantize_python, serve_python
+        self.tiny, self.quantize_pythons, self.serve_python = tiny, quantize_pythons, serve_python
         self.prepared: PrepareResult
         self.answered = 0
         self.answered_before_kill = 0
+        self.probed: asking.Probed
+        self.confirmed: ConfirmResult
 
     def run(self, name, job, **options) -> Report:
         ended = run_job(job, self.logs / f"{name}.report", **options)
@@ -87,7 +102,7 @@ class Bench:
 
     def quantize_input(self, name) -> QuantizeInput:
         recipe = RECIPES[name]
-        needs_data = recipe.algorithm == "GPTQ" or recipe.smooth_quant_strength is not None
+        needs_data = recipe.algorithm != "RTN" or recipe.smooth_quant_strength is not None
         data = CalibrationInput(
             path=str(self.tiny.calibration),
             sha256=self.prepared.calibration.sha256,
@@ -105,7 +120,8 @@ class Bench:
         )
 
     def quantize(self, name):
-        return self.run(f"quantize {name}", self.quantize_input(name), python=self.quantize_python).quantize
+        python = self.quantize_pythons[RECIPES[name].backend]
+        return self.run(f"quantize {name}", self.quantize_input(name), python=python).quantize
 
     def evaluate_input(self, name, url, **changes) -> EvaluateInput:
         job = EvaluateInput(
@@ -147,6 +163,10 @@ class Bench:
             assert not (self.store / "evaluations" / job.key).exists()
             result = self.run("evaluate baseline", job).evaluate
             self.answered = engine.requests_answered()
+            source = DataFile(path=job.eval_set.path, sha256=job.eval_set.sha256)
+            self.probed = asking.probe(source, engine.url, 20)
+            confirmation = asking.confirm_input(key_of("confirm"), self.store, source, engine.url)
+            self.confirmed = self.run("confirm", confirmation).confirm
             return result
 
     def evaluate_what_does_not_load(self) -> Ended:
@@ -161,8 +181,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory, tiny, quantize_python, serve_python):
-    bench = Bench(tmp_path_factory.mktemp("jobs"), tiny, quantize_python, serve_python)
+def bench(tmp_path_factory, tiny, quantize_python, auto_awq_python, serve_python):
+    pythons = {Backend.LLM_COMPRESSOR: quantize_python, Backend.AUTO_AWQ: auto_awq_python}
+    bench = Bench(tmp_path_factory.mktemp("jobs"), tiny, pythons, serve_python)
     bench.prepared = bench.prepare()
     return bench
 
@@ -175,7 +196,7 @@ def results(bench):
         artifacts = {name: pool.submit(bench.quantize, name) for name in RECIPES}
         found = {"baseline": baseline.result()}
         made = {name: future.result() for name, future in artifacts.items()}
-        variants = {name: pool.submit(bench.evaluate, name) for name in ("int8", "int4", "naive4")}
+        variants = {name: pool.submit(bench.evaluate, name) for name in SERVED}
         refused = pool.submit(bench.evaluate_what_does_not_load)
         found |= {name: future.result() for name, future in variants.items()}
     return made, found, refused.result()
@@ -192,25 +213,28 @@ def test_artifacts(bench, results):
     ratios = {name: result.size_ratio for name, result in made.items()}
     assert ratios == pytest.approx(SIZE_RATIOS, abs=0.01)
     assert {(result.quantized_layers, result.skipped_layers) for result in made.values()} == {(21, 1)}
-    assert len({result.digest for result in made.values()}) == len(RECIPES) - 1
-    for result in made.values():
+    assert len({result.digest for result in made.values()}) == len(RECIPES) - len(AGAIN)
+    for name, result in made.items():
         config = json.loads((bench.store / result.path / "config.json").read_text())
-        assert config["quantization_config"]["quant_method"] == "compressed-tensors"
+        method = "awq" if name.startswith("autoawq") else "compressed-tensors"
+        assert config["quantization_config"]["quant_method"] == method
 
 
-def test_the_same_recipe_gives_the_same_bytes(bench, results):
-    first, second = bench.model_of("int4"), bench.model_of("int4 once more")
+@pytest.mark.parametrize(("name", "again"), AGAIN.items())
+def test_the_same_recipe_gives_the_same_bytes(bench, results, name, again):
+    first, second = bench.model_of(name), bench.model_of(again)
     names = {path.name for path in first.iterdir()}
     assert names == {path.name for path in second.iterdir()}
     assert "model.safetensors" in names
-    for name in names - {"quantroll-manifest.json"}:
-        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    for file in names - {"quantroll-manifest.json"}:
+        assert (first / file).read_bytes() == (second / file).read_bytes(), file
 
 
-def test_tokenizer_and_template_are_the_baselines_own(bench, results):
+@pytest.mark.parametrize("variant", ["int8", "awq", "autoawq"])
+def test_tokenizer_and_template_are_the_baselines_own(bench, results, variant):
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json"):
-        assert (bench.model_of("int8") / name).read_bytes() == (bench.tiny.model / name).read_bytes()
-    assert all(path.stat().st_mode & 0o777 == 0o644 for path in bench.model_of("int8").iterdir())
+        assert (bench.model_of(variant) / name).read_bytes() == (bench.tiny.model / name).read_bytes()
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in bench.model_of(variant).iterdir())
 
 
 def test_the_baseline_is_good(results):
@@ -226,7 +250,33 @@ def test_a_killed_evaluation_goes_on(bench, results):
     assert 2000 + 2 <= bench.answered <= 2000 + 2 + CONCURRENCY
 
 
-@pytest.mark.parametrize(("name", "verdict"), [("int8", "PASS"), ("int4", "PASS"), ("naive4", "FAIL")])
+def test_the_probe_asks_a_real_engine(bench, results):
+    counts, pairs = bench.probed.counts, bench.probed.pairs
+    assert {end for _, _, end in counts} <= {"pass", "fail", "2xx", "both", "neither"}
+    for revision in asking.REVISIONS:
+        assert counts["quantroll_probe_requests", revision, "2xx"] >= pairs >= 20
+        assert counts["quantroll_eval_items", revision, "pass"] >= 0.8 * pairs
+
+
+def test_a_confirmation_of_one_engine_with_itself(bench, results):
+    confirmed = bench.confirmed
+    assert (confirmed.items, confirmed.errors, confirmed.serving_only, confirmed.target_only) == (200, 0, 0, 0)
+    assert confirmed.both >= 190
+    assert confirmed.source_sha256 == bench.prepared.eval_set.sha256
+
+
+@pytest.mark.parametrize("name", ["awq", "autoawq"])
+def test_awq_protects_what_the_activations_make_important(results, name):
+    """The model has outlier channels, as large ones do."""
+    found = results[1]
+    print({arm: result.correct for arm, result in found.items()})
+    assert found[name].correct >= found["int4"].correct + 20 > found["naive4"].correct + 500
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [("int8", "PASS"), ("int4", "PASS"), ("naive4", "FAIL"), ("awq", "PASS"), ("autoawq", "PASS")],
+)
 def test_the_gate(results, name, verdict):
     result = results[1][name]
     assert result.prompts_match
@@ -260,15 +310,25 @@ def test_an_artifact_that_the_engine_cannot_load(bench, results):
 
 def test_a_model_that_changed_since_prepare(bench):
     job = bench.quantize_input("int8").model_copy(update={"key": key_of("changed"), "model_digest": "0" * 64})
-    ended = run_job(job, bench.logs / "changed.report", python=bench.quantize_python)
+    ended = run_job(job, bench.logs / "changed.report", python=bench.quantize_pythons[Backend.LLM_COMPRESSOR])
     assert (ended.code, ended.report.reason) == (EXIT_BAD_INPUT, Reason.INPUT_CHANGED)
 
 
 def test_a_recipe_that_the_backend_refuses(bench):
     recipe = Recipe(scheme="W4A16", algorithm="RTN", group_size=128, ignore=["re:("])
     job = bench.quantize_input("naive4").model_copy(update={"key": key_of("refused"), "recipe": recipe})
-    ended = run_job(job, bench.logs / "refused.report", python=bench.quantize_python)
+    _is_refused(bench, job, "refused", "llm-compressor")
+
+
+def test_groups_that_autoawq_cannot_make(bench):
+    recipe = AUTO_AWQ4.model_copy(update={"group_size": 96})
+    job = bench.quantize_input("autoawq").model_copy(update={"key": key_of("odd groups"), "recipe": recipe})
+    _is_refused(bench, job, "odd groups", "AutoAWQ")
+
+
+def _is_refused(bench, job, name, backend):
+    ended = run_job(job, bench.logs / f"{name}.report", python=bench.quantize_pythons[job.recipe.backend])
     assert (ended.code, ended.report.reason) == (EXIT_BAD_INPUT, Reason.QUANTIZATION_FAILED)
-    assert "llm-compressor stopped with" in ended.report.message
+    assert f"{backend} stopped with" in ended.report.message
     assert "Traceback" in ended.output
-    assert not list((bench.store / "models").glob(f"{key_of('refused')}*"))
+    assert not list((bench.store / "models").glob(f"{key_of(name)}*"))

@@ -1,10 +1,12 @@
 """Names of images, what is pushed when, and what of this machine reaches a build."""
 
 import json
+import re
 from contextlib import contextmanager
 
 import pytest
 
+from bootstrap import cache
 from cluster import images, registry, store
 from cluster.binaries import Binaries
 from cluster.builders import Buildah, pip_settings
@@ -49,6 +51,13 @@ def build(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "serving", serving)
     record = tmp_path / "run" / "images.json"
     return lambda builder: images.build(["operator"], Binaries([]), builder, record)
+
+
+def test_every_target_is_in_the_dockerfile_and_what_few_need_is_built_only_when_named():
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", (cache.CHECKOUT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    assert {*images.TARGETS, *images.OPTIONAL} <= set(stages)
+    assert not set(images.TARGETS) & set(images.OPTIONAL)
+    assert images.OPTIONAL == ("quantize-autoawq",)
 
 
 def test_an_image_is_named_by_digest_at_the_clusters_registry(build, tmp_path):

@@ -50,6 +50,16 @@ def test_what_ignores_sigterm_is_killed_and_named(state):
     assert start_time(pid) is None
 
 
+def test_one_can_be_ended_and_started_again_while_the_others_run_on(state):
+    other, first = (state.spawn(name, *SLEEP, inside=False) for name in ("other", "one"))
+    state.end("one")
+    assert start_time(first) is None
+    assert state.pid("other") == other
+    state.end("one")  # it is not there any more: fine
+    again = state.spawn("one", *SLEEP, inside=False)
+    assert [p["pid"] for p in State(state.dir).data["processes"]] == [other, again]
+
+
 def test_an_ended_process_is_reported_with_the_end_of_its_log(state):
     pid = state.spawn("brief", sys.executable, "-c", "print('the reason')", inside=False)
     wait_for("end", lambda: start_time(pid) is None, 10)

@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from quantroll.api.spec import Backend
 from quantroll.errors import ConfigurationError
 from quantroll.settings import load
 
@@ -26,6 +27,7 @@ def test_defaults(written):
     ours = load(written(GOOD))
     assert (ours.workers, ours.resync_seconds, ours.namespaces) == (8, 300, [])
     assert ours.images.pull_policy == "IfNotPresent"
+    assert (ours.prometheus.url, ours.prometheus.timeout_seconds) == ("", 10)
     assert ours.engines["vllm"].device == "gpu"
     assert ours.engines["vllm"].shutdown_timeout_seconds == 5
 
@@ -45,6 +47,13 @@ def test_defaults(written):
         ({**GOOD, "engines": {"vllm": {"image": "v", "runAsUser": 0}}}, "engines.vllm.runAsUser"),
         ({**GOOD, "images": {"client": "", "quantize": "q"}}, "images.client"),
         ({**GOOD, "images": {"client": "c", "quantize": "q", "pullPolicy": "Sometimes"}}, "images.pullPolicy"),
+        ({**GOOD, "prometheus": {"url": "prometheus:9090"}}, "prometheus.url"),
+        ({**GOOD, "prometheus": {"url": "http://me:secret@prometheus:9090"}}, "prometheus.url"),
+        ({**GOOD, "prometheus": {"url": "http://prometheus:9090/?tenant=a"}}, "prometheus.url"),
+        ({**GOOD, "prometheus": {"timeoutSeconds": 0}}, "prometheus.timeoutSeconds"),
+        ({**GOOD, "prometheus": {"adress": "http://prometheus:9090"}}, "prometheus.adress: Extra inputs"),
+        ({**GOOD, "huggingFace": {"endpoint": "hub.example.com"}}, "huggingFace.endpoint: String should match"),
+        ({**GOOD, "huggingFace": {"endpoint": "https://me:secret@hub.example.com"}}, "huggingFace.endpoint"),
     ],
 )
 def test_what_is_wrong_is_named(written, content, says):
@@ -55,6 +64,19 @@ def test_what_is_wrong_is_named(written, content, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["http://prometheus.monitoring.svc:9090", "https://thanos.test/prefix/"])
+def test_addresses_of_a_prometheus(written, url):
+    assert load(written({**GOOD, "prometheus": {"url": url}})).prometheus.url == url
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: cannot be read: No such file"):
         load(tmp_path / "nowhere.yaml")
+
+
+def test_a_backend_is_offered_when_it_has_an_image(written):
+    ours = load(written(GOOD)).images
+    assert ours.backends == {Backend.LLM_COMPRESSOR}
+    ours = load(written({**GOOD, "images": {**GOOD["images"], "quantizeAutoAWQ": "a:1"}})).images
+    assert ours.backends == set(Backend)
+    assert [ours.of(backend) for backend in Backend] == ["q:1", "a:1"]

@@ -16,7 +16,7 @@ from . import cache, system
 
 UV = "0.13.9"
 DEV = ("--extra", "operator", "--extra", "client", "--extra", "cli", "--group", "dev")
-EXTRAS = ("quantize", "serve")
+EXTRAS = ("quantize", "quantize-autoawq", "serve")
 READY = ".quantroll-ready"
 UNUSED = 14 * 86400  # seconds after which an environment that nobody asked for goes
 
@@ -64,7 +64,7 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def folder(name: str) -> Path:
-    """Where the environment `dev`, `quantize` or `serve` is, made or not."""
+    """Where the environment `dev` or of one of the extras is, made or not."""
     return cache.CHECKOUT / ".venv" if name == "dev" else cache.root() / "envs" / f"{name}-{key(name)}"
 
 

@@ -1,4 +1,4 @@
-"""Pinned Go tools, built from the module proxy into the cache: the parts of the cluster, and Helm.
+"""Pinned Go tools, built from the module proxy into the cache: the parts of the cluster, Prometheus and Helm.
 
 Each folder under `tools/go` is one module with `tool` lines, because their Kubernetes versions differ. The result lies
 in CACHE/tools/KEY/bin, KEY being a digest of all that decides about it. A build that was cut short goes on where it
@@ -15,7 +15,7 @@ from pathlib import Path
 from . import cache
 
 SOURCE = cache.CHECKOUT / "tools" / "go"
-MODULES = ("kubernetes", "containerd", "coredns", "registry", "contour", "helm", "pause")
+MODULES = ("kubernetes", "containerd", "coredns", "registry", "contour", "helm", "prometheus", "pause")
 BENCH = ("kwok",)  # for the benchmark alone, so beside the others with a key of its own
 GO = "go1.26.8"  # 1.27's encoding/json/v2 breaks /openapi/v2 of Kubernetes 1.36, and with it `kubectl apply`
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.4.1"

@@ -1,7 +1,7 @@
 """Throw-away clusters and images from the command line. Needs root; everything of a cluster lives in one folder.
 
-python -m cluster images [TARGET ...]         build the project's images, push what changed
-python -m cluster up [--gateway] [--volumes N] [--images]
+python -m cluster images [TARGET ...]         build the project's images, push what changed; quantize-autoawq if named
+python -m cluster up [--gateway] [--prometheus] [--volumes N] [--images]
 KUBECONFIG=DIR/kubeconfig kubectl get nodes   from any shell of the machine
 python -m cluster exec -- COMMAND             inside the cluster's network namespace
 python -m cluster load ARCHIVE ...            more images
@@ -42,13 +42,16 @@ def arguments() -> argparse.Namespace:
     )
     up = verbs.add_parser("up", parents=[common])
     up.add_argument("--gateway", action="store_true", help="Contour and Envoy")
+    up.add_argument("--prometheus", action="store_true", help="Prometheus, scraping pods by their annotations")
     up.add_argument("--volumes", type=int, default=0, help="how many hostPath volumes, with a default StorageClass")
     up.add_argument("--images", action="store_true", help="have the images of the last build on the node")
     down = verbs.add_parser("down", parents=[common])
     down.add_argument("--keep-logs", action="store_true")
     verbs.add_parser("exec", parents=[common]).add_argument("command", nargs=argparse.REMAINDER)
     verbs.add_parser("load", parents=[common]).add_argument("archive", nargs="+", type=Path)
-    verbs.add_parser("images").add_argument("target", nargs="*", choices=[*images.TARGETS, []], default=[])
+    verbs.add_parser("images").add_argument(
+        "target", nargs="*", choices=[*images.TARGETS, *images.OPTIONAL, []], default=[]
+    )
     return ap.parse_args()
 
 
@@ -62,7 +65,12 @@ def main() -> int:
         return 0
     c = Cluster(a.dir)
     if a.verb == "up":
-        c.up(images=images.references().values() if a.images else (), with_gateway=a.gateway, with_volumes=a.volumes)
+        c.up(
+            images=images.references().values() if a.images else (),
+            with_gateway=a.gateway,
+            with_volumes=a.volumes,
+            with_prometheus=a.prometheus,
+        )
         print(summary(c))
         return 0
     if not c.running:

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from bootstrap import cache
 
-from . import cgroups, dns, gateway, registry, relay, store, volumes
+from . import cgroups, dns, gateway, prometheus, registry, relay, store, volumes
 from .binaries import SYSTEM, Binaries
 from .controlplane import API_PORT, NODE_IP, ControlPlane
 from .kube import Client, write_kubeconfig
@@ -41,6 +41,7 @@ OWN = [
     "log",
     "node",
     "pki",
+    "prometheus",
     "registry.json",
     "volumes",
     ".kube",
@@ -105,22 +106,32 @@ class Cluster:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Ports on 127.0.0.1: api, gateway."""
+        """Ports on 127.0.0.1: api, gateway, prometheus."""
         return dict(self.state.data["ports"])
 
     # -- life -------------------------------------------------------------
-    def up(self, *, images: Iterable[str] = (), with_gateway: bool = False, with_volumes: int = 0) -> None:
+    def up(
+        self,
+        *,
+        images: Iterable[str] = (),
+        with_gateway: bool = False,
+        with_volumes: int = 0,
+        with_prometheus: bool = False,
+    ) -> None:
         """Start everything, and return when it is ready.
 
         `images` are references in the registry (`images.references()`): the node has them unpacked from the start.
         Raises SystemExit that names what this machine lacks.
         """
-        self._check(("contour", "envoy") if with_gateway else ())
+        self._check([*(["contour", "envoy"] if with_gateway else []), *([prometheus.NAME] if with_prometheus else [])])
         self._began = time.monotonic()
         unpacked = store.ensure(list(images), self.bin)
         with self._starting():
             self._mark("images")
-            cp = self._control_plane({"gateway": (NODE_IP, gateway.ENVOY_PORT)} if with_gateway else {})
+            reached = {"gateway": (NODE_IP, gateway.ENVOY_PORT)} if with_gateway else {}
+            if with_prometheus:
+                reached[prometheus.NAME] = (NODE_IP, prometheus.PORT)
+            cp = self._control_plane(reached)
             node = Node(self.state, self.bin)
             with store.in_use():
                 node.start(cp, unpacked)
@@ -133,6 +144,9 @@ class Cluster:
             if with_gateway:
                 gateway.start(self.state, self.bin, cp, self.client)
                 self._mark("gateway")
+            if with_prometheus:
+                prometheus.install(self.state, self.bin, cp, self.client)
+                self._mark("prometheus")
             self._wait("node", "node", self._node_ready)
             self._wait(
                 "service account",

@@ -158,6 +158,12 @@ class State:
             raise RuntimeError(f"{name} ended:\n{text[-3000:]}")
 
     # -- stop -------------------------------------------------------------
+    def end(self, name: str, timeout: float = 10) -> None:
+        """End the processes of one name, by force after so many seconds, and forget them; the others run on."""
+        self._stop(timeout, {name})
+        self.data["processes"] = [p for p in self.data["processes"] if p["name"] != name]
+        self.save()
+
     def stop(self, last: Sequence[str] = (), timeout: float = 10) -> list[str]:
         """Ask all to end, those named in `last` when the others have, then make them; names of those that had to be."""
         if "up" in {p["name"] for p in self._others()}:  # it would go on starting others; it cleans up itself

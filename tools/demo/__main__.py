@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import httpx
 
@@ -19,10 +20,11 @@ FOLDER = cache.CHECKOUT / ".run" / "demo"
 MODEL = "tiny-llama"
 SETTLED = ("Steady", "Rejected", "RolledBack")
 LIMIT = 40 * 60  # seconds from apply until something must serve
+CHECK = 6 * 60  # seconds within which a drift check has to say something
 
 
 def up(stage: Stage) -> int:
-    """The whole demo; 0 when a proven variant serves and no request failed."""
+    """The whole demo; 0 when everything came about that it shows, and no request failed."""
     began = time.monotonic()
     stage.up()
     _say(began, f"kubectl apply -f {EXAMPLE.relative_to(cache.CHECKOUT)}")
@@ -32,12 +34,47 @@ def up(stage: Stage) -> int:
         _wait_for_gateway(stage)
         _say(began, "the baseline answers through the gateway: two clients send requests from here on")
         with Traffic(stage.gateway, HOST, MODEL) as traffic:
-            status = _until_settled(stage)
+            promoted = _until(stage, "something settled", lambda status: status.get("phase") in SETTLED, LIMIT)
+            print(f"\n{page.variants(promoted)}\n\n{page.reasons(promoted)}\n\n{page.choice(promoted)}\n", flush=True)
+            drift = promoted["phase"] == "Steady" and _drift(stage, began)
             time.sleep(5)
     finally:
         watching.terminate()
         watching.wait()
-    return _last_page(stage, status, traffic, time.monotonic() - began)
+    return _last_page(stage, promoted, traffic, time.monotonic() - began, drift=drift)
+
+
+def _drift(stage: Stage, began: float) -> bool:
+    """What happens after the promotion; whether it all came about."""
+
+    def checked(*verdicts: str) -> Callable[[page.Object], bool]:
+        return lambda status: status.get("drift", {}).get("verdict") in verdicts
+
+    def told(status: page.Object) -> None:
+        drift = status["drift"]
+        _say(began, f"drift check: {drift['verdict']}: {drift.get('message', '')}")
+
+    _say(began, "the prober asks labelled production items all the time; a drift check runs every minute")
+    healthy = _until(stage, "a healthy drift check", checked("Healthy"), CHECK)
+    told(healthy)
+    serving = healthy["stable"]["revision"]
+
+    _say(began, "Prometheus is stopped across a check")
+    stage.stop_prometheus()
+    told(_until(stage, "a check without data", checked("Unknown"), CHECK))
+    print(stage.kubectl("get", "events", "--field-selector", "reason=QualityUnknown"), flush=True)
+    kept = stage.status(MODEL)["stable"]["revision"] == serving
+    stage.start_prometheus()
+
+    _say(began, "production turns to arithmetic: the file behind probe.source is replaced")
+    stage.production_turns_to("arithmetic")
+    told(_until(stage, "a suspicion", checked("Suspect", "Breached"), 2 * CHECK))
+    told(_until(stage, "the decision", checked("Breached", "PopulationShift"), LIMIT))
+    after = _until(stage, "the rollback", lambda status: status["phase"] == "RolledBack", LIMIT)
+    _say(began, after["message"])
+    rejected = [(entry["variant"], entry["reason"]) for entry in after["rejected"]]
+    print(f"\n{page.drift(after)}\n", flush=True)
+    return kept and after["stable"]["variant"] == "baseline" and rejected == [("gptq4", "FloorBreached")]
 
 
 def _watch(stage: Stage, began: float) -> subprocess.Popen[str]:
@@ -61,18 +98,17 @@ def _wait_for_gateway(stage: Stage) -> None:
         wait_for("the baseline behind the gateway", lambda: ask(client, MODEL, "Q:rev abcd\nA:") is None, 900, every=1)
 
 
-def _until_settled(stage: Stage) -> page.Object:
-    end = time.monotonic() + LIMIT
+def _until(stage: Stage, what: str, condition: Callable[[page.Object], bool], limit: float) -> page.Object:
+    end = time.monotonic() + limit
     while time.monotonic() < end:
         status = stage.status(MODEL)
-        if status.get("phase") in SETTLED:
+        if condition(status):
             return status
-        time.sleep(2)
-    raise TimeoutError(f"not settled within {LIMIT} s\n{stage.evidence()}")
+        time.sleep(1)
+    raise TimeoutError(f"{what}: not within {limit} s\n{stage.evidence()}")
 
 
-def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: float) -> int:
-    print(f"\n{page.variants(status)}\n\n{page.reasons(status)}\n\n{page.choice(status)}")
+def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: float, *, drift: bool) -> int:
     print(f"{traffic.summary}\n")
     print("\n".join(traffic.failures[:20]))
     print(stage.kubectl("get", "qm,deployments,httproutes"))
@@ -84,7 +120,7 @@ def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: flo
     print(f'    -d \'{{"model": "{MODEL}", "prompt": "Q:rev abcd\\nA:", "max_tokens": 8}}\'')
     print("  make demo-down")
     verdicts = {row["name"]: row.get("verdict") for row in status["variants"]}
-    went_well = status["phase"] == "Steady" and verdicts.get("rtn4") == "FAIL" and not traffic.failures
+    went_well = drift and verdicts.get("rtn4") == "FAIL" and not traffic.failures
     return 0 if went_well and min(traffic.sent["whole"], traffic.sent["streamed"]) > 0 else 1
 
 

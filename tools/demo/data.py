@@ -3,16 +3,19 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from bootstrap import cache, environments
 
 EXAMPLE = cache.CHECKOUT / "examples" / "tiny"
+PRODUCTION = EXAMPLE / "production.py"
 
 
 def folder() -> Path:
     """`model/`, `eval.jsonl` and `calibration.jsonl`; trained on the first call, in about two minutes of one core."""
-    key = cache.digest(sorted(EXAMPLE.glob("*.py")), environments.key("quantize"))
+    sources = sorted(path for path in EXAMPLE.glob("*.py") if path != PRODUCTION)
+    key = cache.digest(sources, environments.key("quantize"))
     made = cache.root() / "tiny" / key
     with cache.lock(made.with_suffix(".lock")):
         if not made.exists():
@@ -30,8 +33,18 @@ def _make(made: Path) -> None:
     growing.rename(made)
 
 
+def production(kind: str, file: Path) -> None:
+    """Replace the file with what production asks, labelled: `usual` or `arithmetic`."""
+    growing = file.with_suffix(".growing")
+    with growing.open("w") as out:
+        subprocess.run([sys.executable, PRODUCTION, kind], check=True, stdout=out)
+    growing.chmod(0o644)
+    growing.rename(file)
+
+
 def copy_to(target: Path) -> None:
     """A copy that pods may read as any user and tests may spoil."""
     shutil.copytree(folder(), target, dirs_exist_ok=True)
+    production("usual", target / "production.jsonl")
     for path in target.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

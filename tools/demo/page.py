@@ -45,3 +45,14 @@ def choice(status: Object) -> str:
     proven = [row for row in status.get("variants", []) if row.get("verdict") == "PASS"]
     sizes = ", ".join(f"{row['name']} {row['weightBytes']:,} bytes" for row in proven)
     return f"serves: {stable.get('variant')} (revision {stable.get('revision')}), the smallest of the proven: {sizes}"
+
+
+def drift(status: Object) -> str:
+    """What the drift check found, and what came of it."""
+    found, serves = status.get("drift", {}), status.get("stable", {})
+    rejected = [f"{entry['variant']} (revision {entry['revision']}): {entry['reason']}" for entry in status["rejected"]]
+    return (
+        f"drift check: {found.get('verdict')}, {found.get('value')} of {found.get('samples')} items right, floor"
+        f" {found.get('floor')}\nserves: {serves.get('variant')} (revision {serves.get('revision')})\n"
+        f"not tried again by itself: {', '.join(rejected)}"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from bootstrap import cache
-from cluster import images
+from cluster import images, prometheus
 from cluster.cluster import Cluster
 from demo import data
 
@@ -17,6 +17,7 @@ NAMESPACE, SYSTEM = "demo", "quantroll-system"
 CHART = cache.CHECKOUT / "charts" / "quantroll"
 EXAMPLE = cache.CHECKOUT / "examples" / "tiny-llama.yaml"
 HOST = "tiny.example.com"
+PROMETHEUS = f"http://{prometheus.NAME}.{prometheus.NAMESPACE}.svc:{prometheus.PORT}"
 
 Object = dict[str, Any]
 
@@ -30,6 +31,7 @@ def values(references: Mapping[str, str]) -> Object:
 
     return {
         "images": {target: image(target) for target in ("operator", "client", "quantize")},
+        "prometheus": {"url": PROMETHEUS, "timeoutSeconds": 5},
         "engines": {
             "vllm-cpu": {
                 "image": references["vllm-cpu"],
@@ -59,7 +61,7 @@ class Stage:
         references = images.build()
         tiny = self.dir / "tiny"
         data.copy_to(tiny)
-        self.cluster.up(images=references.values(), with_gateway=True, with_volumes=16)
+        self.cluster.up(images=references.values(), with_gateway=True, with_prometheus=True, with_volumes=16)
         with cache.step("helm install quantroll"):
             self.helm("install", references)
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -72,6 +74,18 @@ class Stage:
         file.write_text(yaml.safe_dump(values(references or images.references())))
         command = ["helm", verb, "quantroll", str(CHART), "--namespace", SYSTEM, "--create-namespace", "--wait"]
         self.command(*command, "--timeout=120s", "--values", str(file), *more)
+
+    def stop_prometheus(self) -> None:
+        """An outage of Prometheus; what it has stored stays."""
+        prometheus.stop(self.cluster.state)
+
+    def start_prometheus(self) -> None:
+        """The end of the outage."""
+        prometheus.start(self.cluster.state, self.cluster.bin)
+
+    def production_turns_to(self, kind: str) -> None:
+        """Replace the labelled production items on the volume: `usual` or `arithmetic`."""
+        data.production(kind, self.dir / "tiny" / "production.jsonl")
 
     def down(self) -> None:
         """Stop the cluster and remove its folder."""

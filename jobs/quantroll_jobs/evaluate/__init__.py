@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,17 +16,12 @@ from quantroll_jobs.evaluate.answers import (
     PARTIAL,
     Answer,
     Outcome,
-    PartialAnswers,
     join,
     prompts_digest,
     read_answers,
     write_answers,
 )
-from quantroll_jobs.evaluate.engine import Engine, RequestFailedError, request_body, request_digest
-from quantroll_jobs.scorers import SCORERS
-
-PROGRESS_INTERVAL = 5.0  # seconds
-FAILURES_IN_A_ROW = 32  # items without an answer, none in between: that is the engine, not the items
+from quantroll_jobs.evaluate.interview import Interview, hold, progress
 
 
 def run(job: EvaluateInput) -> Report:
@@ -37,7 +30,7 @@ def run(job: EvaluateInput) -> Report:
     items = _pinned_items(job)
     baseline = None if job.baseline_key is None else _stored_answers(job, job.baseline_key)
     folder = store.resumable(job)
-    answers, version = asyncio.run(_Evaluation(job, items, folder).run())
+    answers, version = asyncio.run(_ask(job, items, folder))
     result = EvaluateResult(
         **_summary(answers, baseline), engine_version=version, seconds=round(time.monotonic() - started, 1)
     )
@@ -84,98 +77,11 @@ def _summary(answers: dict[str, Answer], baseline: dict[str, Answer] | None) -> 
     return summary
 
 
-class _Evaluation:
-    """One attempt: `concurrency` workers take items from a common iterator."""
-
-    def __init__(self, job: EvaluateInput, items: list[Item], folder: Path) -> None:
-        self._job = job
-        self._items = items
-        self._partial = PartialAnswers(folder / PARTIAL)
-        self._score = SCORERS[job.scorer]
-        self._failures = 0
-
-    async def run(self) -> tuple[dict[str, Answer], str]:
-        """All answers in the order of the eval set, and the engine's version."""
-        answered = {name: answer for name, answer in self._partial.done.items() if answer.outcome is not Outcome.ERROR}
-        waiting = iter([item for item in self._items if not self._is_answered(item, answered)])
-        try:
-            async with Engine(self._job) as engine:
-                await engine.wait_until_ready()
-                version = await engine.version()
-                async with self._progress():
-                    await self._work(engine, waiting)
-        finally:
-            self._partial.close()
-        return {item.id: self._partial.done[item.id] for item in self._items}, version
-
-    def _is_answered(self, item: Item, answered: dict[str, Answer]) -> bool:
-        found = answered.get(item.id)
-        return found is not None and found.request == request_digest(request_body(self._job, item))
-
-    async def _work(self, engine: Engine, waiting: Iterator[Item]) -> None:
-        async def worker() -> None:
-            for item in waiting:
-                self._partial.add(await self._answer(engine, item))
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._job.concurrency):
-                    group.create_task(worker())
-        except ExceptionGroup as group:
-            failures = [error for error in group.exceptions if isinstance(error, JobError)]
-            raise (failures or group.exceptions)[0] from None
-
-    async def _answer(self, engine: Engine, item: Item) -> Answer:
-        body = request_body(self._job, item)
-        digest = request_digest(body)
-        started = time.monotonic()
-        try:
-            reply = await engine.ask(body)
-        except RequestFailedError as error:
-            await self._blame(engine, error)
-            return Answer(id=item.id, request=digest, outcome=Outcome.ERROR, error=str(error))
-        self._failures = 0
-        return Answer(
-            id=item.id,
-            request=digest,
-            outcome=Outcome.RIGHT if self._score(reply.text, item.expected) else Outcome.WRONG,
-            answer=reply.text,
-            finish_reason=reply.finish_reason,
-            seconds=round(time.monotonic() - started, 4),
-        )
-
-    async def _blame(self, engine: Engine, error: RequestFailedError) -> None:
-        """An item without an answer is an error of the item, unless the engine has gone: that is no wrong answer."""
-        if error.refused:
-            return
-        self._failures += 1
-        if not await engine.healthy():
-            raise JobError(
-                Reason.ENGINE_FAILED, f"the engine answered before and does not any more: {error}", permanent=False
-            ) from None
-        if self._failures >= FAILURES_IN_A_ROW:
-            raise JobError(
-                Reason.ENGINE_FAILED,
-                f"{self._failures} items in a row got no answer although /health is well; the last: {error}",
-                permanent=False,
-            ) from None
-
-    @asynccontextmanager
-    async def _progress(self) -> AsyncIterator[None]:
-        started, before = time.monotonic(), len(self._partial.done)
-
-        async def say() -> None:
-            while True:
-                await asyncio.sleep(PROGRESS_INTERVAL)
-                self._partial.sync()
-                done, seconds = len(self._partial.done), time.monotonic() - started
-                rate = (done - before) / seconds
-                print(f"{done} of {len(self._items)} items after {seconds:.0f} s, {rate:.1f} a second", flush=True)
-
-        task = asyncio.create_task(say())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+async def _ask(job: EvaluateInput, items: list[Item], folder: Path) -> tuple[dict[str, Answer], str]:
+    """All answers in the order of the eval set, and the engine's version."""
+    async with Interview(job, job.endpoint, folder / PARTIAL) as interview:
+        await interview.wait_until_ready()
+        version = await interview.engine.version()
+        async with progress([interview], len(items)):
+            await hold([(interview, item) for item in interview.open_questions(items)], job.concurrency)
+    return {item.id: interview.answers[item.id] for item in items}, version

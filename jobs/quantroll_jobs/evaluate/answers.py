@@ -105,11 +105,12 @@ def join(baseline: dict[str, Answer], variant: dict[str, Answer]) -> tuple[Cells
     for name in baseline.keys() & variant.keys():
         before, after = baseline[name], variant[name]
         match = match and before.request == after.request
-        counts[_cell(before.outcome is Outcome.RIGHT, after.outcome is Outcome.RIGHT)] += 1
+        counts[cell(before.outcome is Outcome.RIGHT, after.outcome is Outcome.RIGHT)] += 1
     return Cells(**counts), match
 
 
-def _cell(baseline_right: bool, variant_right: bool) -> str:
+def cell(baseline_right: bool, variant_right: bool) -> str:
+    """The cell of one item that both arms answered."""
     if baseline_right:
         return "both" if variant_right else "harm"
     return "gain" if variant_right else "neither"

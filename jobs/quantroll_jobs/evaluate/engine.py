@@ -1,16 +1,15 @@
-"""The engine as the client sees it: an OpenAI-compatible server with vLLM's /health and /version."""
+"""An engine as its clients see it: an OpenAI-compatible server with vLLM's /health and /version."""
 
 import asyncio
 import random
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import openai
 
-from quantroll.api.jobs import EvaluateInput
+from quantroll.api.jobs import ConfirmInput, EvaluateInput, ProbeInput
 from quantroll.constants import Reason
 from quantroll_jobs.datafiles import Item
 from quantroll_jobs.digests import sha256_json
@@ -23,15 +22,22 @@ _PROBE_TIMEOUT = 30.0
 _SHORTEST_PROBE = 5.0  # the last look may end later than the deadline, but knows why
 _TOO_MANY_REQUESTS = 429
 _VERSION_LIMIT = 128  # characters
+# The library hands out what came without a look at it: this is how garbage shows itself.
+_NO_COMPLETION = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
 
 
 class RequestFailedError(Exception):
     """An item got no answer. `refused`: the engine is well and does not take this request."""
 
-    def __init__(self, cause: str, *, refused: bool) -> None:
-        """`cause` is one line."""
+    def __init__(self, cause: str, *, refused: bool, status: int | None = None) -> None:
+        """`cause` is one line; `status` is HTTP's, where the engine said one."""
         super().__init__(cause)
         self.refused = refused
+        self.status = status
+
+
+class GarbledReplyError(Exception):
+    """HTTP 200 with something that is no completion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,8 @@ class Reply:
     finish_reason: str
 
 
-def request_body(job: EvaluateInput, item: Item) -> dict[str, Any]:
-    """What is asked for an item, all but the model's name: the same for baseline and variant."""
+def request_body(job: EvaluateInput | ConfirmInput | ProbeInput, item: Item) -> dict[str, Any]:
+    """What is asked for an item, all but the model's name: the same for all that are compared."""
     settings = {"temperature": job.temperature, "max_tokens": job.max_tokens}
     if item.prompt is None:
         return {"messages": list(item.messages), **settings}
@@ -56,64 +62,72 @@ def request_digest(body: dict[str, Any]) -> str:
 
 
 class Engine:
-    """A connection to one engine; use as an asynchronous context manager."""
+    """A connection to one engine, which has to be closed."""
 
-    def __init__(self, job: EvaluateInput) -> None:
-        """Nothing is sent yet. Proxies of the environment are not used: the engine is in the same pod."""
-        self._job = job
-        limits = httpx.Limits(max_connections=job.concurrency + 2)
-        self._http = httpx.AsyncClient(
-            base_url=job.endpoint, trust_env=False, limits=limits, timeout=job.request_timeout_seconds
-        )
-        self._client = openai.AsyncOpenAI(
-            base_url=f"{job.endpoint.rstrip('/')}/v1", api_key="none", max_retries=0, http_client=self._http
-        )
-
-    async def __aenter__(self) -> Self:
-        """Open."""
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    def __init__(
+        self,
+        endpoint: str,
+        served_model: str,
+        *,
+        connections: int,
+        request_timeout: float,
+        who: str = "the engine",
+        single_shot: bool = False,
     ) -> None:
+        """Nothing is sent yet; `request_timeout` is in seconds, and `who` names the engine in messages.
+
+        `single_shot`: every question is sent once, and over a connection of its own. Proxies of the environment are not
+        used: engines are inside the cluster.
+        """
+        self._who = f"{who} at {endpoint}"
+        self._served_model = served_model
+        self._request_timeout = request_timeout
+        self._single_shot = single_shot
+        limits = httpx.Limits(
+            max_connections=connections + 2, max_keepalive_connections=0 if single_shot else connections + 2
+        )
+        self._http = httpx.AsyncClient(base_url=endpoint, trust_env=False, limits=limits, timeout=request_timeout)
+        self._client = openai.AsyncOpenAI(
+            base_url=f"{endpoint.rstrip('/')}/v1", api_key="none", max_retries=0, http_client=self._http
+        )
+
+    async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
 
-    async def wait_until_ready(self) -> None:
-        """Wait for /health and then for a real completion: an engine can be healthy and die of its first request."""
+    async def wait_until_ready(self, seconds: float) -> None:
+        """Wait for /health and then for a real completion: an engine can be healthy and die of its first request.
+
+        Raises JobError after `seconds`, or as soon as the engine refuses.
+        """
         started = time.monotonic()
         said = started
         while True:
-            left = started + self._job.ready_timeout_seconds - time.monotonic()
+            left = started + seconds - time.monotonic()
             try:
                 await self._answers(min(max(left, _SHORTEST_PROBE), _PROBE_TIMEOUT))
-            except (httpx.HTTPError, openai.OpenAIError, TimeoutError) as error:
+            except (httpx.HTTPError, openai.OpenAIError, TimeoutError, *_NO_COMPLETION) as error:
                 last = describe(error)
                 if isinstance(error, openai.APIStatusError) and _is_refusal(error):
-                    raise JobError(
-                        Reason.ENGINE_NOT_READY, f"the engine at {self._job.endpoint} refuses a completion: {last}"
-                    ) from None
+                    raise JobError(Reason.ENGINE_NOT_READY, f"{self._who} refuses a completion: {last}") from None
             else:
-                print(f"engine ready after {time.monotonic() - started:.0f} s", flush=True)
+                print(f"{self._who} is ready after {time.monotonic() - started:.0f} s", flush=True)
                 return
             if left <= POLL:
                 raise JobError(
                     Reason.ENGINE_NOT_READY,
-                    f"the engine at {self._job.endpoint} did not answer within {self._job.ready_timeout_seconds:.0f} s;"
-                    f" last: {last}",
+                    f"{self._who} did not answer within {seconds:.0f} s; last: {last}",
                 )
             if time.monotonic() - said > 15:
                 said = time.monotonic()
-                print(f"waiting for the engine since {said - started:.0f} s: {last}", flush=True)
+                print(f"waiting for {self._who} since {said - started:.0f} s: {last}", flush=True)
             await asyncio.sleep(POLL)
 
     async def _answers(self, timeout: float) -> None:  # noqa: ASYNC109 - it covers two calls
         async with asyncio.timeout(timeout):
             response = await self._http.get("/health")
             response.raise_for_status()
-            await self._client.completions.create(
-                model=self._job.served_model, prompt="Hello", max_tokens=1, temperature=0
-            )
+            await self._client.completions.create(model=self._served_model, prompt="Hello", max_tokens=1, temperature=0)
 
     async def healthy(self) -> bool:
         """Whether /health says so now."""
@@ -134,28 +148,45 @@ class Engine:
             return ""
 
     async def ask(self, body: dict[str, Any]) -> Reply:
-        """The answer; transport faults, time-outs, 429 and 5xx are tried again. Raises RequestFailedError."""
-        pause = FIRST_PAUSE
-        for attempt in range(1, ATTEMPTS + 1):
+        """The answer; transport faults, time-outs, 429, 5xx and garbled replies are tried again, unless `single_shot`.
+
+        Raises RequestFailedError.
+        """
+        attempts, pause = 1 if self._single_shot else ATTEMPTS, FIRST_PAUSE
+        for attempt in range(1, attempts + 1):
             try:
-                async with asyncio.timeout(self._job.request_timeout_seconds):
+                async with asyncio.timeout(self._request_timeout):
                     return await self._send(body)
-            except (openai.OpenAIError, httpx.HTTPError, TimeoutError) as error:
+            except (openai.OpenAIError, httpx.HTTPError, GarbledReplyError, TimeoutError) as error:
                 refused = isinstance(error, openai.APIStatusError) and _is_refusal(error)
-                if refused or attempt == ATTEMPTS:
-                    raise RequestFailedError(describe(error), refused=refused) from error
+                if refused or attempt == attempts:
+                    raise RequestFailedError(describe(error), refused=refused, status=_status(error)) from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
             pause *= 2
         raise AssertionError
 
     async def _send(self, body: dict[str, Any]) -> Reply:
-        if "messages" in body:
-            chat = await self._client.chat.completions.create(model=self._job.served_model, **body)
-            first = chat.choices[0]
-            return Reply(first.message.content or "", first.finish_reason or "")
-        completion = await self._client.completions.create(model=self._job.served_model, **body)
-        choice = completion.choices[0]
-        return Reply(choice.text or "", choice.finish_reason or "")
+        try:
+            if "messages" in body:
+                chat = await self._client.chat.completions.create(model=self._served_model, **body)
+                return _reply(chat.choices[0].message.content, chat.choices[0].finish_reason)
+            completion = await self._client.completions.create(model=self._served_model, **body)
+            return _reply(completion.choices[0].text, completion.choices[0].finish_reason)
+        except _NO_COMPLETION as error:
+            raise GarbledReplyError(f"no completion came: {type(error).__name__}: {error}") from error
+
+
+def _reply(text: Any, finish_reason: Any) -> Reply:
+    if text is not None and not isinstance(text, str):
+        raise TypeError("the answer is not a text")
+    readable = (text or "").encode(errors="replace").decode()  # half of a surrogate pair cannot be written
+    return Reply(readable, str(finish_reason or ""))
+
+
+def _status(error: Exception) -> int | None:
+    if isinstance(error, GarbledReplyError):
+        return 200
+    return error.status_code if isinstance(error, openai.APIStatusError) else None
 
 
 def describe(error: Exception) -> str:

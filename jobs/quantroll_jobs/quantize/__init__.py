@@ -1,9 +1,11 @@
 """The quantize Job: one variant's artifact, made by a backend and then inspected."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from quantroll.api.jobs import QuantizeInput, QuantizeResult, Report
+from quantroll.api.spec import Backend
 from quantroll.constants import Reason
 from quantroll_jobs import store
 from quantroll_jobs.checkpoint import Checkpoint, CheckpointError, read_checkpoint
@@ -18,9 +20,7 @@ def run(job: QuantizeInput) -> Report:
     baseline = _unchanged_model(job)
     _check_calibration(job)
     with store.attempt(job) as folder:
-        from quantroll_jobs.quantize.llm_compressor import make_artifact  # noqa: PLC0415 - torch takes seconds
-
-        make_artifact(job, baseline, folder)
+        _backend(job.recipe.backend)(job, baseline, folder)
         artifact = _readable(folder)
         found = inspect_artifact(baseline, artifact, job.recipe)
         result = QuantizeResult(
@@ -33,6 +33,17 @@ def run(job: QuantizeInput) -> Report:
             seconds=round(time.monotonic() - started, 1),
         )
         return store.commit(folder, job, Report(kind="quantize", key=job.key, quantize=result))
+
+
+def _backend(backend: Backend) -> Callable[[QuantizeInput, Checkpoint, Path], None]:
+    """Writes an artifact into a folder. Each backend has an image of its own, without the other's packages."""
+    if backend is Backend.AUTO_AWQ:
+        from quantroll_jobs.quantize import auto_awq  # noqa: PLC0415 - as said
+
+        return auto_awq.make_artifact
+    from quantroll_jobs.quantize import llm_compressor  # noqa: PLC0415 - as said
+
+    return llm_compressor.make_artifact
 
 
 def _unchanged_model(job: QuantizeInput) -> Checkpoint:

@@ -14,7 +14,7 @@ class EngineProfile(ApiModel):
     device: Annotated[Literal["gpu", "cpu"], Field(description="What the image computes on.")] = "gpu"
     args: Annotated[
         list[Annotated[str, Field(max_length=256)]],
-        Field(max_length=64, description="Flags after ours; the engine takes the last."),
+        Field(max_length=32, description="Flags after ours; the engine takes the last."),
     ] = []
     env: Annotated[
         dict[str, Annotated[str, Field(max_length=1024)]],

@@ -170,23 +170,31 @@ class RevisionStatus(ApiModel):
 
 
 class PastRevision(ApiModel):
-    """A revision that served before."""
+    """A revision that served before, and may serve again."""
 
     revision: Short
     """Hash of artifact, serving settings and engine image."""
     variant: Short
     """Name of the variant, or baseline."""
+    recovery: Short = ""
+    """Score divided by the baseline's, as text for the column."""
     until: Timestamp
     """When it stopped serving."""
+    warm_until: Timestamp | None = None
+    """Until when its pods are kept; absent: they are gone."""
+    spec: RevisionSpec
+    """Everything that its pods are made from."""
 
 
 class RejectedRevision(ApiModel):
-    """A revision that was taken back, and is not tried again before the spec changes."""
+    """A revision that was taken back, and is not tried again by itself."""
 
     key: Short
     """Evaluation key: revision, eval set and way of asking."""
     generation: int
     """Generation of the spec that it was tried for."""
+    rollout: Short = ""
+    """Name of the rollout that ended so: what quantroll.io/retry names."""
     revision: Short
     """Hash of artifact, serving settings and engine image."""
     variant: Short
@@ -199,11 +207,26 @@ class RejectedRevision(ApiModel):
     """When it was rejected."""
 
 
+class AnalysisStatus(ApiModel):
+    """What the looks at one step have said."""
+
+    verdict: Literal["Pass", "Fail", "Unknown"]
+    """What the last look that changed anything said."""
+    failures: Annotated[int, Field(ge=0)] = 0
+    """Looks of this step that failed."""
+    message: Text = ""
+    """Why, with the numbers."""
+    at: Timestamp
+    """When."""
+
+
 class RolloutStatus(ApiModel):
     """The rollout under way."""
 
     id: Short
-    """Name of this rollout."""
+    """Name of this rollout: what quantroll.io/approve and quantroll.io/abort name."""
+    kind: Literal["Rollout", "Rollback"] = "Rollout"
+    """Rollback: back to a revision that served before, at once, because quality fell below the floor."""
     step: int
     """Index into spec.rollout.steps; -1 before the first weight."""
     weight: int
@@ -214,6 +237,14 @@ class RolloutStatus(ApiModel):
     """When the rollout began."""
     deadline: Timestamp | None = None
     """When the current wait is given up."""
+    expires_at: Timestamp | None = None
+    """When the whole rollout is given up; moved on by approval waits and suspension."""
+    analysis: AnalysisStatus | None = None
+    """What the looks at this step have said."""
+    awaiting_since: Timestamp | None = None
+    """Since when this step waits for approval."""
+    approved_step: int | None = None
+    """The last step that a person approved."""
     draining: Short | None = None
     """Revision that is losing its traffic."""
     reason: Short | None = None
@@ -240,15 +271,66 @@ class Traffic(ApiModel):
     """Weights as the gateway has accepted them."""
 
 
+class DriftCheckStatus(ApiModel):
+    """A suspicion that is being confirmed."""
+
+    revision: Short
+    """The revision that is suspected."""
+    target: Short
+    """The revision to go back to."""
+    key: Short
+    """Content key of the confirm Job."""
+    started_at: Timestamp
+    """When the suspicion arose."""
+    deadline: Timestamp
+    """Until when it has to be confirmed."""
+    screen: Text = ""
+    """What raised it, with the numbers."""
+
+
+DriftVerdict = Literal["Unknown", "Pending", "Healthy", "Suspect", "Breached", "PopulationShift"]
+
+
 class Drift(ApiModel):
-    """The drift check; honest about not having run."""
+    """The drift check."""
 
     schedule: Short
     """When checks are due."""
-    verdict: Literal["Unknown"] = "Unknown"
-    """What the last check said; Unknown: none has run."""
+    verdict: DriftVerdict = "Unknown"
+    """What the last check said. Unknown: it could not tell, which is neither good nor bad."""
     message: Text = "no drift check has run"
-    """Why, in a sentence."""
+    """Why, with the numbers."""
+    revision: Short | None = None
+    """The revision that was checked."""
+    last: Timestamp | None = None
+    """When the last check ended."""
+    next: Timestamp | None = None
+    """When the next check is due."""
+    value: float | None = None
+    """Share of right answers in the window, or of the confirmation."""
+    floor: float | None = None
+    """Score below which nothing may serve: minAcceptable times the baseline's."""
+    samples: int | None = None
+    """Answers that the value comes from."""
+    confirmation: Short | None = None
+    """Content key of the last confirm Job."""
+    confirming: DriftCheckStatus | None = None
+    """A suspicion that is being confirmed."""
+
+
+class CommandStatus(ApiModel):
+    """The last command of a verb, and what came of it."""
+
+    verb: Short
+    """approve, abort or retry."""
+    value: Annotated[str, Field(max_length=256)]
+    """Value of the annotation."""
+    accepted: bool
+    """Whether it was carried out."""
+    message: Text
+    """What was done, or why not."""
+    at: Timestamp
+    """When."""
 
 
 class HistoryEntry(ApiModel):
@@ -295,15 +377,25 @@ class QuantizedModelStatus(ApiModel):
     """The revision that users get."""
     candidate: RevisionStatus | None = None
     """The revision that is being tried."""
-    last_good: Annotated[list[PastRevision], Field(max_length=5)] = []
+    last_good: Annotated[list[PastRevision], Field(max_length=2)] = []
     """Revisions that served before, newest first."""
     rejected: Annotated[list[RejectedRevision], Field(max_length=20)] = []
-    """Revisions that were taken back, newest first; not tried again before the spec changes."""
+    """Revisions that were taken back, newest first."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""
     traffic: Traffic = Traffic()
     """Weights of the route."""
     drift: Drift | None = None
     """The drift check."""
+    suspended_at: Timestamp | None = None
+    """Since when everything is held by spec.suspend."""
+    commands: Annotated[
+        list[CommandStatus],
+        Field(
+            max_length=8,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["verb"]},
+        ),
+    ] = []
+    """The last command of each verb, and what came of it."""
     history: Annotated[list[HistoryEntry], Field(max_length=20)] = []
     """The latest transitions, oldest first."""

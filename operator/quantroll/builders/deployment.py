@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from quantroll.api.status import RevisionSpec
 from quantroll.builders import engine, names, pods, sources
-from quantroll.builders.meta import Manifest, Owner, labels, object_meta, revision_selector
+from quantroll.builders.meta import Manifest, Owner, labels, object_meta, revision_selector, scraped
 from quantroll.constants import ANNOTATION_REVISION_SPEC, ENGINE_PORT, Component
+from quantroll.domain import locate
 
 _PROBE_TIMEOUT = 60  # seconds; the first completion may compile kernels
 _STARTUP_PERIOD = 5
@@ -51,14 +52,17 @@ def deployment(
             # A revision's pods never change; should they all the same, what serves stays until its successor is ready,
             # also where that one finds no free GPU.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": marks}, "spec": _pod(owner, served, revision, store)},
+            "template": {
+                "metadata": {"labels": marks, "annotations": scraped(ENGINE_PORT)},
+                "spec": _pod(owner, served, revision, store),
+            },
         },
     }
 
 
 def _pod(owner: Owner, served: RevisionSpec, revision: str, store: str) -> Manifest:
     profile = served.profile
-    model = sources.model_path(served.model)
+    model = locate.model_path(served.model)
     return {
         **pods.pod_defaults(profile.run_as_user),
         **pods.placement(served.serving),

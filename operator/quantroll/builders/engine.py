@@ -7,6 +7,7 @@ from quantroll.api.status import RevisionSpec
 from quantroll.builders import pods, sources
 from quantroll.builders.meta import Manifest
 from quantroll.constants import ENGINE_CONTAINER, ENGINE_PORT
+from quantroll.domain import locate
 
 PORT_NAME = "http"
 
@@ -28,7 +29,7 @@ _CPU_ENVIRONMENT = {"NVIDIA_VISIBLE_DEVICES": "void"}
 def container(served_name: str, served: RevisionSpec, store: str) -> Manifest:
     """The engine's container, without probes: those depend on the pod around it. `store` is the artifact claim."""
     profile = served.profile
-    model = sources.model_path(served.model)
+    model = locate.model_path(served.model)
     engine: Manifest = {
         "name": ENGINE_CONTAINER,
         "image": profile.image,

@@ -1,12 +1,21 @@
-"""The Jobs: prepare, quantize, and evaluate with the engine as a native sidecar."""
+"""The Jobs: prepare, quantize, evaluate with the engine as a native sidecar, and confirm."""
 
-from quantroll.api.jobs import EXIT_BAD_INPUT, INPUT_VARIABLE, EvaluateInput, PrepareInput, QuantizeInput
-from quantroll.api.spec import Placement
+from quantroll.api.jobs import (
+    EXIT_BAD_INPUT,
+    INPUT_VARIABLE,
+    AnyJobInput,
+    ConfirmInput,
+    EvaluateInput,
+    PrepareInput,
+    QuantizeInput,
+)
+from quantroll.api.spec import Placement, TokenSecretRef
 from quantroll.api.status import RevisionSpec
 from quantroll.builders import engine, names, pods, sources
 from quantroll.builders.meta import Manifest, Owner, labels, object_meta
-from quantroll.constants import ANNOTATION_KEY, Component
-from quantroll.settings import Images
+from quantroll.constants import ANNOTATION_KEY, ARTIFACTS_MOUNT, Component
+from quantroll.domain import locate
+from quantroll.settings import HuggingFace, Images
 
 CONTAINER = "job"  # the container whose termination message is the report
 
@@ -18,16 +27,30 @@ _GRACE_SECONDS = 30
 _PREPARE_LIMIT = 24 * 3600
 _QUANTIZE_LIMIT = 7 * 24 * 3600
 _EVALUATE_LIMIT = 3 * 24 * 3600
+_CONFIRM_LIMIT = 3 * 24 * 3600  # the drift check's own deadline comes first
 
 _COMMAND = ["python", "-m", "quantroll_jobs"]
 _CLIENT_RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}}
 
 
-def prepare_job(owner: Owner, job_input: PrepareInput, *, store: str, images: Images) -> Manifest:
-    """Job that checks and digests the model and the data. `store` is the artifact claim."""
+def prepare_job(
+    owner: Owner,
+    job_input: PrepareInput,
+    *,
+    store: str,
+    images: Images,
+    hugging_face: HuggingFace,
+    token: TokenSecretRef | None,
+) -> Manifest:
+    """Job that checks and digests the model and the data, and fetches the model first if it is at a hub.
+
+    `store` is the artifact claim. Only this Job gets the token, and only to fetch with it.
+    """
     data = [file.path for file in (job_input.eval_set, job_input.calibration) if file is not None]
     paths = [job_input.model_path, *data]
     container = _container(job_input, images.client, images, paths, store)
+    if job_input.hub:
+        container["env"] = _hub_environment(container["env"], hugging_face, token)
     return _job(
         owner,
         names.prepare_job(owner.name, job_input.key),
@@ -43,7 +66,7 @@ def quantize_job(
 ) -> Manifest:
     """Job that makes one artifact and inspects it, with the resources and on the nodes that the user chose."""
     paths = [job_input.model_path] + ([job_input.calibration.path] if job_input.calibration else [])
-    container = _container(job_input, images.quantize, images, paths, store)
+    container = _container(job_input, images.of(job_input.recipe.backend), images, paths, store)
     # torch counts the node's cores; several threads on fewer cores than that are many times slower than one
     limit = {"resourceFieldRef": {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}}
     container["env"] = [*container["env"], {"name": "OMP_NUM_THREADS", "valueFrom": limit}]
@@ -78,7 +101,7 @@ def evaluate_job(
     the kubelet would hold the client back until it succeeds, for ever when the engine cannot load the artifact. The
     client waits for the engine itself, and says so when it gives up.
     """
-    model = sources.model_path(served.model)
+    model = locate.model_path(served.model)
     paths = [job_input.eval_set.path]
     client = _container(job_input, images.client, images, paths, store)
     sidecar = engine.container(owner.name, served, store) | {"restartPolicy": "Always"}
@@ -94,10 +117,38 @@ def evaluate_job(
     )
 
 
-def _container(
-    job_input: PrepareInput | QuantizeInput | EvaluateInput, image: str, images: Images, paths: list[str], store: str
-) -> Manifest:
+def confirm_job(owner: Owner, job_input: ConfirmInput, *, store: str, images: Images) -> Manifest:
+    """Job that asks two revisions that serve the same items. `store` is the artifact claim."""
+    paths = [job_input.eval_set.path]
+    container = _container(job_input, images.client, images, paths, store)
+    return _job(
+        owner,
+        names.confirm_job(owner.name, job_input.key),
+        job_input.key,
+        labels(owner, Component.CONFIRM, revision=job_input.serving.revision),
+        _CONFIRM_LIMIT,
+        _pod(paths, store) | {"containers": [container | {"resources": _CLIENT_RESOURCES}]},
+    )
+
+
+def _hub_environment(
+    environment: list[Manifest], hugging_face: HuggingFace, token: TokenSecretRef | None
+) -> list[Manifest]:
+    """The environment of the one Job that talks to the hub."""
+    variables = [variable for variable in environment if variable["name"] not in pods.OFFLINE]
+    if hugging_face.endpoint:
+        # a mirror speaks the hub's own protocol; that of its newer storage leads to other hosts
+        mirror = {"HF_ENDPOINT": pods.literal(hugging_face.endpoint), "HF_HUB_DISABLE_XET": "1"}
+        variables += pods.environment(mirror)
+    if token:
+        reference = {"name": token.name, "key": token.key}
+        variables.append({"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": reference}})
+    return variables
+
+
+def _container(job_input: AnyJobInput, image: str, images: Images, paths: list[str], store: str) -> Manifest:
     document = job_input.model_dump_json(by_alias=True, exclude_none=True)
+    elsewhere = [path for path in paths if not path.startswith(f"{ARTIFACTS_MOUNT}/")]  # that is mounted to write
     return {
         "name": CONTAINER,
         "image": image,
@@ -107,7 +158,7 @@ def _container(
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": pods.container_security(read_only_root=True),
-        "volumeMounts": [*sources.read_mounts(paths, store), sources.store_mount(store), pods.TMP_MOUNT],
+        "volumeMounts": [*sources.read_mounts(elsewhere, store), sources.store_mount(store), pods.TMP_MOUNT],
     }
 
 

@@ -51,6 +51,11 @@ def revision_selector(owner: Owner, revision: str) -> dict[str, str]:
     return {LABEL_OWNER: owner.name, LABEL_COMPONENT: Component.SERVE.value, LABEL_REVISION: revision}
 
 
+def scraped(port: int) -> dict[str, str]:
+    """Annotations by which many a Prometheus finds what to scrape: the metrics page on a port of the pod."""
+    return {"prometheus.io/scrape": "true", "prometheus.io/port": str(port), "prometheus.io/path": "/metrics"}
+
+
 def owner_reference(owner: Owner) -> Manifest:
     """Reference by which garbage collection removes the child with its owner.
 

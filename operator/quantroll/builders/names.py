@@ -4,6 +4,7 @@ The API limits a QuantizedModel's name to 40 characters; every name below then f
 """
 
 from quantroll.api.spec import Storage
+from quantroll.domain.locate import revision_name
 
 _KEY_DIGITS = 10  # 40 bits: keys of one QuantizedModel do not meet by chance
 
@@ -23,9 +24,19 @@ def evaluate_job(owner: str, key: str) -> str:
     return _job(owner, "evaluate", key)
 
 
+def confirm_job(owner: str, key: str) -> str:
+    """Job that compares what serves with what would be gone back to."""
+    return _job(owner, "confirm", key)
+
+
+def prober(owner: str) -> str:
+    """Deployment that asks the revisions that serve."""
+    return f"{owner}-prober"
+
+
 def revision(owner: str, revision: str) -> str:
     """Deployment and Service of one revision."""
-    return f"{owner}-{revision}"
+    return revision_name(owner, revision)
 
 
 def stable_service(owner: str) -> str:

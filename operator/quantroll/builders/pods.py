@@ -9,12 +9,12 @@ JOB_USER = 65532  # of the Jobs' images
 
 # What a process without a home and without the network needs. USER: libraries ask for the user's name, and an id
 # without an entry in /etc/passwd has none.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
 ENVIRONMENT = {
     "HOME": "/tmp",  # noqa: S108 - a volume of the pod's own
     "USER": "quantroll",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    **OFFLINE,
 }
 TMP_MOUNT = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - a volume of the pod's own
 TMP_VOLUME = {"name": "tmp", "emptyDir": {}}

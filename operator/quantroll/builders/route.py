@@ -19,7 +19,7 @@ def route(owner: Owner, routing: Routing, shares: Sequence[Share]) -> Manifest:
     if sum(share.weight for share in shares) != 100 or any(share.weight < 0 for share in shares):
         raise ValueError(f"shares must be 0 or more and sum to 100: {[share.weight for share in shares]}")
     spec: Manifest = {
-        "parentRefs": [_parent(parent) for parent in routing.parent_refs],
+        "parentRefs": [_parent(parent) for parent in routing.parent_refs or ()],
         "rules": [
             {
                 "matches": [{"path": {"type": "PathPrefix", "value": routing.path_prefix}}],

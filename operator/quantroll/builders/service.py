@@ -2,7 +2,7 @@
 
 from quantroll.builders import engine, names
 from quantroll.builders.meta import Manifest, Owner, labels, object_meta, revision_selector
-from quantroll.constants import Component
+from quantroll.constants import LABEL_REVISION, Component
 
 PORT = 80
 
@@ -10,22 +10,30 @@ PORT = 80
 def revision_service(owner: Owner, *, variant: str, revision: str) -> Manifest:
     """Service of one revision's pods: a backend of the route, and the way to ask a revision past the split."""
     marks = labels(owner, Component.SERVE, variant=variant, revision=revision)
-    return _service(owner, names.revision(owner.name, revision), marks, revision)
+    return _service(owner, names.revision(owner.name, revision), marks, revision_selector(owner, revision))
 
 
-def stable_service(owner: Owner, *, revision: str) -> Manifest:
-    """Service `<name>`: the pods of the stable revision. Promotion moves its selector and touches no pod."""
-    return _service(owner, names.stable_service(owner.name), labels(owner, Component.SERVE), revision)
+def stable_service(owner: Owner, *, stable: str, selected: str) -> Manifest:
+    """Service `<name>`: the pods of the revision `selected`, or of all that serve where that is empty.
+
+    Promotion moves its selector and touches no pod. Its label names the stable revision in any case, for when the
+    status is lost.
+    """
+    selector = revision_selector(owner, selected)
+    if not selected:
+        del selector[LABEL_REVISION]
+    marks = labels(owner, Component.SERVE, revision=stable)
+    return _service(owner, names.stable_service(owner.name), marks, selector)
 
 
-def _service(owner: Owner, name: str, marks: dict[str, str], revision: str) -> Manifest:
+def _service(owner: Owner, name: str, marks: dict[str, str], selector: dict[str, str]) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": object_meta(owner, name, marks),
         "spec": {
             "type": "ClusterIP",
-            "selector": revision_selector(owner, revision),
+            "selector": selector,
             "ports": [{"name": engine.PORT_NAME, "port": PORT, "targetPort": engine.PORT_NAME, "protocol": "TCP"}],
         },
     }

@@ -5,12 +5,6 @@ from collections.abc import Iterable
 
 from quantroll.builders.meta import Manifest
 from quantroll.constants import ARTIFACTS_MOUNT, CLAIMS_MOUNT
-from quantroll.domain.locate import pod_path
-
-
-def model_path(model: str) -> str:
-    """Path inside a pod of a revision's model: a source, or a path on the artifact volume."""
-    return pod_path(model) if model.startswith("pvc://") else f"{ARTIFACTS_MOUNT}/{model}"
 
 
 def read_mounts(paths: Iterable[str], store: str) -> list[Manifest]:

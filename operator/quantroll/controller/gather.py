@@ -1,6 +1,7 @@
 """Everything a decision may look at, put together from the watches and a few questions."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,12 +10,13 @@ from pydantic import ValidationError
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders import names
-from quantroll.constants import LABEL_COMPONENT, Component
+from quantroll.constants import ANNOTATION_COMMAND, LABEL_COMPONENT, LABEL_REVISION, Component
 from quantroll.controller import views
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
+from quantroll.domain.questions import questions
 from quantroll.domain.snapshot import ServerView, Snapshot
-from quantroll.ports import Cluster, Engines
+from quantroll.ports import Cluster, Engines, Metrics
 from quantroll.settings import Settings
 
 Body = Mapping[str, Any]
@@ -25,38 +27,56 @@ LOST = (
 )
 
 
-async def gather(
-    model: Body, children: Children, settings: Settings, cluster: Cluster, engines: Engines, now: datetime
-) -> Snapshot:
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """Whom a pass may ask."""
+
+    cluster: Cluster
+    engines: Engines
+    metrics: Metrics
+
+
+async def gather(model: Body, children: Children, settings: Settings, outside: Outside, now: datetime) -> Snapshot:
     """The snapshot of one QuantizedModel."""
     spec, error = parse_spec(model)
-    name, pods = model["metadata"]["name"], list(children.of("Pod"))
+    namespace, name = model["metadata"]["namespace"], model["metadata"]["name"]
+    pods = list(children.of("Pod"))
     status = parse_status(model) or recovered(name, children, now)
     lost = "" if status else LOST
     status = status or QuantizedModelStatus()
     jobs = [views.job_view(job, pods) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")]
     route = children.get("HTTPRoute", names.route(name))
+    service = children.get("Service", names.stable_service(name))
+    asked = questions(status, spec, now)
+    requests, quality = asked.requests, asked.quality
     return Snapshot(
+        namespace=namespace,
         name=name,
         generation=model["metadata"]["generation"],
         spec=spec,
         spec_error=error,
         status=status,
         engines=settings.engines,
+        backends=settings.images.backends,
         jobs={job.key: job for job in jobs},
-        servers=await _servers(pods, status, engines),
+        servers=await _servers(pods, asked.in_flight, outside.engines),
         route=views.route_view(route, name) if route else None,
-        gateway_api=await cluster.has_gateway_api(),
+        selected=service["spec"].get("selector", {}).get(LABEL_REVISION, "") if service else None,
+        gateway_api=await outside.cluster.has_gateway_api(),
+        commands=commands_of(model),
+        requests=await outside.metrics.requests(namespace, name, requests.revision, requests.seconds)
+        if requests
+        else None,
+        quality=await outside.metrics.quality(namespace, name, quality.revision, quality.seconds) if quality else None,
         lost=lost,
     )
 
 
-async def _servers(pods: list[Body], status: QuantizedModelStatus, engines: Engines) -> dict[str, ServerView]:
+async def _servers(pods: list[Body], leaving: str | None, engines: Engines) -> dict[str, ServerView]:
     serving: dict[str, list[Body]] = {}
     for pod in pods:
         if pod["metadata"].get("labels", {}).get(LABEL_COMPONENT) == Component.SERVE:
             serving.setdefault(views.revision_of(pod), []).append(pod)
-    leaving = _leaving(status)
     found = {}
     for revision, own in serving.items():
         in_flight = None
@@ -67,12 +87,11 @@ async def _servers(pods: list[Body], status: QuantizedModelStatus, engines: Engi
     return found
 
 
-def _leaving(status: QuantizedModelStatus) -> str | None:
-    """The revision whose requests are waited for."""
-    rollout, candidate = status.rollout, status.candidate
-    if rollout is None:
-        return None
-    return rollout.draining or (candidate.revision if rollout.reason and candidate else None)
+def commands_of(model: Body) -> dict[str, str]:
+    """Values of the command annotations, by verb."""
+    prefix = f"{ANNOTATION_COMMAND}/"
+    notes = model["metadata"].get("annotations", {})
+    return {name.removeprefix(prefix): value for name, value in notes.items() if name.startswith(prefix)}
 
 
 def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:

@@ -24,13 +24,13 @@ from quantroll.constants import (
 from quantroll.controller import views
 from quantroll.controller.children import Children
 from quantroll.controller.difference import differs, same_stamp, stamped
-from quantroll.controller.gather import gather
+from quantroll.controller.gather import Outside, gather
 from quantroll.controller.render import render
 from quantroll.controller.written import Written
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import JobState, Problem, Snapshot
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
-from quantroll.ports import Clock, Cluster, Engines, ObjectRef
+from quantroll.ports import Clock, ObjectRef
 from quantroll.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -45,9 +45,9 @@ Look = Callable[[tuple[str, str]], tuple[Body, Children] | None]
 class Reconciler:
     """Passes over QuantizedModels; `look` shows one with its children as last watched."""
 
-    def __init__(self, look: Look, settings: Settings, cluster: Cluster, engines: Engines, clock: Clock) -> None:
+    def __init__(self, look: Look, settings: Settings, outside: Outside, clock: Clock) -> None:
         self._look, self._settings, self._clock = look, settings, clock
-        self._cluster, self._engines = cluster, engines
+        self._outside, self._cluster = outside, outside.cluster
         self._trouble: dict[tuple[str, str], Problem] = {}  # what was refused last time, for the next status
         self._written = Written()
 
@@ -63,7 +63,7 @@ class Reconciler:
 
     async def _pass(self, key: tuple[str, str], model: Body, children: Children) -> float | None:
         now = self._clock.now()
-        seen = await gather(model, children, self._settings, self._cluster, self._engines, now)
+        seen = await gather(model, children, self._settings, self._outside, now)
         seen = replace(seen, trouble=self._trouble.get(key))
         decided = plan(seen, now)
         try:
@@ -167,13 +167,14 @@ def obsolete(manifests: list[Manifest], children: Children, seen: Snapshot, deci
         superseded = ("Job", name) not in asked and (
             view is None or view.state is JobState.ACTIVE or view.key not in referenced
         )
+        superseded = superseded and not (wanted.keep_jobs and view and view.state is JobState.ACTIVE)
         if superseded or job["metadata"]["uid"] in wanted.drop_jobs:
             gone.append(_ref(job, "batch/v1", "Job"))
     for kind, version in (("Deployment", "apps/v1"), ("Service", "v1")):
         for body in children.of(kind):
             kept = (kind, body["metadata"]["name"]) in asked or views.revision_of(body) in wanted.kept
-            serves = body["metadata"].get("labels", {}).get(LABEL_COMPONENT) == Component.SERVE
-            if serves and not kept:
+            made = body["metadata"].get("labels", {}).get(LABEL_COMPONENT) in (Component.SERVE, Component.PROBE)
+            if made and not kept:
                 gone.append(_ref(body, version, kind))
     return gone
 
@@ -189,4 +190,5 @@ def _referenced_keys(status: QuantizedModelStatus) -> set[str]:
     parts = [status.prepare_failure, *((base.evaluation, base.failure) if base else ())]
     for row in status.variants:
         parts += [row.artifact, row.evaluation, row.failure]
-    return {part.key for part in parts if part} | {status.prepared_key or ""}
+    confirmed = status.drift.confirmation if status.drift else None
+    return {part.key for part in parts if part} | {status.prepared_key or "", confirmed or ""}

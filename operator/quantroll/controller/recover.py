@@ -46,7 +46,7 @@ def _stable(
     owner: str, children: Children, revisions: Mapping[str, RevisionStatus], shares: Mapping[str, int]
 ) -> RevisionStatus | None:
     service = children.get("Service", names.stable_service(owner))
-    selected = service["spec"].get("selector", {}).get(LABEL_REVISION, "") if service else ""
+    selected = service["spec"].get("selector", {}).get(LABEL_REVISION) or views.revision_of(service) if service else ""
     if selected in revisions:
         return revisions[selected]
     routed = [name for name in sorted(shares, key=lambda name: -shares[name]) if name in revisions]

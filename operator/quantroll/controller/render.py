@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.builders import claim, deployment, jobs, names, route, service
+from quantroll.builders import claim, deployment, jobs, names, prober, route, service
 from quantroll.builders.meta import Manifest, Owner
-from quantroll.domain.wanted import Wanted, WantedEvaluate, WantedJob, WantedPrepare
+from quantroll.domain.wanted import Wanted, WantedConfirm, WantedEvaluate, WantedJob, WantedPrepare
 from quantroll.settings import Settings
 
 
@@ -18,15 +18,26 @@ def render(owner: Owner, spec: QuantizedModelSpec, wanted: Wanted, settings: Set
     manifests += [_job(owner, spec, job, store, settings) for job in wanted.jobs]
     manifests += _servers(owner, wanted, store, load)
     if wanted.stable:
-        manifests.append(service.stable_service(owner, revision=wanted.stable))
+        manifests.append(service.stable_service(owner, stable=wanted.stable, selected=wanted.selected))
     if wanted.shares:
         manifests.append(route.route(owner, spec.rollout.routing, wanted.shares))
+    if wanted.prober:
+        manifests.append(prober.prober(owner, wanted.prober.probe_input, images=settings.images))
     return manifests
 
 
 def _job(owner: Owner, spec: QuantizedModelSpec, job: WantedJob, store: str, settings: Settings) -> Manifest:
     if isinstance(job, WantedPrepare):
-        return jobs.prepare_job(owner, job.job_input, store=store, images=settings.images)
+        return jobs.prepare_job(
+            owner,
+            job.job_input,
+            store=store,
+            images=settings.images,
+            hugging_face=settings.hugging_face,
+            token=spec.model.token_secret_ref,
+        )
+    if isinstance(job, WantedConfirm):
+        return jobs.confirm_job(owner, job.job_input, store=store, images=settings.images)
     if isinstance(job, WantedEvaluate):
         return jobs.evaluate_job(
             owner,

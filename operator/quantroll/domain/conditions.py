@@ -24,6 +24,9 @@ def conditions(draft: Draft) -> list[ConditionStatus]:
         Condition.VERIFIED: _verified(draft),
         Condition.CANDIDATE_AVAILABLE: _candidate_available(draft),
         Condition.PROMOTED: _promoted(draft),
+        Condition.QUALITY_FLOOR_MET: _quality_floor_met(draft),
+        Condition.AWAITING_APPROVAL: _awaiting_approval(draft),
+        Condition.SUSPENDED: _suspended(draft),
     }
     old = {c.type: c for c in draft.status.conditions}
     return [_condition(draft, kind, answer, old.get(kind)) for kind, answer in answers.items()]
@@ -47,6 +50,8 @@ def _ready(draft: Draft) -> Answer:
     """This generation is settled and proven."""
     if draft.blocked:
         return False, draft.blocked.reason, draft.blocked.message
+    if draft.status.suspended_at:
+        return False, Reason.SUSPENDED, draft.message
     if draft.phase is Phase.STEADY and _available(draft)[0]:
         return True, Reason.SETTLED, draft.message
     return False, draft.phase, draft.message
@@ -55,6 +60,8 @@ def _ready(draft: Draft) -> Answer:
 def _reconciling(draft: Draft) -> Answer:
     if draft.blocked:  # kstatus takes Reconciling for progress, and does not look at Stalled any more
         return False, draft.blocked.reason, draft.blocked.message
+    if draft.status.suspended_at:
+        return False, Reason.SUSPENDED, draft.message
     if draft.phase in SETTLED:
         return False, Reason.SETTLED, draft.message
     return True, Reason.PROGRESSING, draft.message
@@ -127,3 +134,37 @@ def _promoted(draft: Draft) -> Answer:
     if stable is None or stable.variant == BASELINE:
         return False, Reason.WAITING, "the full-precision model serves"
     return True, Reason.PROMOTED, f"{stable.variant} is promoted"
+
+
+_FLOOR: dict[str, tuple[bool | None, Reason]] = {
+    "Unknown": (None, Reason.QUALITY_UNKNOWN),
+    "Pending": (None, Reason.WAITING),
+    "Healthy": (True, Reason.FLOOR_MET),
+    "Suspect": (None, Reason.FLOOR_SUSPECT),
+    "Breached": (False, Reason.FLOOR_BREACHED),
+    "PopulationShift": (False, Reason.POPULATION_SHIFT),
+}
+
+
+def _quality_floor_met(draft: Draft) -> Answer:
+    """What serves still is as good as it was proven to be."""
+    drift, stable = draft.status.drift, draft.status.stable
+    if drift is None or stable is None:
+        return None, Reason.WAITING, "nothing serves yet"
+    if stable.variant == BASELINE:
+        return None, Reason.WAITING, "the full-precision model serves: it is what others are held to"
+    value, reason = _FLOOR[drift.verdict]
+    return value, reason, drift.message
+
+
+def _awaiting_approval(draft: Draft) -> Answer:
+    rollout = draft.status.rollout
+    if rollout and rollout.awaiting_since:
+        return True, Reason.WAITING, draft.message
+    return False, Reason.PROGRESSING, ""
+
+
+def _suspended(draft: Draft) -> Answer:
+    if draft.status.suspended_at:
+        return True, Reason.SUSPENDED, "spec.suspend holds everything where it is"
+    return False, Reason.PROGRESSING, ""

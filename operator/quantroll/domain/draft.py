@@ -32,6 +32,7 @@ class Draft:
     wanted: Wanted = field(default_factory=Wanted)
     blocked: Problem | None = None  # what a person has to look at
     wake_at: datetime | None = None
+    aborting: bool = False  # a person wants the candidate taken back, which has to wait until something else answers
     judged: bool = False  # every variant of this spec has its verdict, or the ladder has stopped
 
     def set(self, **changes: Any) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from quantroll.api.status import QuantizedModelStatus, VariantStatus
-from quantroll.constants import Condition, Phase
+from quantroll.constants import GROUP, Condition, Phase, Reason
 
 _WARNING_PHASES = frozenset({Phase.REJECTED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
@@ -20,7 +20,14 @@ class Event:
 
 def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[Event, ...]:
     """What has happened between two statuses."""
-    return (*_transition(before, after), *_verdicts(before, after), *_stalled(before, after))
+    return (
+        *_transition(before, after),
+        *_verdicts(before, after),
+        *_stalled(before, after),
+        *_drift(before, after),
+        *_commands(before, after),
+        *_suspension(before, after),
+    )
 
 
 def _transition(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
@@ -53,3 +60,44 @@ def _stalled(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[
     if new is None or new[0] in _WARNING_PHASES or ((old := reason(before)) and old[0] == new[0]):
         return []
     return [Event("Warning", new[0], new[1])]
+
+
+_DRIFT = {
+    "Unknown": Reason.QUALITY_UNKNOWN,
+    "Healthy": Reason.FLOOR_MET,
+    "Suspect": Reason.FLOOR_SUSPECT,
+    "Breached": Reason.FLOOR_BREACHED,
+    "PopulationShift": Reason.POPULATION_SHIFT,
+}
+
+
+def _drift(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """A check that ended otherwise than the last one, and every one that could not tell."""
+    old, new = before.drift, after.drift
+    if new is None or new.revision is None or new.verdict not in _DRIFT:
+        return []
+    ended = old is not None and new.next != old.next
+    changed = old is None or (new.verdict, new.revision) != (old.verdict, old.revision)
+    if not changed and not (ended and new.verdict != "Healthy"):
+        return []
+    return [Event("Normal" if new.verdict == "Healthy" else "Warning", _DRIFT[new.verdict], new.message)]
+
+
+def _commands(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    old = {(command.verb, command.value) for command in before.commands}
+    return [
+        Event(
+            "Normal" if command.accepted else "Warning",
+            Reason.COMMAND_DONE if command.accepted else Reason.COMMAND_REFUSED,
+            f"{GROUP}/{command.verb}={command.value}: {command.message}",
+        )
+        for command in after.commands
+        if (command.verb, command.value) not in old
+    ]
+
+
+def _suspension(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    if bool(before.suspended_at) == bool(after.suspended_at):
+        return []
+    held = after.suspended_at is not None
+    return [Event("Normal", Reason.SUSPENDED if held else Reason.RESUMED, after.message)]

@@ -6,10 +6,11 @@ new field in the API, or a new release of the operator, changes no key and start
 
 import hashlib
 import json
+from datetime import datetime
 from typing import Any
 
 from quantroll.api.jobs import PrepareResult
-from quantroll.api.spec import Calibration, QualityGate, QuantizedModelSpec, Variant
+from quantroll.api.spec import Backend, Calibration, QualityGate, QuantizedModelSpec, Variant
 from quantroll.api.status import RevisionSpec
 
 
@@ -17,6 +18,11 @@ def fingerprint(kind: str, version: int, content: dict[str, Any]) -> str:
     """sha256, in hex, of a JSON value in canonical form."""
     text = json.dumps({"kind": kind, "version": version, **content}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def source_key(repository: str, revision: str) -> str:
+    """What is fetched from a hub: one commit of one repository, whoever fetches it and with whatever token."""
+    return fingerprint("source", 1, {"repository": repository, "revision": revision})
 
 
 def prepare_key(spec: QuantizedModelSpec) -> str:
@@ -30,6 +36,7 @@ def prepare_key(spec: QuantizedModelSpec) -> str:
             "dtype": spec.model.dtype,
             "evalSet": [evals.source, evals.sha256, evals.id_field],
             "calibration": [calibration.dataset, calibration.sha256] if calibration else None,
+            **({"revision": spec.model.revision} if spec.model.revision else {}),
         },
     )
 
@@ -50,6 +57,7 @@ def artifact_key(variant: Variant, calibration: Calibration | None, prepared: Pr
             "ignore": variant.ignore,
             "smoothQuantStrength": variant.smooth_quant_strength,
             "calibration": used,
+            **({} if variant.backend is Backend.LLM_COMPRESSOR else {"backend": variant.backend}),
         },
     )
 
@@ -91,3 +99,8 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, ba
             "baseline": baseline_key,
         },
     )
+
+
+def confirm_key(serving: str, target: str, at: datetime) -> str:
+    """What a confirm Job measures: two revisions at one time; another check measures anew."""
+    return fingerprint("confirm", 1, {"serving": serving, "target": target, "at": at.isoformat()})

@@ -8,7 +8,7 @@ from quantroll.domain import fingerprints
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
 from quantroll.domain.gate import Evidence, GateReason, Thresholds, Verdict, judge, ladder_next, select_smallest
 from quantroll.domain.jobs import may_run, new_failure, report_of
-from quantroll.domain.locate import pod_path
+from quantroll.domain.locate import baseline_model, model_path, pod_path
 from quantroll.domain.paired import Cells
 from quantroll.domain.pipeline import evaluation_of, prepare_again, revision_spec, wanted_evaluate
 from quantroll.domain.wanted import WantedQuantize
@@ -138,8 +138,22 @@ def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: Varia
                 " has seen; take them out of one of the two",
             }
         )
+    if row.artifact is None and variant.backend not in draft.seen.backends:
+        return row.model_copy(
+            update={
+                "verdict": Verdict.ERROR.value,
+                "reason": Reason.BACKEND_UNKNOWN,
+                "message": f"backend {variant.backend} has no image here: have the admin name one in the chart's values"
+                " under images, or choose another backend",
+            }
+        )
     failure = row.failure
-    if failure and failure.generation == draft.seen.generation and _concerns(draft, spec, variant, row, failure):
+    if (
+        failure
+        and failure.retry_at is None
+        and failure.generation == draft.seen.generation
+        and _concerns(draft, spec, variant, row, failure)
+    ):
         infeasible = failure.reason == Reason.INFEASIBLE
         return row.model_copy(
             update={
@@ -152,7 +166,7 @@ def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: Varia
 
 
 def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, failure: Attempt) -> bool:
-    if draft.status.prepared is None:
+    if draft.status.prepared is None or failure.generation != draft.seen.generation:
         return False
     if row.artifact is None:
         return failure.key == fingerprints.artifact_key(variant, spec.calibration, draft.status.prepared)
@@ -210,9 +224,10 @@ def _want_quantize(draft: Draft, spec: QuantizedModelSpec, variant: Variant, kno
             job_input=QuantizeInput(
                 key=key,
                 store=ARTIFACTS_MOUNT,
-                model_path=pod_path(spec.model.source),
+                model_path=model_path(baseline_model(spec.model)),
                 model_digest=prepared.model.digest,
                 recipe=Recipe(
+                    backend=variant.backend,
                     scheme=variant.scheme,
                     algorithm=variant.resolved_algorithm,
                     group_size=variant.resolved_group_size,

@@ -23,7 +23,7 @@ from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, ENGINE_PORT, Phase, R
 from quantroll.domain import fingerprints
 from quantroll.domain.draft import Draft, attempt
 from quantroll.domain.jobs import may_run, new_failure, report_of
-from quantroll.domain.locate import data_file, pod_path
+from quantroll.domain.locate import baseline_model, data_file, hub_model, model_path
 from quantroll.domain.snapshot import Problem
 from quantroll.domain.wanted import WantedEvaluate, WantedPrepare
 
@@ -132,7 +132,8 @@ def _wanted_prepare(spec: QuantizedModelSpec, key: str) -> WantedPrepare:
         job_input=PrepareInput(
             key=key,
             store=ARTIFACTS_MOUNT,
-            model_path=pod_path(spec.model.source),
+            model_path=model_path(baseline_model(spec.model)),
+            hub=hub_model(spec.model),
             dtype=spec.model.dtype,
             eval_set=data_file(evals.source, evals.sha256, evals.id_field),
             calibration=data_file(calibration.dataset, calibration.sha256) if calibration else None,
@@ -145,7 +146,7 @@ def baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
     prepared = draft.status.prepared
     if prepared is None:
         return False
-    served = revision_spec(draft, spec, BASELINE, spec.model.source)
+    served = revision_spec(draft, spec, BASELINE, baseline_model(spec.model))
     revision = fingerprints.revision(served, prepared.model.digest)
     key = fingerprints.evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256)
     row = draft.status.baseline
@@ -251,11 +252,16 @@ def wanted_evaluate(
             endpoint=f"http://127.0.0.1:{ENGINE_PORT}",
             served_model=draft.seen.name,
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
-            request_timeout_seconds=max(REQUEST_SECONDS, gate.generation.max_tokens / SLOWEST_TOKENS),
+            request_timeout_seconds=request_seconds(spec),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
             baseline_key=joined,
         ),
     )
+
+
+def request_seconds(spec: QuantizedModelSpec) -> float:
+    """How long one answer may take."""
+    return max(REQUEST_SECONDS, spec.quality_gate.generation.max_tokens / SLOWEST_TOKENS)
 
 
 def rows(draft: Draft, spec: QuantizedModelSpec) -> None:

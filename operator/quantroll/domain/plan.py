@@ -4,14 +4,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.api.status import Drift, HistoryEntry, QuantizedModelStatus, RevisionStatus, VariantStatus
+from quantroll.api.status import HistoryEntry, QuantizedModelStatus, RevisionStatus, VariantStatus
 from quantroll.constants import BASELINE, Phase, Reason
-from quantroll.domain import ladder, pipeline, rollout
+from quantroll.domain import (
+    commands,
+    drift_check,
+    ladder,
+    memory,
+    pipeline,
+    probing,
+    rollout,
+    suspension,
+    traffic,
+)
 from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.events import Event, events
 from quantroll.domain.fingerprints import evaluation_key
 from quantroll.domain.gate import shippable
+from quantroll.domain.locate import baseline_model
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
 
@@ -50,6 +61,23 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
 def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.seen.trouble:
         draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
+    commands.obey(draft)
+    _refresh_stable(draft)
+    if spec.suspend:
+        suspension.hold(draft, spec, _rejection_key(draft, spec))
+    else:
+        suspension.resume(draft)
+        _move(draft, spec)
+        drift_check.attend(draft, spec)
+    traffic.serve(draft, spec)
+    memory.serve_warm(draft, spec)
+    drift_check.serve_target(draft, spec)
+    probing.probe(draft, spec)
+    _report_stable(draft, spec)
+
+
+def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """Measure, judge, and go on with the traffic."""
     pipeline.rows(draft, spec)
     measured = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec)
     done = draft.judged = measured and ladder.climb(draft, spec)
@@ -60,8 +88,6 @@ def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
         rollout.advance(draft, spec, target, _rejection_key(draft, spec))
     elif done:
         _settle(draft, spec, chosen)
-    rollout.serve(draft, spec)
-    _report_stable(draft)
 
 
 def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
@@ -74,7 +100,7 @@ def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
         return RevisionStatus(revision=revision, variant=best.name, recovery=recovery, spec=served)
     stable, base = draft.status.stable, draft.status.baseline
     if stable and base and stable.variant == BASELINE:
-        served = pipeline.revision_spec(draft, spec, BASELINE, spec.model.source)
+        served = pipeline.revision_spec(draft, spec, BASELINE, baseline_model(spec.model))
         return RevisionStatus(revision=base.revision, variant=BASELINE, spec=served)
     return None
 
@@ -98,8 +124,10 @@ def _refresh_stable(draft: Draft) -> None:
 
 
 def _rejection_key(draft: Draft, spec: QuantizedModelSpec, revision: str | None = None) -> str:
-    candidate, prepared = draft.status.candidate, draft.status.prepared
-    revision = revision or (candidate.revision if candidate else "")
+    """What the revision that would be taken back is remembered by: in a rollback, that is the one that serves."""
+    going_back = draft.status.rollout is not None and draft.status.rollout.kind == "Rollback"
+    leaving, prepared = draft.status.stable if going_back else draft.status.candidate, draft.status.prepared
+    revision = revision or (leaving.revision if leaving else "")
     return evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256 if prepared else "")
 
 
@@ -108,10 +136,11 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
     stable = draft.status.stable
     proven = ladder.choose(draft) is not None
     if chosen and stable and chosen.revision != stable.revision:
-        key, generation = _rejection_key(draft, spec, chosen.revision), draft.seen.generation
-        known = (e for e in draft.status.rejected if (e.key, e.generation) == (key, generation))
-        if entry := next(known, None):
-            draft.say(Phase.ROLLED_BACK, f"{entry.variant} was taken back: {entry.message}")
+        if entry := memory.rejection(draft, _rejection_key(draft, spec, chosen.revision)):
+            again = memory.how_to_retry(draft, entry)
+            draft.say(
+                Phase.ROLLED_BACK, f"{entry.variant} was taken back: {entry.message}; to have it tried again: {again}"
+            )
         else:
             _select(draft, spec, chosen, stable)
     elif proven and chosen:
@@ -126,8 +155,10 @@ def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stab
         why = "has new serving settings" if chosen.variant == BASELINE else "is the smallest proven variant"
         draft.say(Phase.SELECTING, f"{chosen.variant} {why}")
         draft.wake(draft.now)
-    elif not draft.seen.gateway_api:
+    elif not traffic.can_split(draft, spec):
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
+    elif draft.status.drift and draft.status.drift.confirming:
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the drift check of {stable.variant}")
     elif not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     else:
@@ -142,9 +173,9 @@ def _server(stable: RevisionStatus | None) -> str:
     return stable.variant if stable else "nothing"
 
 
-def _report_stable(draft: Draft) -> None:
+def _report_stable(draft: Draft, spec: QuantizedModelSpec) -> None:
     """What keeps users from being served, or from reaching it, is said in whatever phase."""
-    if not draft.seen.gateway_api:
+    if not traffic.can_split(draft, spec):
         draft.block(
             Reason.GATEWAY_API_MISSING,
             "the Gateway API (gateway.networking.k8s.io/v1, HTTPRoute) is not installed: traffic cannot be split;"
@@ -161,15 +192,12 @@ def _report_stable(draft: Draft) -> None:
 
 def _closed(draft: Draft) -> QuantizedModelStatus:
     """The status to write: with phase, message, conditions and history."""
-    spec = draft.seen.spec
     changes: dict[str, object] = {
         "observed_generation": draft.seen.generation,
         "phase": draft.phase,
         "message": draft.message,
         "conditions": conditions(draft),
     }
-    if spec:
-        changes["drift"] = Drift(schedule=spec.drift_check.schedule)
     if draft.phase is not draft.seen.status.phase:
         entry = HistoryEntry(at=draft.now, phase=draft.phase, message=clip(draft.message, LIST_LIMIT))
         changes["history"] = [*draft.status.history, entry][-HISTORY:]

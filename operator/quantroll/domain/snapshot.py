@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import Report
-from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.spec import Backend, QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
 
@@ -96,15 +96,18 @@ class QualityCounts:
 class Snapshot:
     """One QuantizedModel at one moment."""
 
+    namespace: str
     name: str
     generation: int
     spec: QuantizedModelSpec | None
     spec_error: str
     status: QuantizedModelStatus
     engines: Mapping[str, EngineProfile]
+    backends: frozenset[Backend] = frozenset(Backend)  # those that the admin has given an image for
     jobs: Mapping[str, JobView] = field(default_factory=dict)  # by key
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
     route: RouteView | None = None
+    selected: str | None = None  # the revision that the stable Service selects, empty for all; None: no such Service
     gateway_api: bool = True
     commands: Mapping[str, str] = field(default_factory=dict)  # value of the annotation, by verb
     requests: RequestCounts | Unknown | None = None  # of the candidate since the step began; None: not asked

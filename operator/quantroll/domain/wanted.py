@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from quantroll.api.jobs import EvaluateInput, PrepareInput, QuantizeInput
+from quantroll.api.jobs import ConfirmInput, EvaluateInput, PrepareInput, ProbeInput, QuantizeInput
 from quantroll.api.status import RevisionSpec, Share
 
 
@@ -34,7 +34,22 @@ class WantedEvaluate:
     job_input: EvaluateInput
 
 
-WantedJob = WantedPrepare | WantedQuantize | WantedEvaluate
+@dataclass(frozen=True, slots=True)
+class WantedConfirm:
+    """A confirm Job, which asks two revisions that run."""
+
+    key: str
+    job_input: ConfirmInput
+
+
+WantedJob = WantedPrepare | WantedQuantize | WantedEvaluate | WantedConfirm
+
+
+@dataclass(frozen=True, slots=True)
+class WantedProber:
+    """The prober."""
+
+    probe_input: ProbeInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,10 @@ class Wanted:
     jobs: list[WantedJob] = field(default_factory=list)
     servers: list[WantedServer] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # revisions that are left alone for now: neither changed nor deleted
-    stable: str | None = None  # the revision that the stable Service selects
+    stable: str | None = None  # the stable revision
+    selected: str = ""  # the revision that the stable Service selects; empty: all that serve
+    prober: WantedProber | None = None
     shares: tuple[Share, ...] | None = None  # of the route; None: leave the route alone
     drop_jobs: set[str] = field(default_factory=set)  # uids
+    keep_jobs: bool = False  # Jobs that run and are not asked for may end all the same
     settled: bool = True  # False: the spec cannot be used, so everything is left as it is

@@ -12,8 +12,10 @@ import kopf
 from quantroll.adapters.clock import WallClock
 from quantroll.adapters.cluster import KubernetesCluster
 from quantroll.adapters.engines import VllmEngines
+from quantroll.adapters.metrics import metrics_from
 from quantroll.constants import GROUP, MANAGER
 from quantroll.controller.children import Children
+from quantroll.controller.gather import Outside
 from quantroll.controller.packed import Packer
 from quantroll.controller.queue import Key, WorkQueue
 from quantroll.controller.reconcile import Look, Reconciler, owner_of
@@ -46,7 +48,10 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     memo.packer = Packer()
     memo.stack = AsyncExitStack()
     cluster = await memo.stack.enter_async_context(KubernetesCluster())
-    reconciler = Reconciler(look_at(kwargs), ours, cluster, VllmEngines(), WallClock())
+    metrics = metrics_from(ours)
+    memo.stack.callback(metrics.close)
+    outside = Outside(cluster=cluster, engines=VllmEngines(), metrics=metrics)
+    reconciler = Reconciler(look_at(kwargs), ours, outside, WallClock())
     memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds)
     memo.work = asyncio.create_task(memo.queue.run())
 

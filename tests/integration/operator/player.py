@@ -12,8 +12,10 @@ from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     INPUT_VARIABLE,
     JOB_INPUT,
+    AnyJobInput,
+    ConfirmInput,
+    ConfirmResult,
     DataFacts,
-    EvaluateInput,
     EvaluateResult,
     ModelFacts,
     PrepareInput,
@@ -26,7 +28,6 @@ from quantroll.builders import jobs as job_builders
 from quantroll.constants import ENGINE_CONTAINER, LABEL_COMPONENT, LABEL_VARIANT, Component
 
 Object = dict[str, Any]
-Input = PrepareInput | QuantizeInput | EvaluateInput
 ITEMS = 2000
 CELLS = {"int8": (1985, 5, 2, 8), "gptq4": (1900, 90, 2, 8), "rtn4": (300, 1690, 2, 8)}  # both, harm, gain, neither
 WEIGHTS = {"W8A8": 600_000, "W4A16": 400_000}
@@ -36,7 +37,7 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def report_for(job: Input, variant: str) -> Report:
+def report_for(job: AnyJobInput, variant: str) -> Report:
     """What the Job would say, were its work done on a model whose variants behave as `CELLS` has it."""
     if isinstance(job, PrepareInput):
         facts = PrepareResult(
@@ -57,6 +58,11 @@ def report_for(job: Input, variant: str) -> Report:
             seconds=1,
         )
         return Report(kind="quantize", key=job.key, quantize=made)
+    if isinstance(job, ConfirmInput):
+        found = ConfirmResult(
+            items=400, errors=0, both=320, serving_only=4, target_only=72, neither=4, source_sha256="e" * 64
+        )
+        return Report(kind="confirm", key=job.key, confirm=found)
     result = EvaluateResult(items=ITEMS, correct=1990, errors=0, truncated=0, prompts_digest="d" * 64)
     if job.baseline_key:
         both, harm, gain, neither = CELLS[variant]
@@ -108,7 +114,8 @@ class Player:
             component = pod["metadata"].get("labels", {}).get(LABEL_COMPONENT)
             if pod["metadata"].get("deletionTimestamp") or pod["status"].get("phase") not in (None, "Pending"):
                 continue
-            status = self._served(pod) if component == Component.SERVE else self._ran(pod)
+            serves = component in (Component.SERVE, Component.PROBE)
+            status = self._served(pod) if serves else self._ran(pod)
             if status:
                 rest.request("PATCH", f"{path}/{pod['metadata']['name']}/status", {"status": status})
 

@@ -21,8 +21,10 @@ SPEC = {
     "serving": {"engine": "vllm-cpu", "replicas": 2},
     "rollout": {
         "steps": [{"weight": 10, "duration": "1s"}, {"weight": 50, "duration": "1s"}],
+        "analysis": {"metrics": []},
         "routing": {"parentRefs": [{"name": "public"}]},
         "deadlines": {"modelLoad": "20s", "drain": "2s"},
+        "rollback": {"keepWarm": "0s"},
     },
     "driftCheck": {"schedule": "@weekly"},
     "storage": {"reclaimPolicy": "Delete"},
@@ -62,16 +64,18 @@ def test_three_variants_to_steady(operator, player, apply, status, rest, namespa
     assert done["stable"]["recovery"] == "0.956"
     assert condition(done, "Ready")["status"] == "True"
     assert condition(done, "Stalled")["status"] == "False"
-    assert done["drift"] == {"schedule": "@weekly", "verdict": "Unknown", "message": "no drift check has run"}
+    assert (done["drift"]["schedule"], done["drift"]["verdict"]) == ("@weekly", "Pending")
+    assert done["drift"]["next"] > done["stable"]["since"]
     assert [entry["phase"] for entry in done["history"]] == PHASES
     assert sorted(kind for kind, _ in player.finished) == ["evaluate"] * 4 + ["prepare"] + ["quantize"] * 3
     _, deployments = rest.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments")
-    assert [d["metadata"]["labels"]["quantroll.io/variant"] for d in deployments["items"]] == ["gptq4"]
-    assert deployments["items"][0]["spec"]["replicas"] == 2
+    served = {d["metadata"]["labels"].get("quantroll.io/variant"): d for d in deployments["items"]}
+    assert set(served) == {"gptq4", None}, "what serves, and the prober"
+    assert served["gptq4"]["spec"]["replicas"] == 2
     _, service = rest.request("GET", f"/api/v1/namespaces/{namespace}/services/tiny")
     assert service["spec"]["selector"]["quantroll.io/revision"] == done["stable"]["revision"]
     artifact = next(row["artifact"] for row in done["variants"] if row["name"] == "gptq4")
-    engine = deployments["items"][0]["spec"]["template"]["spec"]["containers"][0]
+    engine = served["gptq4"]["spec"]["template"]["spec"]["containers"][0]
     assert f"/artifacts/{artifact['path']}" in [*engine.get("command", []), *engine["args"]]
     _, model = rest.request("GET", models(namespace, "tiny"))
     assert "finalizers" not in model["metadata"]
@@ -125,7 +129,8 @@ def test_load_deadline_takes_the_candidate_back_and_remembers(operator, player, 
     time.sleep(3)
     assert status()["phase"] == "RolledBack", "a rejected revision was tried again"
     _, deployments = rest.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments")
-    assert [d["metadata"]["labels"]["quantroll.io/variant"] for d in deployments["items"]] == ["baseline"]
+    serving = [d["metadata"]["labels"] for d in deployments["items"]]
+    assert [s["quantroll.io/variant"] for s in serving if s["quantroll.io/component"] == "serve"] == ["baseline"]
 
 
 def test_a_changed_threshold_gives_a_new_verdict_without_any_job(operator, player, apply, status):

@@ -3,9 +3,21 @@
 from datetime import timedelta
 
 from quantroll.api.engine import EngineProfile
-from quantroll.api.jobs import CalibrationInput, DataFile, EvaluateInput, PrepareInput, QuantizeInput, Recipe
+from quantroll.api.jobs import (
+    Arm,
+    CalibrationInput,
+    ConfirmInput,
+    DataFile,
+    EvaluateInput,
+    HubModel,
+    PrepareInput,
+    ProbeInput,
+    QuantizeInput,
+    Recipe,
+)
 from quantroll.api.spec import (
     Algorithm,
+    Backend,
     Dtype,
     ParentRef,
     Placement,
@@ -14,15 +26,20 @@ from quantroll.api.spec import (
     Scheme,
     Serving,
     Storage,
+    TokenSecretRef,
     Toleration,
 )
 from quantroll.api.status import RevisionSpec, Share
-from quantroll.builders import claim, deployment, jobs, route, service
+from quantroll.builders import claim, deployment, jobs, prober, route, service
 from quantroll.builders.meta import Owner
-from quantroll.settings import Images
+from quantroll.settings import HuggingFace, Images
 
 OWNER = Owner(name="ticket-triage", namespace="team-a", uid="7f1c2f0e-3a52-4c0b-9a57-0d4f5b1f2a11")
-IMAGES = Images(client="registry.example.com/client:1", quantize="registry.example.com/quantize:1")
+IMAGES = Images(
+    client="registry.example.com/client:1",
+    quantize="registry.example.com/quantize:1",
+    quantize_auto_awq="registry.example.com/quantize-autoawq:1",
+)
 STORE = "ticket-triage-artifacts"
 KEY = "0123456789abcdef" * 4
 STABLE, CANDIDATE = "aaaaaaaaaa", "bbbbbbbbbb"
@@ -72,6 +89,10 @@ PREPARE = PrepareInput(
     eval_set=DataFile(path="/claims/data/holdout.jsonl"),
     calibration=DataFile(path="/claims/data/calib.jsonl", sha256="d" * 64),
 )
+SOURCE = f"sources/{KEY}"
+FETCH = PREPARE.model_copy(
+    update={"model_path": f"/artifacts/{SOURCE}", "hub": HubModel(repository="team/llama", revision="a" * 40)}
+)
 QUANTIZE = QuantizeInput(
     key=KEY,
     store="/artifacts",
@@ -81,6 +102,12 @@ QUANTIZE = QuantizeInput(
     calibration=CalibrationInput(
         path="/claims/data/calib.jsonl", sha256="d" * 64, samples=512, max_sequence_length=256, seed=0
     ),
+)
+AUTO_AWQ = QUANTIZE.model_copy(
+    update={
+        "model_path": f"/artifacts/{SOURCE}",
+        "recipe": Recipe(backend=Backend.AUTO_AWQ, scheme=Scheme.W4A16, algorithm=Algorithm.AWQ, group_size=128),
+    }
 )
 EVALUATE = EvaluateInput(
     key=KEY,
@@ -94,6 +121,33 @@ EVALUATE = EvaluateInput(
     concurrency=8,
     ready_timeout_seconds=1800,
     baseline_key=KEY,
+)
+ARMS = [
+    Arm(revision=revision, endpoint=f"http://ticket-triage-{revision}.team-a.svc") for revision in (STABLE, CANDIDATE)
+]
+CONFIRM = ConfirmInput(
+    key=KEY,
+    store="/artifacts",
+    eval_set=DataFile(path="/claims/data/holdout.jsonl", sha256="f" * 64),
+    items=1000,
+    scorer="ExactMatch",
+    temperature=0,
+    max_tokens=16,
+    served_model=OWNER.name,
+    serving=ARMS[1],
+    target=ARMS[0],
+    concurrency=8,
+    ready_timeout_seconds=600,
+)
+PROBE = ProbeInput(
+    namespace=OWNER.namespace,
+    name=OWNER.name,
+    source=DataFile(path="/claims/data/$(HOME)/fresh.jsonl"),
+    items_per_hour=60,
+    scorer="ExactMatch",
+    temperature=0,
+    max_tokens=16,
+    targets=ARMS,
 )
 GPU_JOBS = Placement(resources=Resources(limits={"nvidia.com/gpu": 1}), node_selector={"pool": "gpu"})
 ROUTING = Routing(
@@ -118,21 +172,35 @@ def evaluation(served, variant, revision):
     return jobs.evaluate_job(OWNER, EVALUATE, served, variant=variant, revision=revision, store=STORE, images=IMAGES)
 
 
-def quantization(placement):
-    return jobs.quantize_job(OWNER, QUANTIZE, variant="int4", store=STORE, images=IMAGES, placement=placement)
+def preparation(job_input, store=STORE, endpoint="", token=None):
+    hugging_face = HuggingFace(endpoint=endpoint)
+    return jobs.prepare_job(OWNER, job_input, store=store, images=IMAGES, hugging_face=hugging_face, token=token)
+
+
+def quantization(placement, job_input=QUANTIZE):
+    return jobs.quantize_job(OWNER, job_input, variant="int4", store=STORE, images=IMAGES, placement=placement)
 
 
 def all_manifests():
     return {
-        "prepare-job": jobs.prepare_job(OWNER, PREPARE, store=STORE, images=IMAGES),
+        "prepare-job": preparation(PREPARE),
+        "prepare-job-hub": preparation(FETCH),
+        "prepare-job-mirror": preparation(
+            FETCH, endpoint="https://hub.example.com", token=TokenSecretRef(name="hub", key="read")
+        ),
+        "quantize-job-autoawq": quantization(Placement(), AUTO_AWQ),
         "quantize-job-cpu": quantization(Placement()),
         "quantize-job-gpu": quantization(GPU_JOBS),
         "evaluate-job-cpu": evaluation(CPU, "baseline", STABLE),
         "evaluate-job-gpu": evaluation(GPU, "int4", CANDIDATE),
+        "confirm-job": jobs.confirm_job(OWNER, CONFIRM, store=STORE, images=IMAGES),
+        "prober": prober.prober(OWNER, PROBE, images=IMAGES),
         "deployment-cpu": server(CPU, "baseline", STABLE),
+        "deployment-hub": server(CPU.model_copy(update={"model": SOURCE}), "baseline", STABLE),
         "deployment-gpu": server(GPU, "int4", CANDIDATE),
         "service-revision": service.revision_service(OWNER, variant="int4", revision=CANDIDATE),
-        "service-stable": service.stable_service(OWNER, revision=STABLE),
+        "service-stable": service.stable_service(OWNER, stable=STABLE, selected=STABLE),
+        "service-split": service.stable_service(OWNER, stable=STABLE, selected=""),
         "route-one": route.route(OWNER, ROUTING, [Share(revision=STABLE, weight=100)]),
         "route-split": route.route(
             OWNER, ROUTING, [Share(revision=STABLE, weight=90), Share(revision=CANDIDATE, weight=10)]

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from quantroll.api.spec import Storage
 from quantroll.api.status import Share
-from quantroll.builders import claim, jobs, names, route, sources
+from quantroll.builders import claim, names, route, sources
 from quantroll.constants import LABEL_OWNER
-from unit.builders.samples import CPU, IMAGES, OWNER, PREPARE, ROUTING, STORE, all_manifests, pod_template, server
+from quantroll.domain import locate
+from unit.builders.samples import CPU, OWNER, PREPARE, ROUTING, STORE, all_manifests, pod_template, preparation, server
 
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 OWNERS = st.from_regex(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
@@ -23,6 +24,8 @@ def test_names_are_dns_labels(owner, key):
         names.prepare_job(owner, key),
         names.quantize_job(owner, key),
         names.evaluate_job(owner, key),
+        names.confirm_job(owner, key),
+        names.prober(owner),
         names.revision(owner, key[:10]),
         names.stable_service(owner),
         names.route(owner),
@@ -88,10 +91,14 @@ def test_users_own_claim_is_never_made():
 
 @pytest.mark.parametrize(
     ("model", "path"),
-    [("pvc://models/a/b", "/claims/models/a/b"), ("models/abc", "/artifacts/models/abc")],
+    [
+        ("pvc://models/a/b", "/claims/models/a/b"),
+        ("models/abc", "/artifacts/models/abc"),
+        ("sources/abc", "/artifacts/sources/abc"),
+    ],
 )
 def test_model_in_a_pod(model, path):
-    assert sources.model_path(model) == path
+    assert locate.model_path(model) == path
 
 
 @pytest.mark.parametrize("path", ["/claims", "/claims/x", "/etc/passwd", "/claims//x"])
@@ -101,7 +108,7 @@ def test_path_outside_of_the_mounts_is_refused(path):
 
 
 def test_claim_that_is_store_and_source_is_one_volume():
-    manifest = jobs.prepare_job(OWNER, PREPARE, store="models", images=IMAGES)
+    manifest = preparation(PREPARE, store="models")
     pod = pod_template(manifest)
     claims = [v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v]
     mounts = {m["mountPath"]: m for m in pod["containers"][0]["volumeMounts"]}

@@ -11,22 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantroll.api.jobs import INPUT_VARIABLE, JOB_INPUT
+from quantroll.api.jobs import INPUT_VARIABLE, JOB_INPUT, PROBE_VARIABLE, ProbeInput
+from quantroll.api.spec import TokenSecretRef
 from quantroll.builders import deployment as builder
 from quantroll.builders import pods
 from unit.builders.samples import (
+    CONFIRM,
     CPU,
     EVALUATE,
+    FETCH,
     GPU,
     OWNER,
     POD_MANIFESTS,
     PREPARE,
+    PROBE,
     QUANTIZE,
     STABLE,
     STORE,
     all_manifests,
     evaluation,
     pod_template,
+    preparation,
     server,
 )
 
@@ -165,12 +170,46 @@ def test_selector_selects_its_own_pods_only():
 
 @pytest.mark.parametrize(
     ("name", "job_input"),
-    [("prepare-job", PREPARE), ("quantize-job-cpu", QUANTIZE), ("evaluate-job-cpu", EVALUATE)],
+    [
+        ("prepare-job", PREPARE),
+        ("quantize-job-cpu", QUANTIZE),
+        ("evaluate-job-cpu", EVALUATE),
+        ("confirm-job", CONFIRM),
+    ],
 )
 def test_job_reads_the_input_that_was_given(manifests, name, job_input):
     client = pod_template(manifests[name])["containers"][0]
     value = next(variable["value"] for variable in client["env"] if variable["name"] == INPUT_VARIABLE)
     assert JOB_INPUT.validate_json(expand(value)) == job_input
+
+
+def test_prober_reads_the_input_that_was_given(manifests):
+    (container,) = pod_template(manifests["prober"])["containers"]
+    value = next(variable["value"] for variable in container["env"] if variable["name"] == PROBE_VARIABLE)
+    assert ProbeInput.model_validate_json(expand(value)) == PROBE
+
+
+def test_prober_is_found_by_prometheus_where_it_listens(manifests):
+    template = manifests["prober"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    (port,) = container["ports"]
+    notes = template["metadata"]["annotations"]
+    assert notes["prometheus.io/scrape"] == "true"
+    assert (notes["prometheus.io/port"], notes["prometheus.io/path"]) == (str(port["containerPort"]), "/metrics")
+    assert container["livenessProbe"]["httpGet"]["port"] == port["name"]
+    assert "memory" in container["resources"]["limits"]
+
+
+def test_prober_is_one_and_no_server_of_users(manifests):
+    spec = manifests["prober"]["spec"]
+    labels = spec["template"]["metadata"]["labels"].items()
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert spec["selector"]["matchLabels"].items() <= labels
+    for name in ("service-stable", "service-revision"):
+        assert not manifests[name]["spec"]["selector"].items() <= labels
+    for name in (name for name in POD_MANIFESTS if name != "prober"):
+        others = manifests[name]["spec"]["template"]["metadata"]["labels"].items()
+        assert not spec["selector"]["matchLabels"].items() <= others
 
 
 @pytest.mark.parametrize("name", [name for name in POD_MANIFESTS if "job" in name])
@@ -252,3 +291,36 @@ def test_startup_probe_fails_while_nothing_listens(engine_server):
     assert result.returncode != 0
     assert result.stderr.startswith("no answer yet")
     assert "Traceback" not in result.stderr
+
+
+HUB_VARIABLES = {"HF_TOKEN", "HF_ENDPOINT", "HF_HUB_DISABLE_XET"}
+
+
+@pytest.mark.parametrize("name", POD_MANIFESTS)
+def test_only_the_job_that_fetches_may_talk_to_a_hub(manifests, name):
+    for container in containers(pod_template(manifests[name])):
+        given = {variable["name"] for variable in container["env"]}
+        if name.startswith("prepare-job-"):
+            assert not given & set(pods.OFFLINE)
+        else:
+            assert given >= set(pods.OFFLINE)
+            assert not given & HUB_VARIABLES
+
+
+def test_the_token_comes_from_the_users_secret_and_is_in_no_manifest():
+    job = preparation(FETCH, token=TokenSecretRef(name="hub", key="read"))
+    (container,) = pod_template(job)["containers"]
+    (token,) = [variable for variable in container["env"] if variable["name"] == "HF_TOKEN"]
+    assert token == {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "read"}}}
+    given = JOB_INPUT.validate_json(next(v["value"] for v in container["env"] if v["name"] == INPUT_VARIABLE))
+    assert given == FETCH
+
+
+def test_a_job_that_fetches_nothing_gets_no_token():
+    job = preparation(PREPARE, endpoint="https://hub.example.com", token=TokenSecretRef(name="hub"))
+    assert job == preparation(PREPARE)
+
+
+def test_a_mirrors_address_is_not_expanded():
+    (container,) = pod_template(preparation(FETCH, endpoint="https://hub.example.com/$(HOME)"))["containers"]
+    assert {"name": "HF_ENDPOINT", "value": "https://hub.example.com/$$(HOME)"} in container["env"]

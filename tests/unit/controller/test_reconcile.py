@@ -14,6 +14,7 @@ from quantroll.builders.jobs import CONTAINER
 from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT
 from quantroll.controller.children import Children
 from quantroll.controller.difference import stamped
+from quantroll.controller.gather import Outside
 from quantroll.controller.reconcile import REFUSED_PAUSE, Reconciler
 from quantroll.controller.written import LAG
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
@@ -101,7 +102,7 @@ class Recorder:
         return self.again(self.operator(settings))
 
     def operator(self, settings=SETTINGS):
-        return Reconciler(self.look, settings, self, self, self)
+        return Reconciler(self.look, settings, Outside(self, self, self), self)
 
     def again(self, reconciler):
         self.did.clear()
@@ -299,8 +300,8 @@ def test_only_our_serving_children_are_removed(world):
     for kind in ("Deployment", "Service"):
         meta = {"name": "tiny-old", "namespace": "team", "uid": "o", "labels": labels}
         world.objects[kind, "tiny-old"] = {"metadata": meta, "spec": {}}
-        other = {"name": "probe", "namespace": "team", "uid": "p", "labels": {**labels, LABEL_COMPONENT: "probe"}}
-        world.objects[kind, "probe"] = {"metadata": other, "spec": {}}
+        other = {"name": "other", "namespace": "team", "uid": "p", "labels": {**labels, LABEL_COMPONENT: "other"}}
+        world.objects[kind, "other"] = {"metadata": other, "spec": {}}
     world.run()
     assert names(world, "delete") == ["Deployment/tiny-old", "Service/tiny-old"]
 

@@ -10,7 +10,7 @@ from quantroll.api.status import Share
 from quantroll.builders import route, service
 from quantroll.controller.children import Children
 from quantroll.controller.difference import stamped
-from quantroll.controller.gather import gather
+from quantroll.controller.gather import Outside, gather
 from quantroll.controller.recover import recovered
 from quantroll.domain.plan import plan
 from unit.builders.samples import CANDIDATE, CPU, OWNER, ROUTING, STABLE, server
@@ -21,7 +21,7 @@ from unit.domain.world import START, spec_with
 def children(*, split=(), selected=STABLE):
     bodies = [
         server(CPU, "baseline", STABLE), server(CPU, "int8", CANDIDATE),
-        service.stable_service(OWNER, revision=selected),
+        service.stable_service(OWNER, stable=selected, selected=selected),
     ]  # fmt: skip
     if split:
         bodies.append(route.route(OWNER, ROUTING, split))
@@ -49,7 +49,7 @@ def first_pass(kids, status=None):
     world.model["spec"] = spec_with()
     if status:
         world.model["status"] = status
-    seen = asyncio.run(gather(world.model, kids, SETTINGS, world, world, START))
+    seen = asyncio.run(gather(world.model, kids, SETTINGS, Outside(world, world, world), START))
     return plan(seen, START)
 
 

@@ -1,6 +1,7 @@
 """What has to hold after every pass, whatever was seen: design rules that no single test could cover."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from math import ceil
 
@@ -8,7 +9,7 @@ from quantroll.api.status import QuantizedModelStatus
 from quantroll.constants import BASELINE
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import Snapshot
-from quantroll.domain.wanted import WantedQuantize
+from quantroll.domain.wanted import WantedConfirm, WantedQuantize
 
 STATUS_LIMIT = 64 * 1024
 PASSES = 8  # within which a plan on its own output comes to rest
@@ -39,11 +40,14 @@ def _one_writer(seen: Snapshot, decided: Plan) -> None:
         assert not any((wanted.jobs, wanted.servers, wanted.drop_jobs, wanted.shares))
         for part in ("stable", "candidate", "rollout", "variants", "baseline"):
             assert getattr(status, part) == getattr(seen.status, part), part
-    assert len(wanted.jobs) <= 1, "one Job at a time"
+    assert len([job for job in wanted.jobs if not isinstance(job, WantedConfirm)]) <= 1, "one Job at a time"
+    assert len(wanted.jobs) <= 2
     roles = {r.revision for r in (status.stable, status.candidate) if r}
     served = [server.revision for server in wanted.servers]
     assert len(served) == len(set(served))
-    assert set(served) <= roles, "at most one candidate beside stable"
+    warm = {past.revision for past in status.last_good if past.warm_until}
+    confirming = {status.drift.confirming.target} if status.drift and status.drift.confirming else set()
+    assert set(served) <= roles | warm | confirming, "at most one candidate beside stable"
     assert len(wanted.kept) <= 1
     assert not wanted.kept & set(served), "kept means left alone"
     assert (status.candidate is None) or status.rollout is not None
@@ -93,9 +97,12 @@ def _stable_stays(seen: Snapshot, decided: Plan) -> None:
     assert candidate.revision == after.revision
     assert rollout.weight == 100
     assert rollout.since, "all the traffic, verified at the gateway"
-    assert seen.route
-    assert seen.route.accepted
     assert seen.spec
+    if seen.spec.rollout.routing.mode == "GatewayAPI":
+        assert seen.route
+        assert seen.route.accepted
+    else:
+        assert seen.selected == after.revision
     assert seen.server(after.revision).ready >= seen.spec.serving.replicas, "full size before promotion"
     assert before.revision in decided.wanted.kept, "the old one is drained before it goes"
 
@@ -104,6 +111,8 @@ def _no_weight_without_a_proof(seen: Snapshot, decided: Plan) -> None:
     candidate, rollout = decided.status.candidate, decided.status.rollout
     if candidate is None or rollout is None or rollout.weight == 0 or not decided.wanted.settled:
         return
+    if rollout.kind == "Rollback":
+        return  # it served before; what a rollback chooses has tests of its own
     assert rollout.reason is None, "what is taken back has no weight"
     stable = decided.status.stable
     if stable and seen.status.candidate == candidate and not seen.server(stable.revision).ready:
@@ -114,8 +123,9 @@ def _no_weight_without_a_proof(seen: Snapshot, decided: Plan) -> None:
 
 def _promoted_by_proof(seen: Snapshot, decided: Plan) -> None:
     before, after = seen.status.stable, decided.status.stable
+    going_back = seen.status.rollout is not None and seen.status.rollout.kind == "Rollback"
     if after and after.variant != BASELINE and (before is None or before.revision != after.revision):
-        assert _proof(decided.status, after.variant, after.revision)
+        assert going_back or _proof(decided.status, after.variant, after.revision)
 
 
 def _proof(status: QuantizedModelStatus, variant: str, revision: str) -> bool:
@@ -146,7 +156,4 @@ def _comes_to_rest(seen: Snapshot, decided: Plan, now: datetime) -> None:
 
 
 def _with_status(seen: Snapshot, status: QuantizedModelStatus) -> Snapshot:
-    return Snapshot(
-        name=seen.name, generation=seen.generation, spec=seen.spec, spec_error=seen.spec_error, status=status,
-        engines=seen.engines, jobs=seen.jobs, servers=seen.servers, route=seen.route, gateway_api=seen.gateway_api,
-    )  # fmt: skip
+    return replace(seen, status=status)

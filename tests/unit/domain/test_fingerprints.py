@@ -2,10 +2,10 @@
 
 import pytest
 
-from quantroll.api.jobs import DataFacts, ModelFacts, PrepareResult
-from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.jobs import DataFacts, HubModel, ModelFacts, PrepareResult
+from quantroll.api.spec import ModelRef, QuantizedModelSpec
 from quantroll.api.status import RevisionSpec
-from quantroll.domain import fingerprints
+from quantroll.domain import fingerprints, locate
 from unit.domain.world import ENGINES, spec_with
 
 PREPARED = PrepareResult(
@@ -61,6 +61,7 @@ def variant(**changes):
         ({"qualityGate__evalSet": {"source": "pvc://tiny/eval.jsonl", "sha256": "b" * 64}}, {"prepare"}),
         ({"qualityGate__evalSet": {"source": "pvc://tiny/eval.jsonl", "idField": "k"}}, {"prepare", "evaluation"}),
         ({"variants": variant(smoothQuantStrength=0.5)}, {"artifact"}),
+        ({"variants": variant(backend="LLMCompressor")}, set()),  # the default, said aloud
         ({"variants": variant(ignore=["lm_head", "re:.*down_proj"])}, {"artifact"}),
         ({"calibration__samples": 9}, {"artifact"}),
         ({"calibration__seed": 9}, {"artifact"}),
@@ -75,6 +76,38 @@ def variant(**changes):
 def test_a_key_changes_with_what_goes_into_it_and_with_nothing_else(changes, moved):
     before, after = keys(), keys(**changes)
     assert {name for name in before if before[name] != after[name]} == moved
+
+
+HUB = {"source": "hf://team/llama", "revision": "a" * 40}
+
+
+def test_a_commit_of_a_hub_is_prepared_and_kept_by_its_own_keys():
+    models = [HUB, HUB | {"revision": "b" * 40}, HUB | {"source": "hf://team/other"}]
+    assert len({keys(model=model)["prepare"] for model in models}) == 3
+    assert len({locate.baseline_model(ModelRef.model_validate(model)) for model in models}) == 3
+    with_token = HUB | {"tokenSecretRef": {"name": "hub"}}
+    assert keys(model=with_token) == keys(model=HUB), "who fetches does not change what is fetched"
+
+
+def test_a_fetched_model_is_found_again_after_an_upgrade():
+    """Pinned: when this changes, every user's model is fetched once more, and its baseline rolled out again."""
+    found = locate.baseline_model(ModelRef.model_validate(HUB))
+    assert found == "sources/c59255f9e63df1da8cc03774995d635b3cfeaffd4cb72dc9864e5d1a4ea5b3a6"
+    assert locate.model_path(found) == f"/artifacts/{found}"
+    assert locate.hub_model(ModelRef.model_validate(HUB)) == HubModel(repository="team/llama", revision="a" * 40)
+
+
+def test_a_model_on_a_claim_stays_where_it_is():
+    model = ModelRef(source="pvc://tiny/model")
+    assert locate.hub_model(model) is None
+    assert locate.baseline_model(model) == model.source
+    assert locate.model_path(model.source) == "/claims/tiny/model"
+
+
+def test_each_backend_makes_its_own_artifact():
+    awq = {"name": "awq", "scheme": "W4A16", "algorithm": "AWQ"}
+    made = [keys(variants=[awq | change])["artifact"] for change in ({}, {"backend": "AutoAWQ"}, {"algorithm": "GPTQ"})]
+    assert len(set(made)) == 3
 
 
 def test_calibration_that_is_not_read_is_no_part_of_an_artifact():

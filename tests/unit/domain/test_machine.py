@@ -7,9 +7,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from quantroll.api.jobs import ConfirmResult
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
-from quantroll.domain.snapshot import JobState, Problem, RouteView
+from quantroll.domain.snapshot import JobState, Problem, QualityCounts, RequestCounts, RouteView, Unknown
 from unit.domain.world import BAD, PROVEN, SPEC, UNSURE, World, spec_with
 
 REASONS = [
@@ -23,6 +24,10 @@ STEPS = [
     [{"weight": 100, "duration": "1m"}],
     [{"weight": 1, "duration": "1s"}, {"weight": 34, "duration": "1s"}, {"weight": 99, "duration": "1s"}],
 ]
+UNREACHABLE = Unknown("Prometheus does not answer")
+HEALTHY, POOR = QualityCounts(960, 40, 1000), QualityCounts(800, 200, 1000)
+WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
+EQUAL = ConfirmResult(items=1000, errors=0, both=950, serving_only=10, target_only=10, neither=30, source_sha256="e")
 STARTS = ["CandidateStarting", "Analyzing", "Promoting", "Draining", "Steady"]
 VARIANTS = [SPEC["variants"], SPEC["variants"][:1], SPEC["variants"][1:2], SPEC["variants"][2:], SPEC["variants"][::-1]]
 
@@ -150,6 +155,44 @@ class Loop(RuleBasedStateMachine):
     def the_next_evaluation_finds(self, variant, cells):
         self.world.cells[variant] = cells
 
+    @rule(counts=st.sampled_from([RequestCounts(500, 0), RequestCounts(500, 400), RequestCounts(3, 0), UNREACHABLE]))
+    def prometheus_counts_requests(self, counts):
+        self.world.requests = counts
+
+    @rule(counts=st.sampled_from([HEALTHY, POOR, QualityCounts(5, 5, 1000), UNREACHABLE]))
+    def prometheus_counts_answers(self, counts):
+        self.world.quality = counts
+
+    @rule(found=st.sampled_from([WORSE, EQUAL]))
+    def the_confirmation_will_find(self, found):
+        self.world.confirmed = found
+
+    @rule()
+    def a_check_is_due(self):
+        drift = self.world.status.drift
+        if drift and drift.next:
+            self.world.now = max(self.world.now, drift.next)
+
+    @rule(held=st.booleans())
+    def suspended_or_resumed(self, held):
+        self.world.edit(suspend=held)
+
+    @rule(verb=st.sampled_from(["abort", "approve", "retry"]), token=st.integers(0, 2), right=st.booleans())
+    def a_command(self, verb, token, right):
+        status = self.world.status
+        names = [entry.rollout for entry in status.rejected] + ["jobs"]
+        subject = names[0] if verb == "retry" else status.rollout.id if status.rollout else "1-none-0"
+        step = f":{status.rollout.step}" if status.rollout and verb == "approve" else ""
+        self.world.commands[verb] = f"{subject}{step}/{token}" if right else "nonsense"
+
+    @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]))
+    def another_way_back(self, keep, back_to):
+        self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to})
+
+    @rule(breach=st.sampled_from(["Rollback", "Alert"]))
+    def another_answer_to_a_breach(self, breach):
+        self.world.edit(driftCheck__onBreach=breach)
+
     @rule()
     def watches_fall_behind(self):
         self.old = self.world.snapshot()
@@ -176,7 +219,8 @@ class Loop(RuleBasedStateMachine):
             return
         world = self.world
         world.gateway_api = True
-        world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500)
+        world.requests, world.quality = RequestCounts(500, 0), HEALTHY
+        world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False)
         world.settle()
         assert world.stalled() in (None, "Rejected", "RolledBack")
 

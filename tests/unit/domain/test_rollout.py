@@ -7,8 +7,8 @@ import pytest
 
 from quantroll.api.status import Share
 from quantroll.constants import Reason
-from quantroll.domain.rollout import capacity
 from quantroll.domain.snapshot import Problem, RouteView, ServerView
+from quantroll.domain.traffic import capacity
 from unit.domain.world import SPEC, World, spec_with, steady
 
 
@@ -252,7 +252,7 @@ def test_more_replicas_in_mid_shift_are_not_held_against_the_candidate():
 
 
 def test_pods_for_the_next_step_that_do_not_come_are_waited_for_until_their_deadline():
-    world = in_phase("Analyzing", serving__replicas=4)
+    world = in_phase("Analyzing", serving__replicas=4, rollout__analysis={"metrics": []})
     revision = candidate(world)
     world.ready(revision, 1)
     world.passes(minutes=2)

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import (
+    ConfirmInput,
+    ConfirmResult,
     DataFacts,
     EvaluateInput,
     EvaluateResult,
@@ -26,8 +28,19 @@ from quantroll.constants import Condition, Reason
 from quantroll.domain.conditions import SETTLED
 from quantroll.domain.events import Event
 from quantroll.domain.plan import Plan, plan
-from quantroll.domain.snapshot import JobState, JobView, Problem, RouteView, ServerView, Snapshot
-from quantroll.domain.wanted import WantedEvaluate, WantedJob, WantedPrepare, WantedQuantize
+from quantroll.domain.questions import questions
+from quantroll.domain.snapshot import (
+    JobState,
+    JobView,
+    Problem,
+    QualityCounts,
+    RequestCounts,
+    RouteView,
+    ServerView,
+    Snapshot,
+    Unknown,
+)
+from quantroll.domain.wanted import WantedConfirm, WantedEvaluate, WantedJob, WantedPrepare, WantedQuantize
 from unit.domain import invariants
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -51,6 +64,7 @@ SPEC: dict[str, Any] = {
         "steps": [{"weight": 10, "duration": "2m"}, {"weight": 50, "duration": "3m"}],
         "routing": {"parentRefs": [{"name": "public"}]},
         "deadlines": {"modelLoad": "30m", "drain": "10m"},
+        "rollback": {"keepWarm": "0s"},
     },
     "driftCheck": {"schedule": "@weekly"},
 }
@@ -68,6 +82,14 @@ def spec_with(**changes: Any) -> dict[str, Any]:
     return spec
 
 
+KINDS = {
+    WantedPrepare: "prepare",
+    WantedQuantize: "quantize",
+    WantedEvaluate: "evaluate",
+    WantedConfirm: "confirm",
+}
+
+
 @dataclass
 class SimJob:
     """A Job as the cluster has it."""
@@ -77,7 +99,7 @@ class SimJob:
 
     @property
     def kind(self) -> str:
-        return {WantedPrepare: "prepare", WantedQuantize: "quantize", WantedEvaluate: "evaluate"}[type(self.wanted)]
+        return KINDS[type(self.wanted)]
 
     @property
     def variant(self) -> str:
@@ -97,7 +119,14 @@ class World:
         self.replicas: dict[str, int] = {}  # of the Deployments, by revision
         self.servers: dict[str, ServerView] = {}
         self.route: RouteView | None = None
+        self.selected: str | None = None
         self.gateway_api = True
+        self.commands: dict[str, str] = {}
+        self.requests: RequestCounts | Unknown = RequestCounts(total=500, failed=0)
+        self.quality: QualityCounts | Unknown = QualityCounts(right=960, wrong=40, distinct=1000)
+        self.confirmed = ConfirmResult(
+            items=1000, errors=0, both=950, serving_only=5, target_only=15, neither=30, source_sha256="e" * 64
+        )
         self.cells = {"int8": PROVEN, "gptq4": (1900, 90, 2, 8), "rtn4": BAD}
         self.prepared = PrepareResult(
             model=ModelFacts(digest="a" * 64, weight_bytes=10**6, architecture="LlamaForCausalLM", dtype="bfloat16"),
@@ -115,10 +144,13 @@ class World:
             spec, error = QuantizedModelSpec.model_validate(self.spec), ""
         except ValidationError as wrong:
             spec, error = None, str(wrong.errors()[0]["msg"])
+        asked = questions(self.status, spec, self.now)
         return Snapshot(
-            name=self.name, generation=self.generation, spec=spec, spec_error=error, status=self.status,
+            namespace="ml", name=self.name, generation=self.generation, spec=spec, spec_error=error, status=self.status,
             engines=dict(self.engines), jobs={key: job.view for key, job in self.jobs.items()},
-            servers=dict(self.servers), route=self.route, gateway_api=self.gateway_api,
+            servers=dict(self.servers), route=self.route, gateway_api=self.gateway_api, selected=self.selected,
+            commands=dict(self.commands), requests=self.requests if asked.requests else None,
+            quality=self.quality if asked.quality else None,
         )  # fmt: skip
 
     def plan(self) -> Plan:
@@ -148,7 +180,11 @@ class World:
             if job.key not in self.jobs:
                 self._create(job)
         asked = {job.key for job in wanted.jobs}
-        unasked = {k for k, job in self.jobs.items() if k not in asked and job.view.state is JobState.ACTIVE}
+        unasked = (
+            set()
+            if wanted.keep_jobs
+            else {k for k, job in self.jobs.items() if k not in asked and job.view.state is JobState.ACTIVE}
+        )
         for key in dropped | unasked:
             del self.jobs[key]
         self.replicas = {
@@ -160,12 +196,13 @@ class World:
             for revision, view in self.servers.items()
             if revision in self.replicas
         }
+        self.selected = wanted.selected if wanted.stable else None
         if wanted.shares is not None and (self.route is None or self.route.shares != wanted.shares):
             self.route = RouteView(shares=wanted.shares, accepted=False, message="not answered yet")
 
     def _create(self, wanted: WantedJob) -> None:
         self._uids += 1
-        kind = SimJob(wanted, JobView("", "", "", JobState.ACTIVE)).kind
+        kind = KINDS[type(wanted)]
         uid = f"{self._uids:08}-0000-4000-8000-000000000000"
         view = JobView(f"tiny-{kind}-{wanted.key[:6]}", uid, wanted.key, JobState.ACTIVE)
         self.jobs[wanted.key] = SimJob(wanted, view)
@@ -220,6 +257,8 @@ class World:
                 quantized_layers=21, skipped_layers=1, seconds=1,
             )  # fmt: skip
             return Report(kind="quantize", key=given.key, quantize=made)
+        if isinstance(given, ConfirmInput):
+            return Report(kind="confirm", key=given.key, confirm=self.confirmed)
         return Report(kind="evaluate", key=given.key, evaluate=self._measured(given, job.variant))
 
     def _measured(self, given: EvaluateInput, variant: str) -> EvaluateResult:
@@ -259,21 +298,26 @@ class World:
             decided = self.tick()
             if self.status.phase == phase:
                 return decided
+            around = self._around()
             self.works(but=but)
-            if self.status == before and decided.wake_at:
+            if (self.status, around) == (before, self._around()) and decided.wake_at:
                 self.now = max(self.now, decided.wake_at)
         raise AssertionError(f"never {phase}: {self.status.phase}: {self.status.message}; {self.stalled()}")
+
+    def _around(self) -> object:
+        views = {key: job.view for key, job in self.jobs.items()}
+        return copy.copy(self.route), dict(self.servers), dict(self.replicas), views
 
     def settle(self, limit: int = 400) -> None:
         """Until nothing moves any more in a world that works."""
         quiet = 0
         for _ in range(limit):
-            before = self.status, copy.copy(self.route), dict(self.replicas)
+            before = self.status, copy.copy(self.route), dict(self.replicas), self.selected
             decided = self.tick()
             self.works()
-            moved = before != (self.status, self.route, self.replicas) or self.running()
+            moved = before != (self.status, self.route, self.replicas, self.selected) or self.running()
             quiet = 0 if moved else quiet + 1
-            if not moved and decided.wake_at:
+            if not moved and decided.wake_at and (self.status.rollout or self.status.phase not in SETTLED):
                 self.now = max(self.now + timedelta(seconds=1), decided.wake_at)
             if quiet >= 3 and self.status.phase in SETTLED and self.status.rollout is None:
                 return

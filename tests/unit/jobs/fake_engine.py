@@ -1,15 +1,33 @@
 """A small HTTP server in place of an engine, to inject faults that a real one does not have on command."""
 
 import json
+import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
+@dataclass(frozen=True)
+class Raw:
+    """A reply as it goes over the wire."""
+
+    data: bytes
+    content_type: str = "application/json"
+    status: int = 200
+
+
+RESET = object()  # the connection is torn down
+
+
 class FakeEngine:
-    """`answer(body)` returns the text, (text, finish_reason), or an HTTP status; requests are recorded."""
+    """`answer(body)` returns the text, (text, finish_reason), an HTTP status, a Raw, RESET, or None to hang up.
+
+    Requests are recorded.
+    """
 
     def __init__(self) -> None:
         self.health: Any = 200  # a status, or a function that returns one
@@ -31,32 +49,31 @@ class FakeEngine:
 
             def do_GET(self):
                 if self.path == "/version":
-                    self.reply(200, {"version": "1.2.3"})
+                    self.send(_json(200, {"version": "1.2.3"}))
                 else:
-                    self.reply(engine.health() if callable(engine.health) else engine.health, {})
+                    self.send(_json(engine.health() if callable(engine.health) else engine.health, {}))
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 engine.requests.append(body | {"path": self.path})
                 found = engine.warm_up if body.get("prompt") == "Hello" else engine.answer(body)
-                if found is None:
-                    self.close_connection = True
-                    return
-                if isinstance(found, int):
-                    self.reply(found, {"error": {"message": f"status {found}"}})
-                    return
-                text, finish = found if isinstance(found, tuple) else (found, "stop")
-                message = {"message": {"role": "assistant", "content": text}} if "messages" in body else {"text": text}
-                choice = {"index": 0, "finish_reason": finish, **message}
-                self.reply(200, {"id": "x", "object": "o", "created": 1, "model": "m", "choices": [choice]})
+                if found is None or found is RESET:
+                    self.hang_up(reset=found is RESET)
+                else:
+                    self.send(_raw(found, body))
 
-            def reply(self, status, value):
-                data = json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(data)))
+            def hang_up(self, *, reset):
+                if reset:
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    self.connection.close()
+                self.close_connection = True
+
+            def send(self, raw):
+                self.send_response(raw.status)
+                self.send_header("Content-Type", raw.content_type)
+                self.send_header("Content-Length", str(len(raw.data)))
                 self.end_headers()
-                self.wfile.write(data)
+                self.wfile.write(raw.data)
 
             def log_message(self, *args):
                 pass
@@ -75,3 +92,18 @@ class FakeEngine:
             server.shutdown()
             server.server_close()
             thread.join()
+
+
+def _json(status: int, value: Any) -> Raw:
+    return Raw(json.dumps(value).encode(), status=status)
+
+
+def _raw(found: Any, body: dict[str, Any]) -> Raw:
+    if isinstance(found, Raw):
+        return found
+    if isinstance(found, int):
+        return _json(found, {"error": {"message": f"status {found}"}})
+    text, finish = found if isinstance(found, tuple) else (found, "stop")
+    message = {"message": {"role": "assistant", "content": text}} if "messages" in body else {"text": text}
+    choice = {"index": 0, "finish_reason": finish, **message}
+    return _json(200, {"id": "x", "object": "o", "created": 1, "model": "m", "choices": [choice]})

@@ -9,8 +9,9 @@ from quantroll_jobs import evaluate, store
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
+from quantroll_jobs.evaluate import interview
 from quantroll_jobs.evaluate.answers import PARTIAL, Answer, Outcome, read_answers
-from unit.jobs.fake_engine import FakeEngine
+from unit.jobs.fake_engine import RESET, FakeEngine, Raw
 from unit.jobs.handmade import KEY, OTHER_KEY, item, write_lines
 
 ITEMS = 20
@@ -99,7 +100,10 @@ def test_truncated_and_empty_answers(make, engine):
     assert (result.correct, result.truncated, result.errors) == (0, 3, 0)
 
 
-@pytest.mark.parametrize("fault", [500, 503, 429, None])
+@pytest.mark.parametrize(
+    "fault",
+    [500, 503, 429, None, RESET, Raw(b"{"), Raw(b"<html>", "text/html"), Raw(b'{"choices": []}'), Raw(b"null")],
+)
 def test_a_passing_fault_is_tried_again(make, engine, fault):
     seen = set()
 
@@ -113,6 +117,11 @@ def test_a_passing_fault_is_tried_again(make, engine, fault):
     result = evaluate.run(make()).evaluate
     assert (result.correct, result.errors) == (ITEMS, 0)
     assert len(engine.asked()) == 2 * ITEMS
+
+
+def test_half_of_a_surrogate_pair_in_an_answer(make, engine):
+    engine.answer = lambda _: "\ud83d"
+    assert evaluate.run(make()).evaluate.correct == 0
 
 
 def test_a_refused_item_counts_as_wrong_and_is_counted_apart(make, engine):
@@ -161,7 +170,7 @@ def test_an_engine_that_dies_gives_no_wrong_answers(make, engine):
 
 
 def test_an_engine_that_answers_nothing_although_healthy(make, engine, monkeypatch):
-    monkeypatch.setattr(evaluate, "FAILURES_IN_A_ROW", 6)
+    monkeypatch.setattr(interview, "FAILURES_IN_A_ROW", 6)
     engine.answer = lambda _: 500
     _fails(make(), Reason.ENGINE_FAILED, r"\d items in a row got no answer", permanent=False)
 
@@ -277,7 +286,7 @@ def test_damaged_answers_of_the_baseline(make, tmp_path):
 
 
 def test_progress_is_said(make, engine, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate, "PROGRESS_INTERVAL", 0.05)
+    monkeypatch.setattr(interview, "PROGRESS_INTERVAL", 0.05)
 
     def slow(body):
         time.sleep(0.05)
@@ -286,5 +295,5 @@ def test_progress_is_said(make, engine, monkeypatch, capsys):
     engine.answer = slow
     evaluate.run(make())
     out = capsys.readouterr().out
-    assert "engine ready after" in out
+    assert "is ready after" in out
     assert f" of {ITEMS} items after" in out

@@ -3,6 +3,7 @@ import struct
 import pytest
 
 from quantroll.api.jobs import Recipe
+from quantroll.api.spec import Backend
 from quantroll.constants import Reason
 from quantroll_jobs.checkpoint import read_checkpoint, read_header
 from quantroll_jobs.errors import JobError
@@ -11,6 +12,9 @@ from unit.jobs.handmade import CONFIG, LLAMA, bf16, ones, safetensors, write_mod
 
 QUANTIZED = CONFIG | {"quantization_config": {"quant_method": "compressed-tensors"}}
 RECIPE = Recipe(scheme="W8A8", algorithm="GPTQ")
+AWQ = Recipe(scheme="W4A16", algorithm="AWQ", group_size=32)
+AUTO_AWQ = AWQ.model_copy(update={"backend": Backend.AUTO_AWQ})
+NORM = "model.layers.0.input_layernorm.weight"
 LINEARS = ("model.layers.0.self_attn.q_proj", "model.layers.0.mlp.up_proj")
 
 
@@ -39,12 +43,17 @@ def test_a_sound_artifact(tmp_path):
     assert (found.quantized, found.skipped) == (2, 1)
 
 
-def test_packed_groups(tmp_path):
+def packed():
     tensors = dict(LLAMA)
     for name in LINEARS:
         _, (rows, columns), _ = tensors.pop(f"{name}.weight")
         tensors[f"{name}.weight_packed"] = zeros("I32", rows, columns // 8)
         tensors[f"{name}.weight_scale"] = ones(rows, columns // 32)
+    return tensors
+
+
+def test_packed_groups(tmp_path):
+    tensors = packed()
     assert _inspect(tmp_path, tensors, Recipe(scheme="W4A16", algorithm="GPTQ", group_size=32)).quantized == 2
     _fails(
         tmp_path,
@@ -53,6 +62,39 @@ def test_packed_groups(tmp_path):
         "W2A16",
         recipe=Recipe(scheme="W2A16", algorithm="GPTQ", group_size=32),
     )
+
+
+def autoawq(*names):
+    tensors = dict(LLAMA)
+    for name in names:
+        _, (rows, columns), _ = tensors.pop(f"{name}.weight")
+        tensors[f"{name}.qweight"] = zeros("I32", columns, rows // 8)
+        tensors[f"{name}.qzeros"] = zeros("I32", columns // 32, rows // 8)
+        tensors[f"{name}.scales"] = zeros("F16", columns // 32, rows)
+    return tensors | {NORM: zeros("BF16", 32)}
+
+
+def test_autoawqs_own_format(tmp_path):
+    found = _inspect(tmp_path, autoawq(*LINEARS), AUTO_AWQ)
+    assert (found.quantized, found.skipped) == (2, 1)
+
+
+@pytest.mark.parametrize("part", ["qweight", "qzeros", "scales"])
+def test_a_part_of_a_layer_is_missing(tmp_path, part):
+    tensors = autoawq(*LINEARS)
+    del tensors[f"{LINEARS[1]}.{part}"]
+    _fails(tmp_path, tensors, Reason.LAYERS_MISSED, r"1 of 3 .*mlp\.up_proj", recipe=AUTO_AWQ)
+
+
+def test_one_backends_format_is_not_the_others(tmp_path):
+    _fails(tmp_path, autoawq(*LINEARS), Reason.LAYERS_MISSED, "2 of 3", recipe=AWQ)
+    _fails(tmp_path, compressed(*LINEARS), Reason.LAYERS_MISSED, "2 of 3", recipe=AUTO_AWQ)
+
+
+def test_awq_that_scaled_nothing(tmp_path):
+    tensors = packed() | {NORM: LLAMA[NORM]}
+    _fails(tmp_path, tensors, Reason.LAYERS_MISSED, "mere rounding: the backend does not know", recipe=AWQ)
+    assert _inspect(tmp_path, packed() | {NORM: zeros("BF16", 32)}, AWQ).quantized == 2
 
 
 def test_nothing_changed(tmp_path):

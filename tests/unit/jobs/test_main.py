@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -83,6 +84,26 @@ def test_prepare_looks_anew_at_data_that_changed_under_the_same_name(start, job,
     assert store.finished(job) == second
 
 
+@pytest.mark.parametrize(
+    ("number", "reason", "code"),
+    [
+        (errno.ENOSPC, Reason.STORAGE_FULL, EXIT_BAD_INPUT),
+        (errno.EDQUOT, Reason.STORAGE_FULL, EXIT_BAD_INPUT),
+        (errno.EIO, Reason.JOB_FAILED, EXIT_TRY_AGAIN),
+    ],
+)
+def test_a_volume_that_is_full_is_told_from_one_that_is_broken(job, tmp_path, monkeypatch, number, reason, code):
+    def fails(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(entry, "end_on_sigterm", lambda: None)
+    monkeypatch.setattr(entry, "execute", fails)
+    monkeypatch.setenv("QUANTROLL_JOB", job.model_dump_json(by_alias=True))
+    monkeypatch.setenv("QUANTROLL_TERMINATION_LOG", str(tmp_path / "log"))
+    assert entry.main() == code
+    assert _report(tmp_path).reason is reason
+
+
 def test_a_finished_evaluation_is_reported_again_without_an_engine(start, job, tmp_path):
     evaluate = EvaluateInput(
         key="e" * 64,
@@ -118,16 +139,16 @@ def test_bad_input_of_the_user(start, job, tmp_path):
 def test_something_unforeseen(job, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("QUANTROLL_JOB", job.model_dump_json(by_alias=True))
     monkeypatch.setenv("QUANTROLL_TERMINATION_LOG", str(tmp_path / "log"))
-    monkeypatch.setattr(entry, "_end_on_sigterm", lambda: None)
+    monkeypatch.setattr(entry, "end_on_sigterm", lambda: None)
 
     def fail(_):
-        raise OSError(28, "No space left\non device")
+        raise OSError(5, "Input/output\nerror")
 
     monkeypatch.setattr(entry, "execute", fail)
     assert entry.main() == EXIT_TRY_AGAIN
     report = _report(tmp_path)
     assert report.reason is Reason.JOB_FAILED
-    assert report.message == "OSError: [Errno 28] No space left on device"
+    assert report.message == "OSError: [Errno 5] Input/output error"
     assert "Traceback" in capsys.readouterr().err
 
 

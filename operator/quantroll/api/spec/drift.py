@@ -30,8 +30,7 @@ class DriftCheck(ApiModel):
     confirm: Confirm = Confirm()
     """The Job that asks both revisions before anything is rolled back."""
     on_breach: Literal["Rollback", "Alert"] = "Rollback"
-    """What follows a confirmed breach of the floor. Alert: a condition and an event, while the revision keeps serving.
-    """
+    """What follows a confirmed breach of the floor. Alert: a condition and an event; the revision keeps serving."""
 
 
 class Probe(ApiModel):

@@ -1,8 +1,10 @@
 """Types of single fields: names, sources, schedules."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from cronsim import CronSim, CronSimError
+from pydantic import AfterValidator, Field, StringConstraints
 
 from quantroll.api.base import Matches, Rule
 
@@ -27,7 +29,7 @@ Source = Annotated[
     Rule("!self.contains('..')", "must not contain '..'"),
 ]
 """`pvc://claim/path`: a path on a PersistentVolumeClaim of this namespace."""
-_REPOSITORY = r"[A-Za-z0-9][-A-Za-z0-9_.]{0,95}"
+_REPOSITORY = r"[A-Za-z0-9][-A-Za-z0-9_.]*"
 ModelSource = Annotated[
     str,
     StringConstraints(max_length=1024),
@@ -55,6 +57,18 @@ _CRON = " ".join(
         _cron_field("[0-7]", "SUN|MON|TUE|WED|THU|FRI|SAT"),
     )
 )
+
+
+def _has_slots(schedule: str) -> str:
+    """What the form cannot tell: ranges the wrong way round, and dates that no calendar has."""
+    try:
+        next(CronSim(NICKNAMES.get(schedule, schedule), datetime(2024, 1, 1, tzinfo=UTC)))
+    except (CronSimError, StopIteration) as error:
+        raise ValueError(f"{schedule!r} is never due: a range has to rise, and the date has to exist") from error
+    return schedule
+
+
+NICKNAMES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
 Schedule = Annotated[
     str,
     StringConstraints(max_length=100),
@@ -62,4 +76,5 @@ Schedule = Annotated[
         f"@(hourly|daily|weekly|monthly)|{_CRON}",
         "must be a cron expression of five fields, or @hourly, @daily, @weekly or @monthly",
     ),
+    AfterValidator(_has_slots),
 ]

@@ -37,13 +37,7 @@ class Analysis(ApiModel):
     """Time between two looks."""
     failure_limit: Annotated[int, Field(ge=0, le=100)] = 2
     """Failed looks of one step that are put up with; one more takes the candidate back."""
-    metrics: Annotated[
-        list[AnalysisMetric],
-        Field(
-            max_length=8,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
-    ] = [AnalysisMetric(name="error-ratio")]
+    metrics: Annotated[list[AnalysisMetric], Field(max_length=1)] = [AnalysisMetric(name="error-ratio")]
     """What is looked at, all in Prometheus. An empty list shifts by time alone."""
 
 
@@ -74,9 +68,13 @@ class Routing(ApiModel):
         ),
     )
 
-    mode: Literal["GatewayAPI", "Service"] = "GatewayAPI"
+    mode: Annotated[
+        Literal["GatewayAPI", "Service"],
+        Rule("self == oldSelf", "routing.mode cannot be changed: traffic would be lost on the way between the two"),
+    ] = "GatewayAPI"
     """GatewayAPI: by weight, in an HTTPRoute of the operator's own. Service: without a gateway, by ready pods behind
-    the Service of the QuantizedModel's name; status.traffic tells the shares that come of it."""
+    the Service of the QuantizedModel's name; status.traffic tells the shares that come of it.
+    It cannot be changed later."""
     hostnames: Annotated[list[Hostname], Field(max_length=16)] = []
     """Host names that the route answers to. Default: those of the listener."""
     path_prefix: Annotated[

@@ -1,0 +1,159 @@
+"""Asking engines many items: one queue of questions, a bound on what is in flight, every answer kept as it comes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from quantroll.api.jobs import ConfirmInput, EvaluateInput
+from quantroll.constants import Reason
+from quantroll_jobs.datafiles import Item
+from quantroll_jobs.errors import JobError
+from quantroll_jobs.evaluate.answers import Answer, Outcome, PartialAnswers
+from quantroll_jobs.evaluate.engine import Engine, RequestFailedError, request_body, request_digest
+from quantroll_jobs.scorers import SCORERS
+
+PROGRESS_INTERVAL = 5.0  # seconds
+FAILURES_IN_A_ROW = 32  # items without an answer, none in between: that is the engine, not the items
+
+
+class Interview:
+    """One engine and its answers, those of an earlier attempt included; use as an asynchronous context manager.
+
+    `who` names the engine in messages.
+    """
+
+    def __init__(
+        self, job: EvaluateInput | ConfirmInput, endpoint: str, partial: Path, who: str = "the engine"
+    ) -> None:
+        """Continue the file `partial`, or begin it; nothing is asked yet."""
+        self._job = job
+        self._who = who
+        self._partial = PartialAnswers(partial)
+        self._score = SCORERS[job.scorer]
+        self._failures = 0
+        self.engine = Engine(
+            endpoint,
+            job.served_model,
+            connections=job.concurrency,
+            request_timeout=job.request_timeout_seconds,
+            who=who,
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open."""
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close connections and file; what was answered stays."""
+        self._partial.close()
+        await self.engine.aclose()
+
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """What is answered so far, by id."""
+        return self._partial.done
+
+    async def wait_until_ready(self) -> None:
+        """Wait for the engine; raises JobError after the Job's `ready_timeout_seconds`."""
+        await self.engine.wait_until_ready(self._job.ready_timeout_seconds)
+
+    def open_questions(self, items: Iterable[Item]) -> list[Item]:
+        """The items without an answer to exactly this request; an error is no answer."""
+        return [item for item in items if not self._is_answered(item)]
+
+    def _is_answered(self, item: Item) -> bool:
+        found = self.answers.get(item.id)
+        if found is None or found.outcome is Outcome.ERROR:
+            return False
+        return found.request == request_digest(request_body(self._job, item))
+
+    def sync(self) -> None:
+        """Have the answers on the disk."""
+        self._partial.sync()
+
+    async def ask(self, item: Item) -> None:
+        """Ask one item and keep what comes; raises JobError when the engine has gone."""
+        self._partial.add(await self._answer(item))
+
+    async def _answer(self, item: Item) -> Answer:
+        body = request_body(self._job, item)
+        digest = request_digest(body)
+        started = time.monotonic()
+        try:
+            reply = await self.engine.ask(body)
+        except RequestFailedError as error:
+            await self._blame(error)
+            return Answer(id=item.id, request=digest, outcome=Outcome.ERROR, error=str(error))
+        self._failures = 0
+        return Answer(
+            id=item.id,
+            request=digest,
+            outcome=Outcome.RIGHT if self._score(reply.text, item.expected) else Outcome.WRONG,
+            answer=reply.text,
+            finish_reason=reply.finish_reason,
+            seconds=round(time.monotonic() - started, 4),
+        )
+
+    async def _blame(self, error: RequestFailedError) -> None:
+        """An item without an answer is an error of the item, unless the engine has gone: that is no wrong answer."""
+        if error.refused:
+            return
+        self._failures += 1
+        if not await self.engine.healthy():
+            raise JobError(
+                Reason.ENGINE_FAILED, f"{self._who} answered before and does not any more: {error}", permanent=False
+            ) from None
+        if self._failures >= FAILURES_IN_A_ROW:
+            raise JobError(
+                Reason.ENGINE_FAILED,
+                f"{self._failures} items in a row got no answer from {self._who} although /health is well;"
+                f" the last: {error}",
+                permanent=False,
+            ) from None
+
+
+async def hold(questions: Iterable[tuple[Interview, Item]], concurrency: int) -> None:
+    """Ask all questions in their order, at most `concurrency` at a time; raises JobError."""
+    waiting = iter(questions)
+
+    async def worker() -> None:
+        for interview, item in waiting:
+            await interview.ask(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(worker())
+    except ExceptionGroup as group:
+        failures = [error for error in group.exceptions if isinstance(error, JobError)]
+        raise (failures or group.exceptions)[0] from None
+
+
+@asynccontextmanager
+async def progress(interviews: list[Interview], total: int) -> AsyncIterator[None]:
+    """Say every few seconds how far it is, and have the answers on the disk."""
+
+    def answered() -> int:
+        return sum(len(interview.answers) for interview in interviews)
+
+    started, before = time.monotonic(), answered()
+
+    async def say() -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL)
+            for interview in interviews:
+                interview.sync()
+            done, seconds = answered(), time.monotonic() - started
+            rate = (done - before) / seconds
+            print(f"{done} of {total} items after {seconds:.0f} s, {rate:.1f} a second", flush=True)
+
+    task = asyncio.create_task(say())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

@@ -1,0 +1,77 @@
+"""Counts from Prometheus through prometheus-api-client, which is synchronous: in threads of its own."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from quantroll.adapters import promql
+from quantroll.adapters.prometheus import NoAnswer, Prometheus, Series
+from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
+from quantroll.settings import Settings
+
+_THREADS = 4
+_NOT_CONFIGURED = Unknown("no Prometheus is configured: set prometheus.url in the chart's values")
+
+
+class PrometheusMetrics:
+    """Implements `ports.Metrics`."""
+
+    def __init__(self, prometheus: Prometheus, timeout: float) -> None:
+        """`timeout` in seconds: after that much, nothing waits for an answer any more."""
+        self._prometheus, self._timeout = prometheus, timeout
+        # Not asyncio's own threads: with a Prometheus that hangs, names of hosts could not be looked up in those.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
+
+    def close(self) -> None:
+        """Let go of threads and connections; questions on their way are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._prometheus.close()
+
+    async def requests(self, namespace: str, name: str, revision: str, seconds: int) -> RequestCounts | Unknown:
+        """Requests that users sent to a revision, from its engine's own metrics."""
+        seconds = max(1, seconds)
+        try:
+            answer = await self._ask(promql.requests_query(namespace, name, revision, seconds))
+            return promql.read_requests(answer, revision, seconds)
+        except NoAnswer as error:
+            return Unknown(str(error))
+
+    async def quality(self, namespace: str, name: str, revision: str, seconds: int) -> QualityCounts | Unknown:
+        """Answers that the prober got from a revision; Unknown, too, where it has stopped telling."""
+        try:
+            answer = await self._ask(promql.quality_query(namespace, name, revision, max(1, seconds)))
+            return promql.read_quality(answer, revision)
+        except NoAnswer as error:
+            return Unknown(str(error))
+
+    async def _ask(self, query: str) -> list[Series]:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._prometheus.ask, query)
+        except TimeoutError as error:
+            raise NoAnswer(f"Prometheus: no answer within {self._timeout:g} s") from error
+
+
+class NoMetrics:
+    """Implements `ports.Metrics` where no Prometheus is configured."""
+
+    async def requests(self, namespace: str, name: str, revision: str, seconds: int) -> Unknown:  # noqa: ARG002
+        """Unknown, with what to configure."""
+        return _NOT_CONFIGURED
+
+    async def quality(self, namespace: str, name: str, revision: str, seconds: int) -> Unknown:  # noqa: ARG002
+        """Unknown, with what to configure."""
+        return _NOT_CONFIGURED
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def metrics_from(settings: Settings) -> PrometheusMetrics | NoMetrics:
+    """The Prometheus of the admin's configuration."""
+    ours = settings.prometheus
+    if not ours.url:
+        return NoMetrics()
+    prometheus = Prometheus(
+        ours.url, ca_file=ours.ca_file, token_file=ours.bearer_token_file, timeout=ours.timeout_seconds
+    )
+    return PrometheusMetrics(prometheus, ours.timeout_seconds)

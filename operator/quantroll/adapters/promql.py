@@ -1,0 +1,174 @@
+"""The questions to Prometheus, and what their answers count. Every question is one expression, for one moment.
+
+`increase()` alone counts too little and a little too much. It leaves out what a series was born with, and vLLM makes a
+series when a status first occurs: the first errors of a revision would be missing. And it stretches what it saw to the
+edges of the window. So a counter that was never reset counts as the difference of its samples, which is exact, and what
+series were born with is a part of its own. `increase()` is left for those that were reset. It stretches by a factor of
+one or more: rounded down it gives no less than was seen, where rounding up would make two failures of one.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from quantroll.adapters.prometheus import NoAnswer, Series
+from quantroll.api import metrics
+from quantroll.domain.snapshot import QualityCounts, RequestCounts
+
+Parts = dict[str, list[Series]]
+
+STALE_SECONDS = 600
+STALE_GAPS = 5  # gaps between questions without an answer, where questions are rare
+_AHEAD = 60  # seconds that the prober's clock may be ahead of Prometheus'
+_PART = "part"
+
+
+def quoted(value: str) -> str:
+    r"""A PromQL string literal; nothing in the value can end it."""
+    special = {"\\": r"\\", '"': r"\"", "\n": r"\n"}
+    return '"' + "".join(special.get(character, character) for character in value) + '"'
+
+
+def selector(metric: str, labels: dict[str, str], *more: str) -> str:
+    """Series of a metric that have all these labels; `more` are matchers that are written out."""
+    matchers = [f"{label}={quoted(value)}" for label, value in labels.items()]
+    return f"{metric}{{{','.join([*matchers, *more])}}}"
+
+
+def requests_query(namespace: str, name: str, revision: str, seconds: int) -> str:
+    """Requests to the engines of a revision, and the prober's own among them, in the last so many seconds.
+
+    Both metrics are one selection: a query is a part of a URL, whose length proxies limit. Only the engine's has a
+    handler.
+    """
+    where = {"namespace": namespace, "name": name, "revision": revision}
+    either = f'__name__=~"{metrics.ENGINE_REQUESTS}|{metrics.PROBE_REQUESTS}"'
+    both = selector("", where, either, 'method=~"POST|"', 'handler=~"/v1/(chat/)?completions|"', 'status!="none"')
+    # the completion that proves a pod is no user's: it is what this series is born with
+    first = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"', 'handler="/v1/completions"', 'status="2xx"')
+    counted = _counted(both, seconds, but=f"unless min_over_time({first}[{seconds}s])")
+    now = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"')
+    return _union({"counted": _once(counted, "handler,status"), "now": f"count by (revision) ({now})"})
+
+
+def read_requests(answer: list[Series], revision: str, seconds: int) -> RequestCounts:
+    """Requests of users; raises NoAnswer where the answer does not tell.
+
+    Both counts are rounded down and never below zero. Without counts of a prober nothing is taken off.
+    """
+    parts = _parts(answer, revision)
+    if not parts["now"]:
+        raise NoAnswer(f"no recent counts of requests to revision {revision}: are its pods scraped, with their labels?")
+    counted = parts["counted"]
+    if not any("handler" in series.metric for series in counted):
+        raise NoAnswer(f"Prometheus has not looked at revision {revision} in the last {seconds} s")
+    total = _users(counted)
+    failed = _users([series for series in counted if series.metric.get("status") == "5xx"])
+    return RequestCounts(total, min(total, failed))
+
+
+def quality_query(namespace: str, name: str, revision: str, seconds: int) -> str:
+    """Answers that the prober judged in the last so many seconds, and how it is doing now."""
+    model = {"namespace": namespace, "name": name}
+    items = selector(metrics.EVAL_ITEMS, {**model, "revision": revision})
+    parts = {
+        "counted": _once(_counted(items, seconds), "outcome", "slice,source"),
+        "distinct": selector(metrics.SOURCE_ITEMS, model),
+        "interval": selector(metrics.INTERVAL, model),
+        "last": selector(metrics.LAST_ANSWER, {**model, "revision": revision}),
+    }
+    return _union(parts)
+
+
+def read_quality(answer: list[Series], revision: str) -> QualityCounts:
+    """Right and wrong answers; raises NoAnswer where the answer does not tell or the prober has stopped answering.
+
+    An item without an answer to judge is neither right nor wrong.
+    """
+    parts = _parts(answer, revision)
+    if not parts["last"]:
+        raise NoAnswer(f"no recent word of the prober about revision {revision}: is it running, and is it scraped?")
+    interval = _one(parts["interval"], metrics.INTERVAL)
+    _fresh(parts["last"], max(STALE_SECONDS, STALE_GAPS * interval), revision)
+    if not parts["counted"]:
+        raise NoAnswer(f"no counted answers of revision {revision} in Prometheus")
+    right, wrong = (
+        _floor(s.number for s in parts["counted"] if s.metric.get("outcome") == outcome) for outcome in ("pass", "fail")
+    )
+    return QualityCounts(right, wrong, _floor([_one(parts["distinct"], metrics.SOURCE_ITEMS)]))
+
+
+def _counted(series: str, seconds: int, but: str = "") -> str:
+    """What each counter counted in the window. `but` takes some out of those whose first value counts."""
+    window = f"{series}[{seconds}s]"
+    straight = f"max_over_time({window}) - min_over_time({window}) unless resets({window}) > 0"
+    grown = f"{straight} or increase({window}) and resets({window}) > 0"
+    return f"sum without ({_PART}) ({_union({'grown': grown, 'born': f'{_born(series, seconds)} {but}'})})"
+
+
+def _born(series: str, seconds: int) -> str:
+    """What series had when they were first seen, of those that began in the window.
+
+    A day is looked back, for Prometheus itself may have been away when the window began. Of a counter that was reset in
+    the window as well, this is the least that it can have been.
+    """
+    return f"min_over_time({series}[{seconds}s]) unless last_over_time({series}[1d] offset {seconds}s)"
+
+
+def _once(series: str, kept: str, summed: str = "") -> str:
+    """Sums over pods. A pod that two jobs scrape, or two replicas of a Prometheus, counts once all the same."""
+    each = ",".join(filter(None, ["revision", kept, summed, "pod,instance"]))
+    return f"sum by (revision,{kept}) (max by ({each}) ({series}))"
+
+
+def _union(parts: dict[str, str]) -> str:
+    """All series of some expressions in one vector, each marked with its part."""
+    return " or ".join(f'label_replace({expression},"{_PART}","{part}","","")' for part, expression in parts.items())
+
+
+def _parts(answer: list[Series], revision: str) -> Parts:
+    """The series by part. A server that mixes revisions up is not believed at all."""
+    parts: Parts = defaultdict(list)
+    for series in answer:
+        if series.metric.get("revision", revision) != revision:
+            raise NoAnswer(f"Prometheus mixes other revisions into its answer about revision {revision}")
+        part = series.metric.get(_PART)
+        if part is None:
+            raise NoAnswer("Prometheus answered another question than was asked")
+        if series.number >= 0:  # raises for what is no count
+            parts[part].append(series)
+    return parts
+
+
+def _users(counted: list[Series]) -> int:
+    """What the engine counted without what the prober did."""
+    asked = _floor(series.number for series in counted if "handler" in series.metric)
+    probed = _floor(series.number for series in counted if "handler" not in series.metric)
+    return max(0, asked - probed)
+
+
+def _one(found: list[Series], metric: str) -> float:
+    """The value of what should be one series; two that agree, as of a pod and its successor, are one."""
+    values = {series.number for series in found}
+    if len(values) != 1:
+        raise NoAnswer(f"{'several series disagree' if values else 'no series'} where {metric} should be one")
+    return values.pop()
+
+
+def _fresh(last: list[Series], limit: float, revision: str) -> None:
+    """Raise where the latest answer is too old, or from the future: by Prometheus' clock, which dated the question."""
+    latest = max(last, key=lambda series: series.number)
+    age = latest.at - latest.number
+    if not latest.number:
+        raise NoAnswer(f"stale: the prober has had no answer from revision {revision} yet")
+    if age < -_AHEAD:
+        raise NoAnswer("the prober's clock is ahead of Prometheus'")
+    if age > limit:
+        at = datetime.fromtimestamp(latest.number, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        raise NoAnswer(f"stale: the prober had its latest answer from revision {revision} at {at}")
+
+
+def _floor(values: Iterable[float]) -> int:
+    """The whole part of a sum; what sums of floats lose by themselves does not cost a whole one."""
+    return math.floor(round(math.fsum(values), 6))

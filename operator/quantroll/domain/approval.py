@@ -1,0 +1,27 @@
+"""Waiting for a person to approve a step. No deadline runs meanwhile."""
+
+from quantroll.api.status import RevisionStatus, RolloutStatus
+from quantroll.constants import GROUP, Phase
+from quantroll.domain.draft import Draft
+
+
+def ask(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
+    """The step has passed: say how to let it go on."""
+    if rollout.awaiting_since is None:
+        draft.set(rollout=rollout.model_copy(update={"awaiting_since": draft.now}))
+    draft.say(
+        Phase.AWAITING_APPROVAL,
+        f"{candidate.variant} has passed {rollout.weight} % and waits for approval: kubectl annotate quantizedmodel"
+        f" {draft.seen.name} {GROUP}/approve={rollout.id}:{rollout.step}/1 --overwrite",
+    )
+
+
+def stop_waiting(draft: Draft, rollout: RolloutStatus) -> RolloutStatus:
+    """The rollout with its deadline moved on by the time that was waited."""
+    if rollout.awaiting_since is None:
+        return rollout
+    waited = draft.now - rollout.awaiting_since
+    expires = rollout.expires_at + waited if rollout.expires_at else None
+    rollout = rollout.model_copy(update={"awaiting_since": None, "expires_at": expires})
+    draft.set(rollout=rollout)
+    return rollout

@@ -1,0 +1,115 @@
+"""What a person asks for by an annotation: quantroll.io/approve, /abort and /retry.
+
+The value is `<what>/<token>`. A value is looked at once, and `status.commands` tells what came of it; the token is any
+text that makes a repeated command another one. What is named exists only once, so that an old annotation, brought back
+by a restored backup say, does nothing.
+"""
+
+import re
+
+from quantroll.api.status import Attempt, CommandStatus
+from quantroll.constants import Reason
+from quantroll.domain import approval, leaving
+from quantroll.domain.draft import Draft, clip
+
+JOBS = "jobs"  # what `retry` names to have failed Jobs tried again
+VALUE_LIMIT = 256
+_FORM = re.compile(r"([^/:\s]+)(?::([^/:\s]+))?/(\S+)")
+
+Outcome = tuple[bool, str]
+
+
+def obey(draft: Draft) -> None:
+    """Carry out commands that are new; abort comes first."""
+    for verb in ("abort", "approve", "retry"):
+        value = draft.seen.commands.get(verb)
+        known = next((c.value for c in draft.status.commands if c.verb == verb), None)
+        if value is None or value[:VALUE_LIMIT] == known:
+            continue
+        outcome = _carry_out(draft, verb, value)
+        if outcome is not None:
+            accepted, message = outcome
+            entry = CommandStatus(
+                verb=verb, value=value[:VALUE_LIMIT], accepted=accepted, message=clip(message), at=draft.now
+            )
+            others = [c for c in draft.status.commands if c.verb != verb]
+            draft.set(commands=sorted([*others, entry], key=lambda command: command.verb))
+
+
+def _carry_out(draft: Draft, verb: str, value: str) -> Outcome | None:
+    """Whether it was done, and what to say; None to try it again in the next pass."""
+    form = _FORM.fullmatch(value) if len(value) <= VALUE_LIMIT else None
+    if form is None:
+        return False, "the value must be NAME/TOKEN or NAME:STEP/TOKEN, at most 256 characters"
+    subject, detail = form.group(1), form.group(2)
+    if verb == "abort":
+        return _abort(draft, subject)
+    if verb == "approve":
+        return _approve(draft, subject, detail)
+    return _retry(draft, subject)
+
+
+def _under_way(draft: Draft, subject: str) -> str:
+    """Why a command about the rollout `subject` makes no sense now; empty if it does."""
+    rollout = draft.status.rollout
+    if rollout is None:
+        return "no rollout is under way"
+    if rollout.id != subject:
+        return f"the rollout under way is {rollout.id}, not {subject}"
+    if rollout.kind == "Rollback" or rollout.reason:
+        return "it is being taken back already"
+    return "it is promoted already" if rollout.draining else ""
+
+
+def _abort(draft: Draft, subject: str) -> Outcome | None:
+    rollout, candidate = draft.status.rollout, draft.status.candidate
+    if wrong := _under_way(draft, subject):
+        return False, wrong
+    if rollout is None or candidate is None:
+        return False, "there is no candidate"
+    taken = leaving.take_back(draft, rollout, candidate, Reason.ABORTED, "aborted by the annotation quantroll.io/abort")
+    draft.aborting = not taken
+    return (True, f"{candidate.variant} is taken back") if taken else None
+
+
+def _approve(draft: Draft, subject: str, detail: str | None) -> Outcome:
+    rollout = draft.status.rollout
+    if wrong := _under_way(draft, subject):
+        return False, wrong
+    if rollout is None or detail != str(rollout.step):
+        step = rollout.step if rollout else None
+        return False, f"the rollout is at step {step}: the value must be {subject}:{step}/TOKEN"
+    rollout = approval.stop_waiting(draft, rollout)
+    draft.set(rollout=rollout.model_copy(update={"approved_step": rollout.step}))
+    return True, f"step {rollout.step} is approved"
+
+
+def _retry(draft: Draft, subject: str) -> Outcome:
+    if subject == JOBS:
+        return _retry_jobs(draft)
+    left = [entry for entry in draft.status.rejected if entry.rollout != subject]
+    if len(left) == len(draft.status.rejected):
+        return False, f"status.rejected has no entry of rollout {subject}; for failed Jobs the name is {JOBS}"
+    draft.set(rejected=left)
+    return True, "the rejection is forgotten"
+
+
+def _retry_jobs(draft: Draft) -> Outcome:
+    """Failures that nothing but a change of the spec would mend are due now."""
+    status = draft.status
+    count = 0
+
+    def due(failure: Attempt | None) -> Attempt | None:
+        nonlocal count
+        if failure is None:
+            return None
+        count += 1
+        return failure.model_copy(update={"retry_at": draft.now})
+
+    variants = [row.model_copy(update={"failure": due(row.failure)}) for row in status.variants]
+    base = status.baseline and status.baseline.model_copy(update={"failure": due(status.baseline.failure)})
+    prepare = due(status.prepare_failure)
+    if not count:
+        return False, "no Job has failed"
+    draft.set(variants=variants, baseline=base, prepare_failure=prepare)
+    return True, f"{count} failed Jobs are tried again"

@@ -1,0 +1,146 @@
+"""What is remembered: revisions to go back to, and revisions that are not to be tried again."""
+
+from datetime import timedelta
+
+from quantroll.api.base import parse_duration
+from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.status import PastRevision, RejectedRevision, RevisionStatus, RolloutStatus
+from quantroll.constants import BASELINE, GROUP, Reason
+from quantroll.domain import fingerprints, pipeline
+from quantroll.domain.draft import LIST_LIMIT, Draft, clip
+from quantroll.domain.gate import Verdict
+from quantroll.domain.locate import baseline_model
+from quantroll.domain.traffic import server_of
+
+LAST_GOOD, REJECTED = 2, 20
+
+# What failed for want of pods or time may go well under another spec; what was found bad is bad under any.
+_FORGIVEN_BY_AN_EDIT = frozenset({Reason.LOAD_DEADLINE, Reason.CANDIDATE_UNAVAILABLE, Reason.ROLLOUT_DEADLINE})
+
+
+def rejection(draft: Draft, key: str) -> RejectedRevision | None:
+    """Why a revision is not tried, if it is not."""
+    for entry in draft.status.rejected:
+        edited = entry.generation != draft.seen.generation
+        if entry.key == key and not (edited and entry.reason in _FORGIVEN_BY_AN_EDIT):
+            return entry
+    return None
+
+
+def how_to_retry(draft: Draft, entry: RejectedRevision) -> str:
+    """The command that has it tried again."""
+    return f"kubectl annotate quantizedmodel {draft.seen.name} {GROUP}/retry={entry.rollout}/1 --overwrite"
+
+
+def reject(draft: Draft, rollout: RolloutStatus, revision: RevisionStatus, key: str) -> None:
+    """Remember that a revision was taken back, and why."""
+    entry = RejectedRevision(
+        key=key,
+        generation=generation_of(draft, rollout),
+        rollout=rollout.id,
+        revision=revision.revision,
+        variant=revision.variant,
+        reason=rollout.reason or Reason.JOB_FAILED,
+        message=clip(rollout.message, LIST_LIMIT),
+        at=draft.now,
+    )
+    draft.set(rejected=[entry, *(r for r in draft.status.rejected if r.key != key)][:REJECTED])
+
+
+def rollout_id(draft: Draft, candidate: RevisionStatus) -> str:
+    """The name of a rollout that begins now: no other one, of the same revision say, ever has it."""
+    return f"{draft.seen.generation}-{candidate.revision}-{draft.now:%y%m%d%H%M%S}"
+
+
+def generation_of(draft: Draft, rollout: RolloutStatus) -> int:
+    """The generation that a rollout was begun for: an edit made while it is taken back is another try."""
+    text = rollout.id.partition("-")[0]
+    return int(text) if text.isdecimal() else draft.seen.generation
+
+
+def retire(draft: Draft, old: RevisionStatus) -> None:
+    """Remember a revision that has served well until now."""
+    entry = PastRevision(
+        revision=old.revision, variant=old.variant, recovery=old.recovery, until=draft.now, spec=old.spec
+    )
+    others = [past for past in draft.status.last_good if past.revision != old.revision]
+    draft.set(last_good=[entry, *others][:LAST_GOOD])
+
+
+def forget(draft: Draft, revision: str) -> None:
+    """It serves again: it is no past revision any more."""
+    draft.set(last_good=[past for past in draft.status.last_good if past.revision != revision])
+
+
+def keep_warm(draft: Draft, spec: QuantizedModelSpec, revision: str) -> None:
+    """Let a revision that has just been drained keep its pods for a while."""
+    kept = parse_duration(spec.rollout.rollback.keep_warm)
+    if kept > timedelta(0):
+        _set_warm(draft, {revision: draft.now + kept})
+
+
+def cool_down(draft: Draft) -> None:
+    """Nothing is kept warm any more: the room is needed for a candidate."""
+    draft.set(last_good=[past.model_copy(update={"warm_until": None}) for past in draft.status.last_good])
+
+
+def _set_warm(draft: Draft, until: dict[str, object]) -> None:
+    draft.set(
+        last_good=[
+            past.model_copy(update={"warm_until": until[past.revision]}) if past.revision in until else past
+            for past in draft.status.last_good
+        ]
+    )
+
+
+def serve_warm(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """Pods of revisions that are kept warm."""
+    known = {server.revision for server in draft.wanted.servers} | draft.wanted.kept
+    for past in draft.status.last_good:
+        if past.warm_until is None:
+            continue
+        if draft.now >= past.warm_until:
+            _set_warm(draft, {past.revision: None})
+            continue
+        draft.wake(past.warm_until)
+        if past.revision not in known:
+            draft.wanted.servers.append(server_of(spec, _as_revision(past), spec.serving.replicas))
+
+
+def fallback(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
+    """The revision to go back to from what serves; None where there is none.
+
+    One that served before only if it is proven by what is known today: the eval set may have changed since.
+    """
+    stable, base = draft.status.stable, draft.status.baseline
+    if stable is None or base is None or stable.variant == BASELINE:
+        return None
+    proven = {row.revision for row in draft.status.variants if row.verdict == Verdict.PASS.value}
+    bad = {entry.revision for entry in draft.status.rejected}
+    if spec.rollout.rollback.target == "LastGood":
+        for past in draft.status.last_good:
+            good = past.revision == base.revision or (past.revision in proven and past.revision not in bad)
+            if good and past.revision != stable.revision:
+                return _as_revision(past)
+    return _baseline(draft, spec, base.revision)
+
+
+def found(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStatus | None:
+    """A revision that may be gone back to, by its name; None where it is no longer known."""
+    if past := next((past for past in draft.status.last_good if past.revision == revision), None):
+        return _as_revision(past)
+    base = draft.status.baseline
+    return _baseline(draft, spec, revision) if base and base.revision == revision else None
+
+
+def _baseline(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStatus | None:
+    """The full-precision model, if the present spec still makes this very revision of it."""
+    prepared = draft.status.prepared
+    served = pipeline.revision_spec(draft, spec, BASELINE, baseline_model(spec.model))
+    if prepared is None or fingerprints.revision(served, prepared.model.digest) != revision:
+        return None
+    return RevisionStatus(revision=revision, variant=BASELINE, spec=served)
+
+
+def _as_revision(past: PastRevision) -> RevisionStatus:
+    return RevisionStatus(revision=past.revision, variant=past.variant, recovery=past.recovery, spec=past.spec)

@@ -1,0 +1,67 @@
+"""Back to a revision that served before: all or nothing, without analysis, and only once it is ready.
+
+What serves keeps serving until then, however long it takes.
+"""
+
+from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.status import RevisionStatus, RolloutStatus
+from quantroll.constants import Phase, Reason
+from quantroll.domain import memory
+from quantroll.domain.draft import Draft, clip
+from quantroll.domain.leaving import promote
+from quantroll.domain.traffic import can_split, is_applied, report_route
+
+
+def begin(draft: Draft, target: RevisionStatus, reason: Reason, message: str) -> None:
+    """Have the traffic go back to `target`; what serves now is rejected for `reason` once that is done."""
+    memory.cool_down(draft)
+    draft.set(
+        candidate=target,
+        rollout=RolloutStatus(
+            id=memory.rollout_id(draft, target),
+            kind="Rollback",
+            step=-1,
+            weight=0,
+            started_at=draft.now,
+            reason=reason.value,
+            message=clip(message),
+        ),
+    )
+    draft.say(Phase.ROLLING_BACK, f"going back to {target.variant}: {message}")
+    draft.wake(draft.now)
+
+
+def advance(
+    draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, target: RevisionStatus, rejection_key: str
+) -> None:
+    """Wait for all pods of the target, give it all the traffic, and promote it when that has come about."""
+    server, replicas = draft.seen.server(target.revision), spec.serving.replicas
+    stable = draft.status.stable
+    draft.say(Phase.ROLLING_BACK, f"going back to {target.variant}: {rollout.message}")
+    if rollout.weight == 0:
+        if server.ready >= replicas and can_split(draft, spec):
+            _change(draft, rollout, step=len(spec.rollout.steps), weight=100)
+        elif server.problem:
+            draft.block(
+                Reason.ROLLBACK_BLOCKED,
+                f"{target.variant}, to go back to, is not ready, and {stable.variant if stable else 'nothing'} keeps"
+                f" serving: {server.problem.message}",
+            )
+    elif server.ready == 0 and stable and draft.seen.server(stable.revision).ready:
+        _change(draft, rollout, weight=0, since=None)  # lost on the way: what served before still does
+    elif not is_applied(draft, spec) or server.ready < replicas:
+        _change(draft, rollout, since=None)
+        report_route(draft)
+    elif rollout.since is None:
+        _change(draft, rollout, since=draft.now)
+        draft.wake(draft.now)
+    else:
+        if stable:
+            memory.reject(draft, rollout, stable, rejection_key)
+        promote(draft, rollout, target, stable)
+
+
+def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> None:
+    changed = rollout.model_copy(update=changes)
+    if changed != rollout:
+        draft.set(rollout=changed)

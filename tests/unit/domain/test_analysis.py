@@ -1,0 +1,204 @@
+"""Looks at a candidate: limits, missing data, approval, the deadline of the whole rollout."""
+
+from datetime import timedelta
+
+import pytest
+
+from quantroll.api.spec import AnalysisMetric
+from quantroll.constants import Condition
+from quantroll.domain.analysis import judge
+from quantroll.domain.snapshot import RequestCounts, Unknown
+from unit.domain.world import World, spec_with
+
+METRIC = AnalysisMetric(name="error-ratio", max=0.01, min_samples=100)
+
+
+def analyzing(**changes) -> World:
+    world = World(spec_with(**changes))
+    world.until("Analyzing")
+    return world
+
+
+def minutes(world: World, count: int) -> None:
+    """Passes a minute apart, as the interval asks for."""
+    for _ in range(count):
+        world.passes(minutes=1)
+        world.tick()
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict", "missing"),
+    [
+        (RequestCounts(100, 0), "Pass", False),
+        (RequestCounts(100, 1), "Pass", False),  # the limit itself is within it
+        (RequestCounts(100, 2), "Fail", False),
+        (RequestCounts(99, 99), "Unknown", False),
+        (RequestCounts(0, 0), "Unknown", False),
+        (Unknown("connection refused"), "Unknown", True),
+        (None, "Unknown", True),
+    ],
+)
+def test_one_look(counts, verdict, missing):
+    found = judge(counts, METRIC)
+    assert (found.verdict, found.missing) == (verdict, missing)
+    assert found.message.startswith("error-ratio: ")
+
+
+def test_a_limit_of_nothing_fails_at_the_first_error():
+    metric = METRIC.model_copy(update={"max": 0.0, "min_samples": 1})
+    assert judge(RequestCounts(10_000, 1), metric).verdict == "Fail"
+    assert judge(RequestCounts(1, 0), metric).verdict == "Pass"
+
+
+def test_good_looks_cost_one_write_a_step():
+    world = analyzing()
+    before = world.status
+    world.passes(seconds=30)
+    world.tick()
+    passed = world.status
+    assert passed.rollout.analysis.verdict == "Pass"
+    world.passes(seconds=60)
+    world.requests = RequestCounts(total=900, failed=1)
+    world.tick()
+    assert world.status == passed
+    assert before.rollout.since == passed.rollout.since
+
+
+@pytest.mark.parametrize("counts", [Unknown("Prometheus does not answer"), RequestCounts(3, 0), RequestCounts(3, 3)])
+def test_without_data_a_step_is_held_neither_passed_nor_failed(counts):
+    world = analyzing()
+    world.requests = counts
+    minutes(world, 60)
+    assert world.status.phase == "Analyzing"
+    assert world.status.rollout.step == 0
+    assert world.status.rollout.analysis.failures == 0
+    assert (world.stalled() == "MetricsUnavailable") is isinstance(counts, Unknown)
+    world.requests = RequestCounts(500, 0)
+    world.tick()
+    assert world.status.rollout.step == 1
+    assert world.stalled() is None
+
+
+def test_failed_looks_are_put_up_with_up_to_the_limit():
+    world = analyzing(rollout__analysis={"failureLimit": 2})
+    world.requests = RequestCounts(500, 400)
+    world.tick()
+    for _ in range(5):  # news of pods say; within an interval a failure counts once
+        world.passes(seconds=5)
+        world.tick()
+    assert world.status.rollout.analysis.failures == 1
+    minutes(world, 1)
+    assert world.status.rollout.analysis.failures == 2
+    minutes(world, 1)
+    assert world.status.phase == "RollingBack"
+    assert world.status.rollout.reason == "AnalysisFailed"
+    world.settle()
+    assert world.status.stable.variant == "baseline"
+    assert world.status.phase == "RolledBack"
+    assert "400 of 500 requests failed" in world.status.message
+    assert "quantroll.io/retry=" in world.status.message
+
+
+def test_failures_of_one_step_do_not_count_in_the_next():
+    world = analyzing(rollout__analysis={"failureLimit": 2})
+    world.requests = RequestCounts(500, 400)
+    world.tick()
+    minutes(world, 1)
+    assert world.status.rollout.analysis.failures == 2
+    world.requests = RequestCounts(9000, 0)
+    minutes(world, 2)
+    assert world.status.rollout.step == 1
+    world.until("Analyzing")
+    world.requests = RequestCounts(500, 400)
+    world.tick()
+    assert world.status.rollout.analysis.failures == 1
+
+
+def test_a_bad_look_at_the_end_of_a_step_holds_it():
+    world = analyzing()
+    world.passes(minutes=2)
+    world.requests = RequestCounts(500, 400)
+    world.tick()
+    assert world.status.rollout.step == 0
+    assert "held at 10 %: the last look has failed" in world.status.message
+
+
+def test_an_empty_list_shifts_by_time_alone():
+    world = World(spec_with(rollout__analysis={"metrics": []}))
+    world.requests = Unknown("there is no Prometheus")
+    world.until("Steady")
+    assert world.status.stable.variant == "gptq4"
+
+
+def test_a_failed_analysis_is_remembered_whatever_else_is_edited_until_somebody_asks():
+    world = analyzing(rollout__analysis={"failureLimit": 0})
+    world.requests = RequestCounts(500, 400)
+    world.until("RolledBack")
+    world.requests = RequestCounts(500, 0)
+    world.edit(serving__replicas=3)
+    world.settle()
+    assert world.status.phase == "RolledBack"
+    entry = world.status.rejected[0]
+    world.commands["retry"] = f"{entry.rollout}/1"
+    world.until("Steady")
+    assert world.status.stable.variant == "gptq4"
+    assert world.status.rejected == []
+
+
+APPROVAL = [{"weight": 10, "duration": "2m", "approval": True}, {"weight": 50, "duration": "3m"}]
+
+
+def awaiting(**changes) -> World:
+    world = World(spec_with(rollout__steps=APPROVAL, **changes))
+    world.until("AwaitingApproval")
+    return world
+
+
+def test_a_step_with_approval_waits_for_it_however_long():
+    world = awaiting(rollout__deadlines={"total": "1h"})
+    assert world.condition(Condition.AWAITING_APPROVAL)[0] == "True"
+    assert world.condition(Condition.RECONCILING)[0] == "True"
+    rollout = world.status.rollout
+    assert f"quantroll.io/approve={rollout.id}:0/1" in world.status.message
+    minutes(world, 5)
+    world.passes(days=9)
+    world.tick()
+    assert world.status.phase == "AwaitingApproval"
+    world.commands["approve"] = f"{rollout.id}:0/x"
+    world.tick()
+    assert world.status.rollout.step == 1
+    assert world.status.rollout.expires_at == rollout.expires_at + timedelta(days=9, minutes=5)
+    world.until("Steady")
+    assert world.status.stable.variant == "gptq4"
+
+
+def test_what_goes_wrong_while_approval_is_awaited_takes_the_candidate_back():
+    world = awaiting(rollout__analysis={"failureLimit": 0})
+    world.requests = RequestCounts(500, 400)
+    world.passes(minutes=1)
+    world.tick()
+    assert world.status.rollout.reason == "AnalysisFailed"
+
+
+def test_approval_may_come_before_it_is_asked_for():
+    world = World(spec_with(rollout__steps=APPROVAL))
+    world.until("Analyzing")
+    world.commands["approve"] = f"{world.status.rollout.id}:0/x"
+    world.until("Steady")
+    assert "AwaitingApproval" not in world.phases()
+
+
+def test_the_whole_rollout_has_a_deadline():
+    world = analyzing(rollout__deadlines={"total": "1h"})
+    world.requests = Unknown("Prometheus does not answer")
+    minutes(world, 59)
+    assert world.status.phase == "Analyzing"
+    minutes(world, 1)
+    assert world.status.rollout.reason == "RolloutDeadlineExceeded"
+    world.settle()
+    assert "deadlines.total: " in world.status.message
+    assert "Prometheus does not answer" in world.status.message
+    world.requests = RequestCounts(500, 0)
+    world.edit(rollout__deadlines={"total": "2h"})
+    world.until("Steady")
+    assert world.status.stable.variant == "gptq4"

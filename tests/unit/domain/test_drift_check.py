@@ -1,0 +1,388 @@
+"""The drift check: screen, suspect, confirm, decide, go back; and what nothing is known of decides nothing."""
+
+from datetime import timedelta
+
+import pytest
+
+from quantroll.api.jobs import ConfirmResult
+from quantroll.constants import BASELINE, Condition, Phase, Reason
+from quantroll.domain.snapshot import JobState, Problem, QualityCounts, ServerView, Unknown
+from unit.domain.world import World, spec_with, steady
+
+GOOD, BAD = QualityCounts(right=960, wrong=40, distinct=1000), QualityCounts(right=800, wrong=200, distinct=1000)
+WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
+AS_BAD = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=10, neither=190, source_sha256="e")
+
+
+def serving(**changes) -> World:
+    """Something serves that is proven, has for two weeks, and was healthy when it was checked last."""
+    world = steady(spec_with(**{"driftCheck": {"schedule": "@weekly"}, **changes}))
+    world.passes(days=14)
+    world.tick()
+    assert world.status.drift.verdict == "Healthy"
+    world.told.clear()
+    return world
+
+
+def check(world: World) -> str:
+    """Runs the check that is due, up to its first answer."""
+    world.now = max(world.now, world.status.drift.next)
+    world.tick()
+    return world.status.drift.verdict
+
+
+def reasons(world: World) -> list[str]:
+    return [event.reason for event in world.told]
+
+
+def floor_met(world: World) -> tuple[str, str]:
+    return world.condition(Condition.QUALITY_FLOOR_MET)[:2]
+
+
+def test_until_a_check_has_run_nothing_is_claimed():
+    world = steady()
+    drift = world.status.drift
+    assert (drift.verdict, drift.last) == ("Pending", None)
+    assert drift.next == pytest.approx(world.status.stable.since + timedelta(hours=1), abs=timedelta(minutes=6))
+    assert drift.floor == pytest.approx(0.94 * 0.995)
+    assert floor_met(world) == ("Unknown", "Waiting")
+
+
+def test_the_full_precision_model_is_not_checked():
+    world = World(spec_with(qualityGate__minAcceptable=0.999))
+    world.until("Rejected")
+    world.settle()
+    assert world.status.drift.next is None
+    assert "full-precision" in world.status.drift.message
+
+
+def test_a_healthy_answer_is_written_once_a_check():
+    world = steady()
+    world.told.clear()
+    assert check(world) == "Healthy"
+    drift = world.status.drift
+    assert (drift.value, drift.samples) == (0.96, 1000)
+    assert "960 of 1000" in drift.message
+    assert drift.last == world.now
+    assert drift.next > world.now + timedelta(hours=20)
+    assert floor_met(world) == ("True", "FloorMet")
+    assert reasons(world) == ["FloorMet"]
+    world.passes(hours=1)
+    before = world.status
+    world.tick()
+    assert world.status == before
+    assert check(world) == "Healthy"
+    assert reasons(world) == ["FloorMet"], "healthy again is no news"
+
+
+def test_a_missed_slot_runs_once():
+    world = serving()
+    check(world)
+    world.passes(days=40)
+    last = world.status.drift.last
+    world.tick()
+    assert world.status.drift.last > last
+    assert world.status.drift.next > world.now
+    before = world.status
+    world.tick()
+    assert world.status == before
+
+
+UNKNOWNS = [
+    Unknown("Prometheus does not answer: connection refused"),
+    QualityCounts(right=0, wrong=0, distinct=1000),
+    QualityCounts(right=100, wrong=99, distinct=1000),  # one too few
+    QualityCounts(right=0, wrong=5000, distinct=199),  # the same items again and again
+]
+
+
+@pytest.mark.parametrize("counts", UNKNOWNS)
+def test_no_data_is_unknown_says_so_and_changes_nothing(counts):
+    world = serving()
+    world.quality = counts
+    before, replicas = world.status, dict(world.replicas)
+    assert check(world) == "Unknown"
+    assert floor_met(world) == ("Unknown", "QualityUnknown")
+    assert reasons(world) == ["QualityUnknown"]
+    assert world.status.stable == before.stable
+    assert world.replicas == replicas
+    assert world.status.rollout is None
+    assert world.status.phase is Phase.STEADY
+    assert world.status.drift.last == before.drift.last
+    assert world.status.drift.next <= world.now + timedelta(minutes=10), "it is tried again soon"
+    check(world)
+    assert reasons(world) == ["QualityUnknown"] * 2, "every check that could not tell is told"
+    world.quality = GOOD
+    assert check(world) == "Healthy"
+
+
+def test_too_young_is_pending_and_no_alarm():
+    world = steady(spec_with(driftCheck={"schedule": "*/5 * * * *"}))
+    world.told.clear()
+    world.quality = QualityCounts(right=4, wrong=1, distinct=1000)
+    assert check(world) == "Pending"
+    assert reasons(world) == []
+    assert floor_met(world) == ("Unknown", "Waiting")
+
+
+def test_an_hour_after_the_promotion_the_confirmation_runs_if_the_probe_has_too_little():
+    world = steady()
+    world.quality = QualityCounts(right=55, wrong=5, distinct=1000)
+    assert check(world) == "Pending"
+    assert world.status.drift.confirming
+    world.settle()
+    assert world.status.drift.verdict == "Healthy"
+    assert world.status.drift.last - world.status.stable.since < timedelta(hours=2)
+    assert list(world.replicas) == [world.status.stable.revision], "what was brought up to be asked is gone"
+    world.passes(hours=23)
+    world.quality = GOOD
+    assert check(world) == "Healthy"
+
+
+def suspected(**changes) -> World:
+    world = serving(**changes)
+    world.quality = BAD
+    assert check(world) == "Suspect"
+    return world
+
+
+def test_a_suspicion_moves_no_traffic_and_brings_the_fallback_up():
+    world = suspected()
+    check_ = world.status.drift.confirming
+    assert check_.target == world.status.baseline.revision
+    assert world.replicas[check_.target] == 2
+    assert world.status.phase is Phase.STEADY
+    assert world.status.candidate is None
+    assert [s.revision for s in world.route.shares] == [world.status.stable.revision]
+    assert floor_met(world) == ("Unknown", "FloorSuspect")
+    assert world.job("confirm") is None, "nothing is asked before it is ready"
+    world.ready(check_.target)
+    world.tick()
+    job = world.job("confirm").wanted.job_input
+    assert job.serving.revision == world.status.stable.revision
+    assert job.target.revision == check_.target
+    assert job.eval_set.sha256 == world.prepared.eval_set.sha256
+
+
+def test_confirmed_goes_back_and_stays_away():
+    world = suspected()
+    bad, target = world.status.stable.revision, world.status.drift.confirming.target
+    world.confirmed = WORSE
+    world.until("RollingBack")
+    assert world.status.drift.verdict == "Breached"
+    assert world.status.stable.revision == bad, "what serves keeps serving until the other one is ready"
+    assert world.status.rollout.kind == "Rollback"
+    world.settle()
+    assert world.status.stable.revision == target
+    assert world.status.phase is Phase.ROLLED_BACK
+    assert world.status.rejected[0].reason == "FloorBreached"
+    assert world.status.rejected[0].revision == bad
+    assert bad not in [past.revision for past in world.status.last_good]
+    assert list(world.replicas) == [target]
+    assert {"FloorSuspect", "FloorBreached", "RollingBack", "RolledBack"} <= set(reasons(world))
+    world.edit(serving__replicas=3)
+    world.passes(days=30)
+    world.settle()
+    assert world.status.stable.revision == target, "an edit does not bring it back"
+    world.commands["retry"] = f"{world.status.rejected[0].rollout}/1"
+    world.confirmed = ConfirmResult(**{**WORSE.model_dump(), "both": 980, "target_only": 5})
+    world.until("Steady")
+    assert world.status.stable.revision == bad
+
+
+def test_not_confirmed_is_healthy_and_the_fallback_goes():
+    world = suspected()
+    world.settle()
+    assert world.status.drift.verdict == "Healthy"
+    assert "not confirmed" in world.status.drift.message
+    assert list(world.replicas) == [world.status.stable.revision]
+
+
+def test_when_everything_is_as_bad_the_questions_have_changed():
+    world = suspected()
+    world.confirmed = AS_BAD
+    world.settle()
+    assert world.status.drift.verdict == "PopulationShift"
+    assert world.status.stable.variant == "gptq4"
+    assert floor_met(world) == ("False", "PopulationShift")
+    assert "PopulationShift" in reasons(world)
+
+
+def test_an_alert_is_no_rollback():
+    world = suspected(driftCheck={"schedule": "@weekly", "onBreach": "Alert"})
+    world.confirmed = WORSE
+    world.settle()
+    assert world.status.drift.verdict == "Breached"
+    assert world.status.stable.variant == "gptq4"
+    assert world.status.phase is Phase.STEADY
+    assert floor_met(world) == ("False", "FloorBreached")
+    assert "FloorBreached" in reasons(world)
+
+
+@pytest.mark.parametrize("what", ["pods", "job"])
+def test_a_confirmation_that_cannot_run_is_unknown(what):
+    world = suspected()
+    stable = world.status.stable
+    if what == "pods":
+        problem = Problem(Reason.UNSCHEDULABLE, "0/3 nodes have a free GPU")
+        world.servers[world.status.drift.confirming.target] = ServerView(problem=problem)
+        world.tick()
+        assert world.stalled() == "RollbackBlocked"
+    else:
+        world.ready(world.status.drift.confirming.target)
+        world.tick()
+        world.fail(world.job("confirm"), Reason.ENGINE_NOT_READY)
+    world.passes(hours=6)
+    world.tick()
+    assert world.status.drift.verdict == "Unknown"
+    assert world.status.drift.confirming is None
+    assert world.status.stable == stable
+    assert "QualityUnknown" in reasons(world)
+    if what == "pods":
+        assert "0/3 nodes" in world.status.drift.message
+    world.quality = GOOD
+    assert check(world) == "Healthy"
+    assert world.stalled() is None
+
+
+def test_each_check_asks_anew():
+    world = suspected()
+    first = world.status.drift.confirming.key
+    world.settle()
+    world.passes(days=7)
+    assert check(world) == "Suspect"
+    assert world.status.drift.confirming.key != first
+
+
+def test_production_items_are_asked_where_there_are_some():
+    world = suspected(probe={"source": "pvc://tiny/production.jsonl"})
+    world.ready(world.status.drift.confirming.target)
+    world.tick()
+    source = world.job("confirm").wanted.job_input.eval_set
+    assert (source.path, source.sha256) == ("/claims/tiny/production.jsonl", None)
+
+
+def test_no_check_runs_while_traffic_moves_and_a_suspicion_ends_with_it():
+    world = suspected()
+    world.edit(serving__maxNumSeqs=17)  # new revisions of everything
+    world.until("CandidateStarting")
+    assert world.status.drift.confirming is None or world.status.rollout is None
+    world.passes(days=8)
+    world.tick()
+    assert world.status.drift.confirming is None
+
+
+def test_a_rollout_waits_for_the_confirmation():
+    world = suspected()
+    world.ready(world.status.drift.confirming.target)
+    world.tick()
+    world.edit(qualityGate__minAcceptable=0.99)  # only int8 is proven by that
+    for _ in range(4):
+        world.tick()
+    assert world.status.phase is Phase.SELECTING
+    assert "waits for the drift check" in world.status.message
+    world.settle()
+    assert world.status.stable.variant == "int8"
+
+
+def rolling_back() -> World:
+    world = suspected()
+    world.confirmed = WORSE
+    world.until("RollingBack")
+    return world
+
+
+def test_a_rollback_waits_for_all_pods_and_says_what_keeps_them():
+    world = rolling_back()
+    target = world.status.candidate.revision
+    world.servers[target] = ServerView(ready=1, problem=Problem(Reason.UNSCHEDULABLE, "no GPU is free"))
+    for _ in range(30):
+        world.passes(hours=5)
+        world.tick()
+    assert world.status.stable.variant == "gptq4"
+    assert world.route.shares[0].revision == world.status.stable.revision
+    assert world.stalled() == "RollbackBlocked"
+    world.settle()
+    assert world.status.stable.revision == target
+    assert world.stalled() == "RolledBack"
+
+
+def test_a_rollback_whose_pods_die_before_it_is_verified_gives_the_traffic_back():
+    world = rolling_back()
+    target, bad = world.status.candidate.revision, world.status.stable.revision
+    world.ready(target)
+    world.tick()
+    assert [s.revision for s in world.route.shares] == [target]
+    world.ready(target, 0)
+    world.tick()
+    assert [s.revision for s in world.route.shares] == [bad]
+    world.settle()
+    assert world.status.stable.revision == target
+
+
+def test_a_rollback_is_not_aborted():
+    world = rolling_back()
+    world.commands["abort"] = f"{world.status.rollout.id}/1"
+    world.tick()
+    assert not world.status.commands[0].accepted
+    world.settle()
+    assert world.status.stable.variant == BASELINE
+
+
+def test_back_to_the_one_before_if_it_is_still_proven():
+    """int8 serves, then gptq4; a changed floor makes the fallback of gptq4 another one."""
+    world = serving(qualityGate__minAcceptable=0.96)
+    assert world.verdicts()["gptq4"] == "FAIL"
+    assert world.status.stable.variant == "int8"
+    world.edit(qualityGate__minAcceptable=0.94)
+    world.until("Steady")
+    world.settle()
+    assert [past.variant for past in world.status.last_good] == ["int8", "baseline"]
+    world.passes(days=8)
+    world.quality = BAD
+    check(world)
+    int8 = world.status.last_good[0]
+    assert (int8.variant, world.status.drift.confirming.target) == ("int8", int8.revision)
+    world.confirmed = WORSE
+    world.until("RollingBack")
+    world.settle()
+    assert world.status.stable.variant == "int8"
+    assert [past.variant for past in world.status.last_good] == ["baseline"]
+
+
+def test_the_target_may_be_the_baseline_by_wish():
+    world = serving(qualityGate__minAcceptable=0.96, rollout__rollback={"target": "Baseline", "keepWarm": "0s"})
+    world.edit(qualityGate__minAcceptable=0.94)
+    world.until("Steady")
+    world.settle()
+    world.passes(days=8)
+    world.quality = BAD
+    check(world)
+    assert world.status.drift.confirming.target == world.status.baseline.revision
+
+
+def test_a_suspended_check_waits():
+    world = serving()
+    world.edit(suspend=True)
+    world.quality = BAD
+    world.passes(days=60)
+    world.tick()
+    assert world.status.drift.verdict == "Healthy"
+    world.edit(suspend=False)
+    world.tick()
+    world.tick()
+    assert world.status.drift.verdict == "Suspect"
+
+
+def test_a_lost_confirm_job_is_made_again():
+    world = suspected()
+    world.ready(world.status.drift.confirming.target)
+    world.tick()
+    job = world.job("confirm")
+    del world.jobs[job.view.key]
+    world.tick()
+    assert world.job("confirm")
+    world.change_job(world.job("confirm"), state=JobState.SUCCEEDED, finished_at=world.now)  # its pod's words are lost
+    world.passes(hours=7)
+    world.tick()
+    assert world.status.drift.verdict == "Unknown"
