@@ -11,7 +11,16 @@ from bench.playground import Playground
 from bench.process import Operator
 from bench.report import Figure, percentile
 from bootstrap import cache
-from quantroll.constants import API_VERSION, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER, PLURAL, Phase
+from quantroll.constants import (
+    API_VERSION,
+    LABEL_COMPONENT,
+    LABEL_MANAGED_BY,
+    LABEL_OWNER,
+    MANAGER,
+    PLURAL,
+    Component,
+    Phase,
+)
 from quantroll.handlers.watches import CHILDREN
 
 _CHILDREN = {
@@ -49,7 +58,7 @@ class Bench:
             elif kind != "DELETED":
                 owner = (meta["namespace"], meta["labels"][LABEL_OWNER])
                 self.first_child.setdefault(owner, now)
-                if plural == "deployments":
+                if plural == "deployments" and meta["labels"].get(LABEL_COMPONENT) == Component.SERVE:
                     self.replicas[owner] = (body["spec"]["replicas"], now)
             async with self._news:
                 self._news.notify_all()
