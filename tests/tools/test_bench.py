@@ -103,6 +103,13 @@ def test_models_are_as_many_as_asked_for_and_valid():
         QuantizedModelSpec.model_validate(model["spec"])
 
 
+def test_every_claim_finds_its_volume():
+    refs = [v["spec"]["claimRef"] for v in models.volumes([*models.many(101), models.alone()])]
+    claims = {(ref["namespace"], ref["name"]) for ref in refs}
+    assert len(refs) == len(claims) == 101 + 1 + 3
+    assert {("bench-1", "model-00100-artifacts"), ("bench-alone", "data")} <= claims
+
+
 def test_paths_of_what_is_created():
     assert path_of(models.data_claim("a")) == "/api/v1/namespaces/a/persistentvolumeclaims"
     assert path_of(models.alone()) == "/apis/quantroll.io/v1alpha1/namespaces/bench-alone/quantizedmodels"

@@ -45,8 +45,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 async def measured(args: argparse.Namespace, place: Playground) -> list[Figure]:
     """All figures, in the order in which they are told."""
     async with connected(place.control.client) as api:
-        everything = [*models.many(args.n), models.alone()]
-        await place.furnish(api, {model["metadata"]["namespace"] for model in everything})
+        await place.furnish(api, [*models.many(args.n), models.alone()])
         operator = Operator(args.folder, place.kubeconfig)
         bench = Bench(api, place, operator, args.patience)
         operator.start()

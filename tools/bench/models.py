@@ -3,12 +3,22 @@
 from typing import Any
 
 from bench.stages import DTYPE
+from quantroll.api.spec import Storage
+from quantroll.builders import names
 from quantroll.constants import API_VERSION, KIND
 
 Object = dict[str, Any]
 
 PER_NAMESPACE = 100
 ALONE = "bench-alone"  # the namespace of the one rollout whose writes are counted
+DATA = "data"  # name of the user's claim
+STORAGE_CLASS: Object = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "bench", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+    "provisioner": "kubernetes.io/no-provisioner",
+    "volumeBindingMode": "Immediate",
+}
 SETTINGS: Object = {
     "images": {"client": "example.com/client:1", "quantize": "example.com/quantize:1"},
     "engines": {"vllm-cpu": {"image": "example.com/vllm-cpu:1", "device": "cpu", "args": ["--enforce-eager"]}},
@@ -61,11 +71,33 @@ def _step(weight: int) -> Object:
     return {"weight": weight, "duration": "1s"}
 
 
+def volume(namespace: str, claim: str) -> Object:
+    """A volume that is there for one claim, which is bound to it as soon as it is made."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"{namespace}-{claim}"},
+        "spec": {
+            "storageClassName": STORAGE_CLASS["metadata"]["name"],
+            "capacity": {"storage": "100Ti"},
+            "accessModes": ["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"],
+            "claimRef": {"namespace": namespace, "name": claim},
+            "hostPath": {"path": "/nowhere"},
+        },
+    }
+
+
+def volumes(found: list[Object]) -> list[Object]:
+    """One for the artifacts of each model, and one for the data of each namespace."""
+    own = {(m["metadata"]["namespace"], names.artifacts_claim(m["metadata"]["name"], Storage())) for m in found}
+    return [volume(*claim) for claim in sorted(own | {(namespace, DATA) for namespace, _ in own})]
+
+
 def data_claim(namespace: str) -> Object:
     """The user's claim with model, eval set and calibration data."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data", "namespace": namespace},
+        "metadata": {"name": DATA, "namespace": namespace},
         "spec": {"accessModes": ["ReadOnlyMany"], "resources": {"requests": {"storage": "1Gi"}}},
     }

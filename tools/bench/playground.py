@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import yaml
 
 from bench import audit
 from bench.api import Api
-from bench.models import Object, data_claim
+from bench.models import STORAGE_CLASS, Object, data_claim, volumes
 from bench.stages import stages
 from bootstrap import cache, gotools
 from cluster.binaries import Binaries
@@ -24,6 +24,18 @@ NODES = 4
 _FAST = ("--kube-api-qps=1000", "--kube-api-burst=2000")
 _SYNCS = ("--concurrent-job-syncs=20", "--concurrent-deployment-syncs=20", "--concurrent-replicaset-syncs=20")
 
+_OPTIONS: Object = {
+    "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
+    "kind": "KwokConfiguration",
+    "options": {  # where there are any, there are no defaults
+        "podPlayStageParallelism": 16,
+        "nodePlayStageParallelism": 4,
+        "nodeLeaseDurationSeconds": 40,
+        "nodeLeaseParallelism": 4,
+        "podsOnNodeSyncParallelism": 4,
+    },
+}
+
 
 class Playground:
     """What `playground` yields while it stands."""
@@ -32,10 +44,10 @@ class Playground:
         self.control, self.audit = control, audited
         self.kubeconfig = control.user(USER, "system:masters")
 
-    async def furnish(self, api: Api, namespaces: Iterable[str]) -> None:
-        """Nodes, and namespaces with the user's claim in each."""
-        found = list(namespaces)
-        await api.create(_node(f"node-{n}") for n in range(NODES))
+    async def furnish(self, api: Api, models: list[Object]) -> None:
+        """Nodes, volumes, and namespaces with the user's claim in each."""
+        found = {model["metadata"]["namespace"] for model in models}
+        await api.create([_node(f"node-{n}") for n in range(NODES)] + volumes(models))
         await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in found)
         await api.create(data_claim(name) for name in found)
 
@@ -65,28 +77,27 @@ def _definitions(control: ControlPlaneOnly) -> None:
     control.client.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
     for path in (f"/apis/{API_VERSION}/{PLURAL}", "/apis/gateway.networking.k8s.io/v1/httproutes"):
         wait_for(path, lambda path=path: control.client.get(path), 30)  # type: ignore[misc] # 429 until it can be stored
-    storage = gotools.folder(gotools.BENCH) / "stages" / "storage-class.yaml"
-    control.client.kubectl("apply", "--server-side", "-f", storage)
+    control.client.apply(STORAGE_CLASS)
 
 
 @contextmanager
 def _kwok(folder: Path, binaries: Binaries, control: ControlPlaneOnly) -> Iterator[None]:
     config, log = folder / "kwok.yaml", folder / "kwok.log"
-    known = sorted((gotools.folder(gotools.BENCH) / "stages").glob("*.yaml"))
-    texts = [file.read_text() for file in known if file.name != "storage-class.yaml"]
-    config.write_text("\n---\n".join([*texts, *(json.dumps(stage) for stage in stages())]))
+    texts = [file.read_text() for file in sorted((gotools.folder(gotools.BENCH) / "stages").glob("node-*.yaml"))]
+    config.write_text("\n---\n".join([*texts, *(json.dumps(document) for document in (_OPTIONS, *stages()))]))
     command = [
         binaries("kwok"),
         f"--kubeconfig={control.kubeconfig}",
         f"--config={config}",
         "--manage-all-nodes=true",
-        "--node-lease-duration-seconds=40",
     ]
     with log.open("ab") as out:
         process = subprocess.Popen([*map(str, command)], stdout=out, stderr=out)
     try:
-        wait_for("KWOK", lambda: process.poll() is None and b"Watch all nodes" in log.read_bytes(), 30)
+        wait_for("KWOK", lambda: process.poll() is not None or b"Watch all nodes" in log.read_bytes(), 30)
         yield
+        if process.poll() is not None:
+            raise RuntimeError(f"KWOK ended:\n{log.read_text(errors='replace')[-2000:]}")
     finally:
         process.terminate()
         process.wait(timeout=20)

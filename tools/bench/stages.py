@@ -1,6 +1,6 @@
 """How KWOK plays pods and routes: every Job ends well with a report, every server is ready, every route accepted. Pure.
 
-The stages of nodes and volumes are KWOK's own.
+The stages of nodes are KWOK's own.
 """
 
 import json

@@ -127,10 +127,8 @@ def _manifests(where: Path, to: Path) -> None:
 
 
 def _stages(where: Path, to: Path) -> None:
-    """Copy how nodes and volumes are played out of KWOK's module; how pods are is the benchmark's own."""
+    """Copy how nodes are played out of KWOK's module; how pods are is the benchmark's own."""
     kwok = Path(_go(where, "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok").strip())
     to.mkdir()
-    for folder_name in ("node/fast", "volume/fast"):
-        for file in sorted((kwok / "kustomize" / "stage" / folder_name).glob("*.yaml")):
-            if file.name != "kustomization.yaml":
-                shutil.copyfile(file, to / file.name)
+    for file in sorted((kwok / "kustomize" / "stage" / "node" / "fast").glob("node-*.yaml")):
+        shutil.copyfile(file, to / file.name)

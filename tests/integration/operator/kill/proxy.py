@@ -8,7 +8,7 @@ import asyncio
 import ssl
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
@@ -125,14 +125,15 @@ class Proxy:
     async def _pass_on(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         async with self._forward(request, body) as answer:
             response = web.StreamResponse(status=answer.status, headers=_kept(answer.headers))
-            await response.prepare(request)
-            if request.query.get("watch"):
-                async with self._news:
-                    self._watched.add(request.path.rsplit("/", 1)[-1])
-                    self._news.notify_all()
-            async for chunk in answer.content.iter_any():
-                await response.write(chunk)
-        await response.write_eof()
+            with suppress(ConnectionResetError):  # the operator that asked is gone
+                await response.prepare(request)
+                if request.query.get("watch"):
+                    async with self._news:
+                        self._watched.add(request.path.rsplit("/", 1)[-1])
+                        self._news.notify_all()
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
         return response
 
     def _forward(self, request: web.BaseRequest, body: bytes) -> aiohttp.client._RequestContextManager:
