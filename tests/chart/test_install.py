@@ -73,7 +73,7 @@ def wait_until(found, seconds=30):
 
 def test_install_upgrade_uninstall(control, release, tmp_path):
     shown = release("install", "quantroll", CHART)
-    assert "not pinned by digest" in shown  # the default engine's image
+    assert "not pinned by digest" not in shown  # the default engine's image
     assert "Warning" not in shown
     control.client.kubectl("wait", "--for=condition=Established", "--timeout=30s", CRD)
     wait_until(lambda: listed(control, "pods", "--namespace", SYSTEM))

@@ -16,14 +16,17 @@ from demo.traffic import Traffic, ask
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 MODEL = "tiny-llama"
+OFTEN = {"schedule": "* * * * *", "window": "45s", "minSamples": 30}
 
 
 def shorter() -> dict[str, Any]:
-    """The demo's manifest without its first rung, and with quick steps."""
+    """The demo's manifest without its first rung, with fewer items, quick steps and a schedule that is far away."""
     manifest = yaml.safe_load(EXAMPLE.read_text())
     spec = manifest["spec"]
     spec["variants"] = [v for v in spec["variants"] if v["name"] != "int8"]
+    spec["qualityGate"]["evalSet"]["source"] = "pvc://tiny/eval-short.jsonl"
     spec["rollout"]["steps"] = [{"weight": 10, "duration": "10s"}, {"weight": 50, "duration": "30s"}]
+    spec["driftCheck"]["schedule"] = "@weekly"
     return manifest
 
 
@@ -110,7 +113,8 @@ def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, u
 
 
 def test_only_the_proven_variant_serves_under_the_stable_name(stage):
-    deployments = json.loads(stage.kubectl("get", "deployments", "-o", "json"))["items"]
+    serving = ("get", "deployments", "-l", "quantroll.io/component=serve", "-o", "json")
+    deployments = json.loads(stage.kubectl(*serving))["items"]
     assert [d["metadata"]["labels"]["quantroll.io/variant"] for d in deployments] == ["gptq4"]
     service = json.loads(stage.kubectl("get", "service", MODEL, "-o", "json"))
     revision = stage.status()["stable"]["revision"]
@@ -131,6 +135,27 @@ def test_the_chart_upgrades_while_requests_go_on(stage):
 
 def test_the_chart_passes_a_server_side_dry_run(stage):
     stage.helm("upgrade", None, "--dry-run=server")
+
+
+def test_drift_is_seen_confirmed_and_rolled_back_while_requests_go_on(stage, until):
+    bad = stage.status()["stable"]["revision"]
+    stage.kubectl("patch", "qm", MODEL, "--type=merge", "-p", json.dumps({"spec": {"driftCheck": OFTEN}}))
+    with Traffic(stage.gateway, HOST, MODEL) as traffic:
+        healthy = until(lambda s: s["drift"]["verdict"] == "Healthy", timeout=240)
+        assert healthy["drift"]["value"] > 0.94
+        stage.stop_prometheus()
+        unknown = until(lambda s: s["drift"]["verdict"] == "Unknown", timeout=120)
+        assert unknown["stable"]["revision"] == bad
+        assert condition(unknown, "QualityFloorMet")["status"] == "Unknown"
+        stage.start_prometheus()
+        stage.production_turns_to("arithmetic")
+        done = until(phase("RolledBack"), timeout=600)
+    assert traffic.failures == []
+    assert done["stable"]["variant"] == "baseline"
+    assert [(r["variant"], r["revision"], r["reason"]) for r in done["rejected"]] == [("gptq4", bad, "FloorBreached")]
+    told = stage.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}").split()
+    assert {"FloorMet", "QualityUnknown", "FloorSuspect", "FloorBreached", "RolledBack"} <= set(told)
+    assert len(jobs(stage)) == 7, "one confirm Job beside those of the rollout"
 
 
 def test_missing_claim_is_said_and_heals(stage, until, tmp_path):

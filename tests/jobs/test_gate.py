@@ -326,6 +326,15 @@ def test_groups_that_autoawq_cannot_make(bench):
     _is_refused(bench, job, "odd groups", "AutoAWQ")
 
 
+def test_calibration_that_is_shorter_than_one_sequence_is_used(bench):
+    """AutoAWQ itself drops it, and then has nothing."""
+    job = bench.quantize_input("autoawq")
+    calibration = job.calibration.model_copy(update={"samples": 8, "max_sequence_length": 2048})
+    job = job.model_copy(update={"key": key_of("short"), "calibration": calibration})
+    made = bench.run("short", job, python=bench.quantize_pythons[Backend.AUTO_AWQ]).quantize
+    assert (made.quantized_layers, made.skipped_layers) == (21, 1)
+
+
 def _is_refused(bench, job, name, backend):
     ended = run_job(job, bench.logs / f"{name}.report", python=bench.quantize_pythons[job.recipe.backend])
     assert (ended.code, ended.report.reason) == (EXIT_BAD_INPUT, Reason.QUANTIZATION_FAILED)

@@ -123,7 +123,7 @@ def test_nothing_cannot_be_measured(capsys):
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_the_whole_benchmark_with_a_few_resources(tmp_path):
     folder = tmp_path / "bench"
     command = [sys.executable, "-m", "bench", "--n", "5", "--idle", "3", "--edits", "5", "--folder", str(folder)]

@@ -1,5 +1,6 @@
 """The cache's keys and locks, and what is built or installed when."""
 
+import re
 import subprocess
 import sys
 import time
@@ -124,17 +125,18 @@ class Makes:
     def __init__(self, *failing):
         self.failing, self.seen = failing, []
 
-    def __call__(self, argv, **_):
-        self.seen.append(argv[-1])
-        return subprocess.CompletedProcess(argv, int(argv[-1] in self.failing))
+    def __call__(self, layer, prefix):
+        self.seen.append(layer)
+        return int(layer in self.failing)
 
 
 def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, capsys):
     makes = Makes("type")
-    monkeypatch.setattr(subprocess, "run", makes)
+    monkeypatch.setattr(layers, "_make", makes)
     monkeypatch.setenv("E2E", "skip")
     assert layers.run() == 1
-    assert makes.seen == ["setup", "lint", "type", "imports", "unit", "integration", "jobs"]
+    assert makes.seen[:5] == ["setup", "lint", "type", "imports", "unit"]
+    assert set(makes.seen[5:]) == {"integration", "jobs"}
     summary = capsys.readouterr().out
     assert "type         FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary
@@ -142,7 +144,17 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
 
 def test_without_a_setup_nothing_is_judged(monkeypatch, capsys):
     makes = Makes("setup")
-    monkeypatch.setattr(subprocess, "run", makes)
+    monkeypatch.setattr(layers, "_make", makes)
     assert layers.run() == 1
     assert makes.seen == ["setup"]
     assert "nothing else was run" in capsys.readouterr().out
+
+
+def test_layers_side_by_side_are_told_apart(monkeypatch, capfd, tmp_path):
+    (tmp_path / "Makefile").write_text("a b:\n\t@echo from $@; test $@ = a\n")
+    monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
+    assert layers.run([("a", "b")]) == 1
+    out = capfd.readouterr().out
+    assert "a: from a\n" in out
+    assert "b: from b\n" in out
+    assert re.search(r"^a +ok .*\nb +FAILED", out, flags=re.MULTILINE)

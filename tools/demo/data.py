@@ -10,6 +10,7 @@ from bootstrap import cache, environments
 
 EXAMPLE = cache.CHECKOUT / "examples" / "tiny"
 PRODUCTION = EXAMPLE / "production.py"
+SHORT = 800  # items that tell the variants apart just as well, at the demo's floor
 
 
 def folder() -> Path:
@@ -43,8 +44,10 @@ def production(kind: str, file: Path) -> None:
 
 
 def copy_to(target: Path) -> None:
-    """A copy that pods may read as any user and tests may spoil."""
+    """A copy that pods may read as any user and tests may spoil, with production's items and a shorter eval set."""
     shutil.copytree(folder(), target, dirs_exist_ok=True)
     production("usual", target / "production.jsonl")
+    questions = (target / "eval.jsonl").read_text().splitlines(keepends=True)
+    (target / "eval-short.jsonl").write_text("".join(questions[:SHORT]))
     for path in target.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -8,14 +8,13 @@ import os
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-import warnings
 from pathlib import Path
+from typing import Any
 
+import torch
+from awq import AutoAWQForCausalLM
+from awq.quantize.quantizer import AwqQuantizer
 from transformers import AutoTokenizer
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # it says of itself that it is archived
-    from awq import AutoAWQForCausalLM
 
 from quantroll.api.jobs import QuantizeInput
 from quantroll.constants import Reason
@@ -24,6 +23,26 @@ from quantroll_jobs.errors import JobError
 from quantroll_jobs.quantize import common
 
 _PARALLEL = 16  # blocks that go through a layer at once: with all of them, memory grows with the calibration set
+
+
+class Quantizer(AwqQuantizer):  # type: ignore[misc]  # it comes without types
+    """AutoAWQ's own, mended for layers on the CPU.
+
+    While it tries scales it keeps a layer's weights with `.cpu()`. That is a copy for weights on a GPU; others are the
+    weights themselves, which then carry the scales of the first try for good: the artifact answers nonsense.
+    """
+
+    def _compute_best_scale(self, x: Any, w_mean: Any, x_mean: Any, inspected: torch.nn.Module, *rest: Any) -> Any:
+        hook = inspected.register_state_dict_post_hook(_copied)
+        try:
+            return super()._compute_best_scale(x, w_mean, x_mean, inspected, *rest)
+        finally:
+            hook.remove()
+
+
+def _copied(_module: torch.nn.Module, state: dict[str, torch.Tensor], _prefix: str, _metadata: Any) -> None:
+    for name, tensor in state.items():
+        state[name] = tensor.clone()
 
 
 def make_artifact(job: QuantizeInput, baseline: Checkpoint, folder: Path) -> None:
@@ -55,5 +74,6 @@ def _compress(job: QuantizeInput, source: Path, folder: Path) -> None:
         max_calib_samples=len(samples),
         max_calib_seq_len=block,
         n_parallel_calib_samples=_PARALLEL,
+        quantizer_cls=Quantizer,
     )
     model.save_quantized(str(folder))

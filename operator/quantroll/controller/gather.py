@@ -14,6 +14,7 @@ from quantroll.constants import ANNOTATION_COMMAND, LABEL_COMPONENT, LABEL_REVIS
 from quantroll.controller import views
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
+from quantroll.domain import schedule
 from quantroll.domain.questions import questions
 from quantroll.domain.snapshot import ServerView, Snapshot
 from quantroll.ports import Cluster, Engines, Metrics
@@ -97,11 +98,17 @@ def commands_of(model: Body) -> dict[str, str]:
 def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
     """The spec, or in words why it is none: the API server checks most, but not what another version stored."""
     try:
-        return QuantizedModelSpec.model_validate(model.get("spec", {})), ""
+        spec = QuantizedModelSpec.model_validate(model.get("spec", {}))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return None, f"spec.{where}: {first['msg']}; correct it, what serves is not touched meanwhile"
+        return None, _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
+    if found := schedule.problem(spec.drift_check.schedule):
+        return None, _wrong("driftCheck.schedule", found)
+    return spec, ""
+
+
+def _wrong(where: str, what: str) -> str:
+    return f"spec.{where}: {what}; correct it, what serves is not touched meanwhile"
 
 
 def parse_status(model: Body) -> QuantizedModelStatus | None:

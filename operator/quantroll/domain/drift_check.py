@@ -162,12 +162,9 @@ def _close(draft: Draft, spec: QuantizedModelSpec, verdict: DriftVerdict, messag
     due = schedule.next_due(spec.drift_check.schedule, draft.seen.name, since, draft.now)
     if verdict == "Unknown":
         due = min(due, draft.now + RETRY)
-    last = (
-        draft.now
-        if verdict not in ("Unknown", "Pending")
-        else (draft.status.drift.last if draft.status.drift else None)
-    )
-    _change(draft, verdict=verdict, message=clip(message), last=last, next=due, confirming=None)
+    could_tell = verdict not in ("Unknown", "Pending")
+    told = {"last": draft.now} if could_tell else {"value": None, "samples": None}
+    _change(draft, verdict=verdict, message=clip(message), next=due, confirming=None, **told)
     draft.wake(due)
 
 

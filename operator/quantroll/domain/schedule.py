@@ -3,13 +3,21 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from cronsim import CronSim
-
-from quantroll.api.spec.fields import NICKNAMES
+from cronsim import CronSim, CronSimError
 
 FIRST = timedelta(hours=1)
 DAILY = tuple(timedelta(days=day) for day in range(1, 8))
 LONGEST_JITTER = timedelta(hours=1)
+NICKNAMES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
+
+
+def problem(schedule: str) -> str:
+    """What is wrong with a schedule beyond its form, which the API server has checked; empty if nothing is."""
+    try:
+        next(CronSim(NICKNAMES.get(schedule, schedule), datetime(2024, 1, 1, tzinfo=UTC)))
+    except (CronSimError, StopIteration):
+        return f"{schedule!r} is never due: a range has to rise, and the date has to exist"
+    return ""
 
 
 def next_due(schedule: str, name: str, promoted_at: datetime, after: datetime) -> datetime:

@@ -6,29 +6,16 @@ import time
 import pytest
 
 from integration.rest import models
+from unit.domain import world
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
-SPEC = {
-    "model": {"source": "pvc://tiny/model"},
-    "variants": [
-        {"name": "int8", "scheme": "W8A8", "smoothQuantStrength": 0.8},
-        {"name": "gptq4", "scheme": "W4A16"},
-        {"name": "rtn4", "scheme": "W4A16", "algorithm": "RTN", "allowNaive": True},
-    ],
-    "calibration": {"dataset": "pvc://tiny/calibration.jsonl", "samples": 256, "maxSequenceLength": 64},
-    "qualityGate": {"verifiedAgainst": "bfloat16", "evalSet": {"source": "pvc://tiny/eval.jsonl"}},
-    "serving": {"engine": "vllm-cpu", "replicas": 2},
-    "rollout": {
-        "steps": [{"weight": 10, "duration": "1s"}, {"weight": 50, "duration": "1s"}],
-        "analysis": {"metrics": []},
-        "routing": {"parentRefs": [{"name": "public"}]},
-        "deadlines": {"modelLoad": "20s", "drain": "2s"},
-        "rollback": {"keepWarm": "0s"},
-    },
-    "driftCheck": {"schedule": "@weekly"},
-    "storage": {"reclaimPolicy": "Delete"},
-}
+SPEC = world.spec_with(
+    rollout__steps=[{"weight": 10, "duration": "1s"}, {"weight": 50, "duration": "1s"}],
+    rollout__analysis={"metrics": []},
+    rollout__deadlines={"modelLoad": "20s", "drain": "2s"},
+    storage={"reclaimPolicy": "Delete"},
+)
 
 
 def spec_with(*variants, steps=None):

@@ -69,7 +69,7 @@ CPU = RevisionSpec(
 )
 GPU = RevisionSpec(
     engine="vllm",
-    profile=EngineProfile(image="vllm/vllm-openai:v0.32.0@sha256:" + "c" * 64),
+    profile=EngineProfile(image="vllm/vllm-openai:v0.31.0@sha256:" + "c" * 64),
     serving=Serving(
         replicas=2,
         resources=Resources(limits={"nvidia.com/gpu": 2, "memory": "64Gi"}),

@@ -202,3 +202,34 @@ def test_the_whole_rollout_has_a_deadline():
     world.edit(rollout__deadlines={"total": "2h"})
     world.until("Steady")
     assert world.status.stable.variant == "gptq4"
+
+
+def test_pods_for_the_next_step_get_their_time_from_when_they_are_missed():
+    """However long the approval took before."""
+    world = awaiting(serving__replicas=4)
+    world.passes(hours=5)
+    world.ready(world.status.candidate.revision, 1)
+    world.commands["approve"] = f"{world.status.rollout.id}:0/x"
+    world.tick()
+    assert world.status.rollout.reason is None
+    assert "1 of 2 pods ready for 50 %" in world.status.message
+    world.passes(minutes=29)
+    world.tick()
+    assert world.status.rollout.reason is None
+    world.passes(minutes=1)
+    world.tick()
+    assert world.status.rollout.reason == "LoadDeadlineExceeded"
+
+
+@pytest.mark.parametrize("approved", [True, False])
+def test_data_that_go_missing_end_the_wait_for_approval_and_the_clock_runs_again(approved):
+    world = awaiting(rollout__deadlines={"total": "1h"})
+    world.requests = Unknown("Prometheus does not answer")
+    if approved:
+        world.commands["approve"] = f"{world.status.rollout.id}:0/x"
+    minutes(world, 1)
+    assert world.status.rollout.awaiting_since is None
+    assert world.condition(Condition.AWAITING_APPROVAL)[0] == "False"
+    assert world.stalled() == "MetricsUnavailable"
+    minutes(world, 62)
+    assert world.status.rollout.reason == "RolloutDeadlineExceeded"

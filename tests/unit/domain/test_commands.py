@@ -104,8 +104,10 @@ def test_nothing_is_aborted_while_only_the_candidate_answers_and_then_it_is():
     stable = world.status.stable.revision
     world.ready(stable, 0)
     world.commands["abort"] = f"{world.status.rollout.id}/1"
-    world.tick()
-    assert world.status.rollout.weight == 10
+    world.passes(minutes=30)
+    for _ in range(3):
+        world.tick()
+    assert (world.status.rollout.step, world.status.rollout.weight) == (0, 10), "nor is it shifted on"
     assert world.status.commands == []
     assert world.stalled() == "NotServing"
     world.ready(stable)

@@ -386,3 +386,35 @@ def test_a_lost_confirm_job_is_made_again():
     world.passes(hours=7)
     world.tick()
     assert world.status.drift.verdict == "Unknown"
+
+
+@pytest.mark.parametrize("pending", ["suspended", "not prepared"])
+def test_a_target_that_the_spec_no_longer_makes_is_not_served_under_its_name(pending):
+    """Its revision stands for settings; with others it would be another one."""
+    world = suspected(rollout__rollback={"target": "Baseline", "keepWarm": "0s"})
+    target = world.status.drift.confirming.target
+    world.status = world.status.model_copy(update={"last_good": []})
+    changes = (
+        {"suspend": True} if pending == "suspended" else {"qualityGate__evalSet": {"source": "pvc://tiny/x.jsonl"}}
+    )
+    world.edit(serving__maxNumSeqs=17, **changes)
+    for _ in range(3):
+        decided = world.tick()
+        assert all(s.served.serving.max_num_seqs == 64 for s in decided.wanted.servers if s.revision == target)
+    world.edit(suspend=False)
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+
+
+def test_a_rollback_gives_up_what_was_kept_warm():
+    world = rolling_back()
+    assert not any(past.warm_until for past in world.status.last_good)
+
+
+def test_a_check_that_cannot_tell_keeps_no_numbers_of_the_last():
+    world = serving()
+    check(world)
+    world.quality = Unknown("Prometheus does not answer")
+    check(world)
+    assert (world.status.drift.value, world.status.drift.samples) == (None, None)
+    assert world.status.drift.floor

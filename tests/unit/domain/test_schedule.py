@@ -4,7 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from quantroll.controller.gather import parse_spec
 from quantroll.domain.schedule import is_first, next_due
+from unit.domain.world import spec_with
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 4, 10, 31, tzinfo=UTC)  # a Wednesday
@@ -65,3 +67,19 @@ def test_which_check_is_the_first():
     assert is_first(NOW, NOW + timedelta(minutes=30), hour + timedelta(minutes=3))
     assert not is_first(NOW, hour, hour + timedelta(days=1))
     assert not is_first(NOW, None, NOW + timedelta(minutes=5))
+
+
+@pytest.mark.parametrize(
+    "schedule", ["0 0 * * FRI-MON", "0 0 * * 7-1", "5-1 * * * *", "0 0 5-2 * *", "0 0 31 2 *", "0 0 30 FEB *"]
+)
+def test_a_schedule_that_is_never_due_is_no_spec(schedule):
+    """The API server sees its form alone; the operator says so before it is counted on."""
+    spec, error = parse_spec({"spec": spec_with(driftCheck={"schedule": schedule})})
+    assert spec is None
+    assert error.startswith("spec.driftCheck.schedule: ")
+    assert "is never due" in error
+
+
+def test_a_day_that_most_years_lack_is_a_date():
+    leap = next_due("0 0 29 2 *", "tiny", LONG_AGO, NOW)
+    assert (leap.year, leap.month, leap.day) == (2028, 2, 29)

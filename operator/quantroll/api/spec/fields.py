@@ -1,10 +1,8 @@
 """Types of single fields: names, sources, schedules."""
 
-from datetime import UTC, datetime
 from typing import Annotated
 
-from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from quantroll.api.base import Matches, Rule
 
@@ -59,16 +57,6 @@ _CRON = " ".join(
 )
 
 
-def _has_slots(schedule: str) -> str:
-    """What the form cannot tell: ranges the wrong way round, and dates that no calendar has."""
-    try:
-        next(CronSim(NICKNAMES.get(schedule, schedule), datetime(2024, 1, 1, tzinfo=UTC)))
-    except (CronSimError, StopIteration) as error:
-        raise ValueError(f"{schedule!r} is never due: a range has to rise, and the date has to exist") from error
-    return schedule
-
-
-NICKNAMES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
 Schedule = Annotated[
     str,
     StringConstraints(max_length=100),
@@ -76,5 +64,4 @@ Schedule = Annotated[
         f"@(hourly|daily|weekly|monthly)|{_CRON}",
         "must be a cron expression of five fields, or @hourly, @daily, @weekly or @monthly",
     ),
-    AfterValidator(_has_slots),
 ]

@@ -26,7 +26,7 @@ PARALLEL = int(os.environ.get("KILL_PARALLEL", 3 * (os.cpu_count() or 2)))
 
 
 @pytest.mark.integration
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_killed_at_some_writes(cluster: ControlPlaneOnly, gateway_crds: None, tmp_path: Path):
     """A place in each quarter of the rollout."""
     seed = int(os.environ.get("KILL_SEED", secrets.randbelow(2**32)))
