@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools
 BOOTSTRAP := $(PYTHON) -m bootstrap
 
 .PHONY: help setup system venv envs tools images cluster-up cluster-down cluster-shell generate lint type imports unit \
-        integration jobs e2e test demo demo-down clean-cache
+        integration test-kill jobs e2e test bench demo demo-down clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -59,8 +59,12 @@ unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 	@$(PY) -m pytest -q -m "not integration and not jobs and not e2e"
 
 integration: venv ## against a real kube-apiserver, without a node
+	@$(BOOTSTRAP) bench > /dev/null
+	@$(PY) -m pytest -q -m "integration and not kill" --timeout 300 -n 4
+
+test-kill: venv ## the operator killed before and after each of its writes; minutes
 	@$(BOOTSTRAP) tools > /dev/null
-	@$(PY) -m pytest -q -m integration --timeout 300 -n 4
+	@$(PY) -m pytest -q -s -m kill tests/integration/operator/kill
 
 jobs: venv envs ## real quantization and vLLM on CPU, as processes
 	@$(PY) -m pytest -q -m jobs --timeout 1200
@@ -70,6 +74,10 @@ e2e: images ## the whole loop on a throw-away node; needs root
 
 test: ## all of these, with a summary; E2E=skip leaves the node out
 	@$(BOOTSTRAP) test
+
+bench: venv ## the operator with 1,000 resources beside its goals; BENCH="--n 100" for fewer
+	@$(BOOTSTRAP) bench > /dev/null
+	@$(PY) -m bench $(BENCH)
 
 demo: images ## the main job, visibly, on a throw-away cluster
 	@$(PY) -m demo up

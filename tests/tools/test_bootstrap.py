@@ -97,7 +97,11 @@ def test_go_modules_are_built_once_and_only_whole(root, monkeypatch):
 
 
 def test_every_pinned_module_is_there_and_no_other():
-    assert {d.name for d in gotools.SOURCE.iterdir()} == set(gotools.MODULES)
+    assert {d.name for d in gotools.SOURCE.iterdir()} == {*gotools.MODULES, *gotools.BENCH}
+
+
+def test_what_the_benchmark_needs_does_not_build_the_cluster_anew():
+    assert gotools.folder(gotools.BENCH) != gotools.folder() == gotools.folder(gotools.MODULES)
 
 
 def test_only_missing_packages_are_installed():

@@ -5,6 +5,7 @@ python3 -m bootstrap venv          the checkout's .venv, for development and tes
 python3 -m bootstrap envs          the environments for quantization and for vLLM on CPU, in the cache
 python3 -m bootstrap tools         the pinned Go tools, in the cache; prints their folder
 python3 -m bootstrap kubernetes    of these only Kubernetes' own, which integration tests need
+python3 -m bootstrap bench         what the benchmark needs beside these
 python3 -m bootstrap test          every layer of tests with a summary
 python3 -m bootstrap clean-cache   remove the cache
 """
@@ -25,6 +26,7 @@ VERBS = {
     "envs": envs,
     "tools": lambda: print(gotools.build()),
     "kubernetes": lambda: print(gotools.build(("kubernetes",))),
+    "bench": lambda: print(gotools.build(), gotools.build(gotools.BENCH, gotools.BENCH)),
     "clean-cache": cache.remove,
 }
 

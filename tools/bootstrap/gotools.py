@@ -16,26 +16,30 @@ from . import cache
 
 SOURCE = cache.CHECKOUT / "tools" / "go"
 MODULES = ("kubernetes", "containerd", "coredns", "registry", "contour", "helm", "prometheus", "pause")
+BENCH = ("kwok",)  # for the benchmark alone, so beside the others with a key of its own
 GO = "go1.26.8"  # 1.27's encoding/json/v2 breaks /openapi/v2 of Kubernetes 1.36, and with it `kubectl apply`
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.4.1"
 KUBE_MINOR = "36"
 FLAGS = ("-trimpath", "-mod=readonly", "-buildvcs=false")
 
 
-def key() -> str:
-    """Changes with every pin, flag and version stamp; not with anything else of the project."""
-    files = [f for m in MODULES for f in sorted((SOURCE / m).iterdir()) if f.is_file()]
+def key(of: tuple[str, ...] = MODULES) -> str:
+    """Changes with every pin, flag and version stamp of these modules; not with anything else of the project."""
+    files = [f for m in of for f in sorted((SOURCE / m).iterdir()) if f.is_file()]
     return cache.digest(files, GO, GATEWAY_API, KUBE_MINOR, *FLAGS, "recipe 1")
 
 
-def folder() -> Path:
+def folder(of: tuple[str, ...] = MODULES) -> Path:
     """The folder of the tools of this checkout, built or not."""
-    return cache.root() / "tools" / key() / "bin"
+    return cache.root() / "tools" / key(of) / "bin"
 
 
-def build(modules: tuple[str, ...] = MODULES) -> Path:
-    """Build what is not built yet; returns the folder of the binaries. Raises CalledProcessError when Go fails."""
-    to = folder()
+def build(modules: tuple[str, ...] = MODULES, of: tuple[str, ...] = MODULES) -> Path:
+    """Build those of the modules `of` one folder that are not built yet; returns the folder of the binaries.
+
+    Raises CalledProcessError when Go fails.
+    """
+    to = folder(of)
     with cache.lock(to.parent / "lock"):
         for module in modules:
             stamp = to.parent / f"{module}.built"
@@ -60,6 +64,8 @@ def _build(module: str, to: Path) -> None:
         (aside / "server").rename(aside / "etcd")  # go.etcd.io/etcd/server/v3 is built under its last folder's name
     if module == "contour":
         _manifests(where, aside / "manifests")
+    if module == "kwok":
+        _stages(where, aside / "stages")
     for made in aside.iterdir():
         if made.is_dir():
             shutil.rmtree(to / made.name, ignore_errors=True)
@@ -118,3 +124,11 @@ def _manifests(where: Path, to: Path) -> None:
         (to / name).mkdir(parents=True)
         for file in files:
             shutil.copyfile(file, to / name / file.name)  # not the mode: the module cache is read-only
+
+
+def _stages(where: Path, to: Path) -> None:
+    """Copy how nodes are played out of KWOK's module; how pods are is the benchmark's own."""
+    kwok = Path(_go(where, "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok").strip())
+    to.mkdir()
+    for file in sorted((kwok / "kustomize" / "stage" / "node" / "fast").glob("node-*.yaml")):
+        shutil.copyfile(file, to / file.name)

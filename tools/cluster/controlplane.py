@@ -1,6 +1,7 @@
 """etcd, kube-apiserver, kube-controller-manager and kube-scheduler, with RBAC and the Node authorizer on."""
 
 import ipaddress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .binaries import Binaries
@@ -17,9 +18,17 @@ class ControlPlane:
     """The four processes, in the cluster's own network namespace or, without one, on the machine's loopback."""
 
     def __init__(
-        self, state: State, binaries: Binaries, *, host: str = NODE_IP, port: int = API_PORT, inside: bool = True
+        self,
+        state: State,
+        binaries: Binaries,
+        *,
+        host: str = NODE_IP,
+        port: int = API_PORT,
+        inside: bool = True,
+        flags: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.state, self.bin, self.host, self.port, self.inside = state, binaries, host, port, inside
+        self._flags = flags or {}
         self.url = f"https://{host}:{port}"
         self.pki = PKI(state.dir / "pki")
 
@@ -38,7 +47,8 @@ class ControlPlane:
         self._scheduler()
 
     def _spawn(self, name: str, *flags: str) -> None:
-        self.state.spawn(name, self.bin(name), *flags, inside=self.inside, mortal=not self.inside)
+        own = self._flags.get(name, ())
+        self.state.spawn(name, self.bin(name), *flags, *own, inside=self.inside, mortal=not self.inside)
 
     def _etcd(self) -> None:
         # Unix sockets in the private folder: nobody else reaches the store. etcd wants host:port there, and makes a

@@ -11,6 +11,7 @@ a test marks them running or finished through their status subresource.
 
 import shutil
 import socket
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,15 +26,19 @@ class ControlPlaneOnly:
     """etcd, kube-apiserver, kube-controller-manager and kube-scheduler on a free port of 127.0.0.1.
 
     FOLDER must not exist or be empty. Binaries are looked for in $KUBEBUILDER_ASSETS first. Any number can run at
-    once. Start it from the main thread: its processes end with the thread that started them.
+    once. Start it from the main thread: its processes end with the thread that started them. `flags` are added to
+    those of the processes they are filed under.
     """
 
     NEEDS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 
-    def __init__(self, folder: Path, binaries: Binaries | None = None) -> None:
+    def __init__(
+        self, folder: Path, binaries: Binaries | None = None, flags: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self.dir = Path(folder).resolve()
         self.bin = binaries or Binaries.for_tests()
         self._state = State(self.dir)
+        self._flags = flags
         self._client: Client | None = None
         self._control: ControlPlane | None = None
 
@@ -78,7 +83,12 @@ class ControlPlaneOnly:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind(("127.0.0.1", 0))
             self._control = ControlPlane(
-                self._state, self.bin, host="127.0.0.1", port=held.getsockname()[1], inside=False
+                self._state,
+                self.bin,
+                host="127.0.0.1",
+                port=held.getsockname()[1],
+                inside=False,
+                flags=self._flags,
             )
             write_kubeconfig(self.kubeconfig, self._control.pki, self._control.url, "admin", ["system:masters"])
             self._control.start_api()

@@ -27,17 +27,17 @@ class WorkQueue:
         self._due: list[tuple[float, int, Key]] = []
         self._at: dict[Key, float] = {}  # when a waiting key is due; its only valid entry in the heap
         self._running: set[Key] = set()
-        self._again: set[Key] = set()  # touched while running
+        self._again: dict[Key, float] = {}  # touched while running: when it is due then
         self._failures: dict[Key, int] = {}
         self._count = 0
         self._wake = asyncio.Event()
 
     def add(self, key: Key, delay: float = 0) -> None:
         """Have a key looked at, `delay` seconds from now or earlier: if it is in line already, or being looked at."""
-        if key in self._running:
-            self._again.add(key)
-            return
         at = asyncio.get_running_loop().time() + delay
+        if key in self._running:
+            self._again[key] = min(at, self._again.get(key, at))
+            return
         if at >= self._at.get(key, float("inf")):
             return
         self._at[key] = at
@@ -48,7 +48,7 @@ class WorkQueue:
     def forget(self, key: Key) -> None:
         """The object is gone: no more passes."""
         self._at.pop(key, None)
-        self._again.discard(key)
+        self._again.pop(key, None)
         self._failures.pop(key, None)
 
     @property
@@ -70,10 +70,9 @@ class WorkQueue:
                 delay = await self._one(key)
             finally:
                 self._running.discard(key)
-            if key in self._again:
-                self._again.discard(key)
-                self.add(key)
-            elif delay is not None:
+            if (at := self._again.pop(key, None)) is not None:
+                self.add(key, at - asyncio.get_running_loop().time())
+            if delay is not None:
                 self.add(key, delay)
 
     async def _one(self, key: Key) -> float | None:

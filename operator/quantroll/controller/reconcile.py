@@ -12,6 +12,7 @@ from typing import Any
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders.meta import Manifest, Owner
 from quantroll.constants import (
+    ANNOTATION_DESIRED,
     ANNOTATION_KEY,
     KIND,
     LABEL_COMPONENT,
@@ -25,6 +26,7 @@ from quantroll.controller.children import Children
 from quantroll.controller.difference import differs, same_stamp, stamped
 from quantroll.controller.gather import Outside, gather
 from quantroll.controller.render import render
+from quantroll.controller.written import Written
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import JobState, Problem, Snapshot
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
@@ -47,6 +49,7 @@ class Reconciler:
         self._look, self._settings, self._clock = look, settings, clock
         self._outside, self._cluster = outside, outside.cluster
         self._trouble: dict[tuple[str, str], Problem] = {}  # what was refused last time, for the next status
+        self._written = Written()
 
     async def run_pass(self, key: tuple[str, str]) -> float | None:
         """One pass; returns after how many seconds the next one is due, or None when the object is gone."""
@@ -55,6 +58,10 @@ class Reconciler:
             self._trouble.pop(key, None)
             return None
         model, children = found
+        # what is to be seen may be older than what was decided: then the watch calls again
+        return self._written.pending(model) or await self._pass(key, model, children)
+
+    async def _pass(self, key: tuple[str, str], model: Body, children: Children) -> float | None:
         now = self._clock.now()
         seen = await gather(model, children, self._settings, self._outside, now)
         seen = replace(seen, trouble=self._trouble.get(key))
@@ -81,6 +88,7 @@ class Reconciler:
             return
         ref = ObjectRef.of(model)
         await self._cluster.write_status(ref, model["metadata"]["resourceVersion"], status)
+        self._written.note(model)
         for event in decided.events:
             try:
                 await self._cluster.emit(ref, event)
@@ -112,7 +120,10 @@ class Reconciler:
                 if not same_stamp(manifest, observed) and not views.has_started(observed, children.of("Pod")):
                     await self._cluster.delete(_ref(observed, "batch/v1", "Job"))
             elif kind != "PersistentVolumeClaim" and differs(manifest, observed):
-                await self._cluster.apply(manifest, force=True)
+                stamp = manifest["metadata"]["annotations"][ANNOTATION_DESIRED]
+                if not self._written.pending(observed, stamp):
+                    await self._cluster.apply(manifest, force=True)
+                    self._written.note(observed, stamp)
         except (Refused, Unreachable) as error:  # one child's trouble, with a webhook say, is not the others'
             return Problem(Reason.REFUSED, f"the API server does not take {kind} {name}: {error}")
         return None

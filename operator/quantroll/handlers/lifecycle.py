@@ -16,8 +16,11 @@ from quantroll.adapters.metrics import metrics_from
 from quantroll.constants import GROUP, MANAGER
 from quantroll.controller.children import Children
 from quantroll.controller.gather import Outside
+from quantroll.controller.packed import Packer
 from quantroll.controller.queue import Key, WorkQueue
 from quantroll.controller.reconcile import Look, Reconciler, owner_of
+from quantroll.handlers import listing
+from quantroll.handlers.nothing import NoDifferences, NoProgress
 from quantroll.handlers.watches import CHILDREN, MODELS
 from quantroll.settings import Settings, load
 
@@ -26,6 +29,7 @@ CONFIG_VARIABLE, CONFIG_DEFAULT = "QUANTROLL_CONFIG", "/etc/quantroll/config.yam
 
 def register(registry: kopf.OperatorRegistry) -> None:
     """Add the lifecycle handlers."""
+    listing.patch()
     kopf.on.login(registry=registry)(login)
     kopf.on.startup(registry=registry)(start)
     kopf.on.cleanup(registry=registry)(stop)
@@ -41,6 +45,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     """Read the configuration, connect, and start the workers."""
     ours = load(Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT)))
     configure(settings, ours)
+    memo.packer = Packer()
     memo.stack = AsyncExitStack()
     cluster = await memo.stack.enter_async_context(KubernetesCluster())
     metrics = metrics_from(ours)
@@ -70,14 +75,15 @@ def look_at(indexes: dict[str, Any]) -> Look:
     """A function that shows a model and its children as the indexes have them."""
 
     def look(key: Key) -> tuple[dict[str, Any], Children] | None:
-        model = next(iter(indexes[MODELS].get(key, ())), None)
-        if model is None:
+        packed = next(iter(indexes[MODELS].get(key, ())), None)
+        if packed is None:
             return None
+        model = packed.unpacked()
         uid = model["metadata"]["uid"]
         found = {
             kind: {
                 body["metadata"]["name"]: body
-                for body in indexes[kind.lower()].get(key, ())
+                for body in (child.unpacked() for child in indexes[kind.lower()].get(key, ()))
                 if owner_of(body) in (None, uid)  # a deleted model of the same name may still have children
             }
             for kind in CHILDREN
@@ -90,9 +96,12 @@ def look_at(indexes: dict[str, Any]) -> Look:
 def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
     """Kopf's settings: no writes of its own, filtered watches, bounded requests."""
     settings.persistence.finalizer = f"{GROUP}/finalizer"  # never set: no handler needs one
+    settings.persistence.diffbase_storage = NoDifferences()
+    settings.persistence.progress_storage = NoProgress()
     settings.watching.connect_timeout = 10
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
+    settings.watching.chunk_size = 100  # objects of a listing that are in memory at once
     for resource in CHILDREN.values():
         settings.watching.label_selectors[resource] = f"app.kubernetes.io/managed-by={MANAGER}"
     settings.networking.request_timeout = 30

@@ -5,6 +5,7 @@ from typing import Any
 import kopf
 
 from quantroll.constants import GROUP, LABEL_MANAGED_BY, LABEL_OWNER, MANAGER, PLURAL, VERSION
+from quantroll.controller.packed import Packed
 from quantroll.controller.queue import WorkQueue
 
 CHILDREN = {
@@ -17,6 +18,7 @@ CHILDREN = {
 }
 OURS = {LABEL_MANAGED_BY: MANAGER}
 MODELS = "models"
+BURST = 0.05  # seconds: a child seldom changes alone or only once, and all of it is one pass
 
 
 def register(registry: kopf.OperatorRegistry) -> None:
@@ -28,14 +30,26 @@ def register(registry: kopf.OperatorRegistry) -> None:
         kopf.on.event(*resource, id=f"{kind.lower()}-event", labels=OURS, registry=registry)(child_seen)
 
 
-def by_itself(namespace: str | None, name: str | None, body: kopf.Body, **_: Any) -> dict[Any, Any]:
+def by_itself(namespace: str | None, name: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> dict[Any, Packed]:
     """Models under their own key."""
-    return {(namespace, name): slim(body)}
+    return {(namespace, name): packed(PLURAL, body, memo)}
 
 
-def by_owner(namespace: str | None, labels: kopf.Labels, body: kopf.Body, **_: Any) -> dict[Any, Any]:
+def by_owner(
+    namespace: str | None, labels: kopf.Labels, body: kopf.Body, resource: kopf.Resource, memo: kopf.Memo, **_: Any
+) -> dict[Any, Packed]:
     """Children under their owner's key."""
-    return {(namespace, labels.get(LABEL_OWNER)): slim(body)}
+    return {(namespace, labels.get(LABEL_OWNER)): packed(resource.plural, body, memo)}
+
+
+def packed(plural: str, body: kopf.Body, memo: kopf.Memo) -> Packed:
+    """The object for the index. Emptied, for kopf keeps every one until all are listed, and nobody reads it there."""
+    found: Packed = memo.packer.pack(plural, body)
+    for part in ("spec", "status"):
+        if part in body:
+            body[part].clear()
+    body["metadata"].pop("managedFields", None)
+    return found
 
 
 async def model_seen(*, type: str | None, namespace: str | None, name: str, memo: kopf.Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
@@ -50,11 +64,4 @@ async def model_seen(*, type: str | None, namespace: str | None, name: str, memo
 async def child_seen(*, namespace: str | None, labels: kopf.Labels, memo: kopf.Memo, **_: Any) -> None:
     """A child came, changed or went."""
     if owner := labels.get(LABEL_OWNER):
-        memo.queue.add((namespace or "", owner))
-
-
-def slim(body: kopf.Body) -> dict[str, Any]:
-    """A copy without what nobody reads and every object carries."""
-    copy = dict(body)
-    copy["metadata"] = {k: v for k, v in body["metadata"].items() if k != "managedFields"}
-    return copy
+        memo.queue.add((namespace or "", owner), BURST)

@@ -165,24 +165,29 @@ class Player:
     def _routes(self, rest: Rest) -> None:
         path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{self.namespace}/httproutes"
         for route in rest.request("GET", path)[1].get("items", []):
-            generation, parents = route["metadata"]["generation"], route.get("status", {}).get("parents", [])
-            seen = all(c["observedGeneration"] == generation for p in parents for c in p["conditions"])
-            if not self.accept_routes or (parents and seen):
-                continue
-            conditions = [
-                {
-                    "type": kind,
-                    "status": "True",
-                    "reason": kind,
-                    "message": "",
-                    "observedGeneration": generation,
-                    "lastTransitionTime": _now(),
-                }
-                for kind in ("Accepted", "ResolvedRefs")
-            ]
-            answers = [
+            if status := self.answer(route):
+                rest.request("PATCH", f"{path}/{route['metadata']['name']}/status", {"status": status})
+
+    def answer(self, route: Object) -> Object | None:
+        """The status by which a gateway accepts the latest weights; None when it has, or does not answer."""
+        generation, parents = route["metadata"]["generation"], route.get("status", {}).get("parents", [])
+        seen = all(c["observedGeneration"] == generation for p in parents for c in p["conditions"])
+        if not self.accept_routes or (parents and seen):
+            return None
+        conditions = [
+            {
+                "type": kind,
+                "status": "True",
+                "reason": kind,
+                "message": "",
+                "observedGeneration": generation,
+                "lastTransitionTime": _now(),
+            }
+            for kind in ("Accepted", "ResolvedRefs")
+        ]
+        return {
+            "parents": [
                 {"parentRef": ref, "controllerName": "example.com/gateway", "conditions": conditions}
                 for ref in route["spec"]["parentRefs"]
             ]
-            body = {"status": {"parents": answers}}
-            rest.request("PATCH", f"{path}/{route['metadata']['name']}/status", body)
+        }

@@ -163,6 +163,21 @@ def test_news_during_a_pass_bring_exactly_one_more(run):
     assert line.times(A) == [0.0, 10.0]
 
 
+def test_a_burst_of_news_during_a_pass_is_one_pass_when_the_burst_is_over(run):
+    line = Line()
+    line.takes[A] = 1
+
+    async def story():
+        line.queue.add(A)
+        await asyncio.sleep(0.9)
+        for delay in (0.5, 0.4, 0.6):
+            line.queue.add(A, delay)
+        await asyncio.sleep(5)
+
+    run(line, story)
+    assert line.times(A) == [0, 1.3]
+
+
 def test_a_later_look_asked_for_during_a_pass_holds_nobody_up(run):
     line = Line(workers=2)
     line.takes[A] = 50

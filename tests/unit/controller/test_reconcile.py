@@ -13,8 +13,10 @@ from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders.jobs import CONTAINER
 from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT
 from quantroll.controller.children import Children
+from quantroll.controller.difference import stamped
 from quantroll.controller.gather import Outside
 from quantroll.controller.reconcile import REFUSED_PAUSE, Reconciler
+from quantroll.controller.written import LAG
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
 from quantroll.settings import Images, Settings
 from unit.controller.bodies import container, ended, pod, running, waiting
@@ -378,3 +380,29 @@ def test_the_clock_is_the_worlds(world):
     world.at += timedelta(days=1)
     world.run()
     assert world.did == [], "time alone changes no status"
+
+
+def test_a_pass_over_what_the_watch_has_not_shown_yet_writes_nothing(world):
+    operator = world.operator()
+    world.again(operator)
+    shown, model = world.look, copy.deepcopy(world.model)
+    stale = {**model, "status": {}, "metadata": {**model["metadata"], "resourceVersion": "7"}}
+    world.look = lambda key: (stale, shown(key)[1])
+    operator._look = world.look
+    assert 0 < world.again(operator) <= LAG
+    assert world.did == []
+
+
+def test_a_child_that_is_applied_is_not_applied_again_before_the_watch_shows_it(world):
+    operator = world.operator()
+    world.again(operator)
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "team"}, "spec": {"a": 1}}
+    seen = {**service, "metadata": {"name": "s", "uid": "s-1", "resourceVersion": "3"}, "spec": {"a": 2}}
+    children = Children({"Service": {"s": seen}})
+    asyncio.run(operator._ensure(stamped(service), children))
+    asyncio.run(operator._ensure(stamped(service), children))
+    assert names(world, "force") == ["Service/s"]
+    seen["metadata"]["resourceVersion"] = "4"  # somebody changed it since
+    asyncio.run(operator._ensure(stamped(service), children))
+    asyncio.run(operator._ensure(stamped({**service, "spec": {"a": 5}}), children))
+    assert names(world, "force") == ["Service/s"] * 3

@@ -1,13 +1,16 @@
 """kopf's part: what is registered, and that all it does is to put keys on the queue."""
 
 import asyncio
+import copy
 import logging
+from functools import partial
 
 import kopf
 import pytest
 import yaml
 
 from quantroll.constants import LABEL_OWNER
+from quantroll.controller.packed import Packer
 from quantroll.controller.queue import WorkQueue
 from quantroll.errors import ConfigurationError
 from quantroll.handlers import lifecycle, watches
@@ -25,6 +28,7 @@ class Noted:
 
     def add(self, key, delay=0):
         self.did.append(("add", key))
+        self.delay = delay
 
     def forget(self, key):
         self.did.append(("forget", key))
@@ -58,10 +62,14 @@ def test_the_model_and_its_children_are_indexed_and_watched(registry):
     assert sorted(ids) == sorted(["models", *(kind.lower() for kind in watches.CHILDREN)])
 
 
-def seen(handler, **given):
+def noted(handler, **given):
     memo = kopf.Memo(queue=Noted())
     assert asyncio.run(handler(memo=memo, **given)) is None, "kopf would write what a handler returns into the status"
-    return memo.queue.did
+    return memo.queue
+
+
+def seen(handler, **given):
+    return noted(handler, **given).did
 
 
 @pytest.mark.parametrize(
@@ -76,29 +84,40 @@ def test_news_of_a_child_are_its_owners():
     assert seen(watches.child_seen, namespace="team", labels={}) == []
 
 
+def test_a_burst_of_childrens_news_is_one_pass_and_a_users_edit_does_not_wait():
+    child = noted(watches.child_seen, namespace="team", labels={LABEL_OWNER: "tiny"})
+    model = noted(watches.model_seen, type="MODIFIED", namespace="team", name="tiny")
+    assert (child.delay, model.delay) == (watches.BURST, 0)
+
+
 LABELS = {LABEL_OWNER: "tiny"}
-BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}], "labels": LABELS}, "spec": {}}
+BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}], "labels": LABELS}, "spec": {"a": 1}}
 
 
 def test_indexes():
-    body = kopf.Body(BODY)
-    slim = {"metadata": {"name": "x", "labels": {LABEL_OWNER: "tiny"}}, "spec": {}}
-    assert watches.by_itself(namespace="team", name="x", body=body) == {("team", "x"): slim}
-    assert watches.by_owner(namespace="team", labels=LABELS, body=body) == {("team", "tiny"): slim}
-    assert "managedFields" in BODY["metadata"], "kopf's own copy is left alone"
+    memo, raw = kopf.Memo(packer=Packer()), copy.deepcopy(BODY)
+    slim = {"metadata": {"name": "x", "labels": {LABEL_OWNER: "tiny"}}, "spec": {"a": 1}}
+    jobs = kopf.Resource("batch", "v1", "jobs")
+    models = watches.by_itself(namespace="team", name="x", body=kopf.Body(raw), memo=memo)
+    assert raw == {"metadata": slim["metadata"], "spec": {}}, "kopf holds it until everything is listed"
+    body = kopf.Body(copy.deepcopy(BODY))
+    children = watches.by_owner(namespace="team", labels=LABELS, body=body, resource=jobs, memo=memo)
+    assert {key: packed.unpacked() for key, packed in models.items()} == {("team", "x"): slim}
+    assert {key: packed.unpacked() for key, packed in children.items()} == {("team", "tiny"): slim}
 
 
 def test_a_look_finds_a_model_with_its_children():
     indexes = {kind.lower(): {} for kind in watches.CHILDREN}
-    indexes["models"] = {("team", "tiny"): [{"metadata": {"name": "tiny", "uid": "2"}}]}
+    pack = partial(Packer().pack, "any")
+    indexes["models"] = {("team", "tiny"): [pack({"metadata": {"name": "tiny", "uid": "2"}})]}
     mine, former = ([{"kind": "QuantizedModel", "uid": uid}] for uid in ("2", "1"))
     indexes["job"] = {
         ("team", "tiny"): [
-            {"metadata": {"name": "a", "ownerReferences": mine}},
-            {"metadata": {"name": "b"}},
-            {"metadata": {"name": "of a deleted one", "ownerReferences": former}},
+            pack({"metadata": {"name": "a", "ownerReferences": mine}}),
+            pack({"metadata": {"name": "b"}}),
+            pack({"metadata": {"name": "of a deleted one", "ownerReferences": former}}),
         ],
-        ("team", "other"): [{"metadata": {"name": "c"}}],
+        ("team", "other"): [pack({"metadata": {"name": "c"}})],
     }
     model, children = lifecycle.look_at(indexes)(("team", "tiny"))
     assert model["metadata"]["name"] == "tiny"
@@ -108,11 +127,27 @@ def test_a_look_finds_a_model_with_its_children():
     assert lifecycle.look_at(indexes)(("team", "gone")) is None
 
 
+def test_nothing_is_kept_of_an_object_for_handlers_that_there_are_none_of():
+    settings = kopf.OperatorSettings()
+    lifecycle.configure(settings, Settings.model_validate(SETTINGS))
+    differences, progress = settings.persistence.diffbase_storage, settings.persistence.progress_storage
+    body, patch = kopf.Body(BODY), kopf.Patch()
+    assert differences.build(body=body, extra_fields=[]) == {}
+    differences.store(body=body, patch=patch, essence={})
+    progress.store(key="k", record={}, body=body, patch=patch)
+    progress.purge(key="k", body=body, patch=patch)
+    progress.touch(body=body, patch=patch, value="v")
+    assert differences.fetch(body=body) is progress.fetch(key="k", body=body) is None
+    assert progress.clear(essence={"a": 1}) == {"a": 1}
+    assert not patch
+
+
 @pytest.mark.parametrize(("namespaces", "scanning_disabled"), [([], False), (["team"], True)])
 def test_kopfs_settings(namespaces, scanning_disabled):
     settings = kopf.OperatorSettings()
     lifecycle.configure(settings, Settings.model_validate({**SETTINGS, "namespaces": namespaces}))
     assert settings.posting.enabled is False
+    assert settings.watching.chunk_size
     assert settings.persistence.finalizer == "quantroll.io/finalizer"
     assert settings.scanning.disabled is scanning_disabled
     selected = {(s.group, s.version, s.any_name) for s in settings.watching.label_selectors}

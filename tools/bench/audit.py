@@ -1,0 +1,77 @@
+"""What a client asked of the API server, by the API server's own audit log. Pure but for reading the file."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; `at` is when the API server got it, in seconds since 1970."""
+
+    at: float
+    verb: str
+    namespace: str
+    resource: str  # with its subresource
+    name: str
+    code: int
+
+    @property
+    def is_write(self) -> bool:
+        return self.verb in _WRITES
+
+    @property
+    def is_event(self) -> bool:
+        return self.resource == "events"
+
+
+def policy(user: str) -> dict[str, object]:
+    """The audit policy: requests of one user, without bodies."""
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "users": [user]}, {"level": "None"}],
+    }
+
+
+def parse(lines: Iterable[str]) -> Iterator[Request]:
+    """The requests of audit lines, each once: a watch is told of when it begins, and again when it ends."""
+    seen = set()
+    for line in lines:
+        told = json.loads(line)
+        if told["auditID"] in seen:
+            continue
+        seen.add(told["auditID"])
+        about = told.get("objectRef", {})
+        parts = (about.get("resource", told["requestURI"]), about.get("subresource"))
+        yield Request(
+            at=datetime.fromisoformat(told["requestReceivedTimestamp"]).timestamp(),
+            verb=told["verb"],
+            namespace=about.get("namespace", ""),
+            resource="/".join(part for part in parts if part),
+            name=about.get("name", ""),
+            code=told.get("responseStatus", {}).get("code", 0),
+        )
+
+
+class Log:
+    """The growing file; `requests` is all that was asked since the last `mark`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._offset = path, 0
+
+    def mark(self) -> None:
+        """Forget what was asked until now."""
+        self._offset = self._path.stat().st_size
+
+    def requests(self) -> list[Request]:
+        """In the order in which they were answered. A line that is being written is left for the next time."""
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            whole = file.read().rpartition(b"\n")[0]
+        return list(parse(whole.decode().splitlines()))
