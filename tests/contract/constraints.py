@@ -223,7 +223,7 @@ def _of_node(path: str, node: Object) -> Iterator[Constraint]:
         if "oldSelf" in rule["rule"]:
             continue  # about a change, not about a manifest: see TRANSITIONS
         yield _constraint(path, "rule", rule["message"], PAIRS[rule["message"]], rule.get("fieldPath", ""))
-    for keyword in MESSAGES.keys() & node.keys():
+    for keyword in (known for known in MESSAGES if known in node):
         if keyword == "required":
             for name in node[keyword]:
                 child = f"{path}.{name}".lstrip(".")
