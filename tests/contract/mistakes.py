@@ -220,7 +220,7 @@ MISTAKES = (
     Mistake(
         "duration in words",
         {"rollout": {"steps": [{"weight": 10, "duration": "5min"}]}},
-        "must be hours, minutes, seconds, such as 90s, 15m or 1h30m",
+        "must be days, hours, minutes, seconds, such as 90s, 15m, 1h30m or 7d",
         {"rollout": {"steps": [{"weight": 10, "duration": "5m"}]}},
     ),
     Mistake(
@@ -242,9 +242,9 @@ MISTAKES = (
     Mistake("unknown field", {"qualityGates": {}}, 'unknown field "spec.qualityGates"', {"qualityGates": None}),
     Mistake(
         "field of a later version",
-        {"driftCheck": {"onBreach": "Rollback"}},
-        'unknown field "spec.driftCheck.onBreach"',
-        {"driftCheck": {"onBreach": None}},
+        {"driftCheck": {"metric": "Probe"}},
+        'unknown field "spec.driftCheck.metric"',
+        {"driftCheck": {"metric": None}},
     ),
     Mistake("wrong type", {"serving": {"replicas": "2"}}, "must be of type integer", {"serving": {"replicas": 2}}),
     Mistake("name of 41 characters", {}, "at most 40 characters", {}, name="a" * 41, right_name="a" * 40),

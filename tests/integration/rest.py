@@ -29,7 +29,12 @@ class Rest:
             query = {"fieldValidation": "Strict", **query}
         headers = {"Content-Type": TYPES[method]} if body is not None else {}
         data = None if body is None else json.dumps(body)
-        self._connection.request(method, f"{path}?{urlencode(query)}", data, headers)
+        url = f"{path}?{urlencode(query)}"
+        try:
+            self._connection.request(method, url, data, headers)
+        except (OSError, http.client.HTTPException):  # closed by the server while nobody used it
+            self._connection.close()
+            self._connection.request(method, url, data, headers)
         with self._connection.getresponse() as response:
             text = response.read().decode()
             known = response.headers.get_content_type() == "application/json"

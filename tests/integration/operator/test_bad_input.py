@@ -23,7 +23,8 @@ from quantroll.api.jobs import Report
 from quantroll.builders import jobs as job_builders
 from quantroll.constants import ENGINE_CONTAINER, LABEL_COMPONENT, LABEL_OWNER, Component, Reason
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+# one worker has all of them: they share what takes long to set up
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.xdist_group("bad input")]
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 Trouble = Callable[[Object], Object | None]
@@ -38,6 +39,7 @@ def spec_of(name: str) -> Object:
         "serving": {"engine": "vllm-cpu"},
         "rollout": {
             "steps": [{"weight": 50, "duration": "1s"}],
+            "analysis": {"metrics": []},
             "routing": {"parentRefs": [{"name": "public"}]},
             "deadlines": {"modelLoad": "60s", "drain": "1s"},
         },
