@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.procs import wait_for
 from cluster.testcontrol import ControlPlaneOnly
 from contract.filled import filled
 from contract.manifests import Object, minimal, quantized_model
@@ -103,7 +104,13 @@ def test_kubectl_get_prints_the_columns(cluster: ControlPlaneOnly, rest: Rest, n
 
 
 def test_kubectl_explains_the_gate(cluster: ControlPlaneOnly) -> None:
-    text = " ".join(cluster.client.kubectl("explain", "qm.spec.qualityGate").split())
+    def explained() -> str:
+        try:
+            return cluster.client.kubectl("explain", "qm.spec.qualityGate")
+        except RuntimeError:  # discovery follows the definition a moment later
+            return ""
+
+    text = " ".join(wait_for("kubectl explain", explained, 20, every=0.5).split())
     assert "What a variant must prove before it may serve" in text
     assert "evalSet <Object> -required-" in text
     assert "Floor of recovery, which is the variant's score divided by the baseline's." in text

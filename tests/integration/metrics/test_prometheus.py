@@ -165,6 +165,11 @@ def test_what_a_real_prometheus_is_asked_and_says(world):
     assert "no recent word of the prober about revision r1" in world.said("quality", "r1").cause
     assert "no recent counts of requests to revision r3" in world.said("requests", "r3").cause
 
+    # the prober's counters begin at zero, and it asks nothing before that has been seen
+    for revision in ("r1", "r2"):
+        world.answered(revision, **{"pass": 0, "fail": 0, "error": 0})
+        world.comes_to_say("quality", revision, QualityCounts(right=0, wrong=0, distinct=40))
+
     # the first errors and the other handler make series that are born with what they count
     world.request("r1", "2xx", 90)
     world.request("r1", "5xx", 7)

@@ -42,6 +42,7 @@ def spec_of(name: str) -> Object:
             "analysis": {"metrics": []},
             "routing": {"parentRefs": [{"name": "public"}]},
             "deadlines": {"modelLoad": "60s", "drain": "1s"},
+            "rollback": {"keepWarm": "0s"},
         },
         "driftCheck": {"schedule": "@weekly"},
         "storage": {"reclaimPolicy": "Delete"},
@@ -375,7 +376,8 @@ def test_a_spec_of_another_version_disturbs_nothing(bench):
         assert "futureField" in message
         assert "what serves is not touched" in message
         assert bench.status("foreign")["stable"] == before["stable"]
-        assert len(bench.children("deployments", "foreign")) == 1
+        components = [d["metadata"]["labels"][LABEL_COMPONENT] for d in bench.children("deployments", "foreign")]
+        assert sorted(components) == [Component.PROBE, Component.SERVE]
         bench.edit("foreign", {"futureField": None})
         bench.recovers("foreign")
     finally:

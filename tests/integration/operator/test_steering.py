@@ -39,8 +39,8 @@ class Prometheus:
         if "quantroll_eval_items_total" in query:
             right, wrong = self.answers
             series = [
-                ({"part": "grown", "revision": revision, "outcome": "pass"}, str(right)),
-                ({"part": "grown", "revision": revision, "outcome": "fail"}, str(wrong)),
+                ({"part": "counted", "revision": revision, "outcome": "pass"}, str(right)),
+                ({"part": "counted", "revision": revision, "outcome": "fail"}, str(wrong)),
                 ({"part": "distinct"}, "1000"),
                 ({"part": "interval"}, "1"),
                 ({"part": "last", "revision": revision}, str(now)),
@@ -50,8 +50,8 @@ class Prometheus:
             common = {"revision": revision, **COMPLETIONS}
             series = [
                 ({"part": "now", **common, "status": "2xx"}, str(total)),
-                ({"part": "grown", **common, "status": "2xx"}, str(total - failed)),
-                ({"part": "grown", **common, "status": "5xx"}, str(failed)),
+                ({"part": "counted", **common, "status": "2xx"}, str(total - failed)),
+                ({"part": "counted", **common, "status": "5xx"}, str(failed)),
             ]
         _send(request, series, now)
 
