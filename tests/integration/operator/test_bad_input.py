@@ -106,6 +106,10 @@ class Bench:
         wait_for("event", lambda: message in self.events(name, reason), 10, every=0.1)
         return message
 
+    def told(self, name: str, reason: str, words: str) -> None:
+        """An event says so, a moment after the status does."""
+        wait_for("event", lambda: any(words in text for text in self.events(name, reason)), 10, every=0.1)
+
     def events(self, name: str, reason: str) -> list[str]:
         items = self.rest.request("GET", f"/api/v1/namespaces/{self.namespace}/events")[1]["items"]
         return [e["message"] for e in items if (e["involvedObject"]["name"], e["reason"]) == (name, reason)]
@@ -292,7 +296,7 @@ def test_a_job_that_runs_out_of_memory(bench):
     assert (row["verdict"], row["reason"]) == ("ERROR", "OutOfMemory")
     assert "raise its limit" in row["message"]
     assert "raise its limit" in bench.conditions("hungry")["Verified"]["message"]
-    assert any("raise its limit" in text for text in bench.events("hungry", "OutOfMemory"))
+    bench.told("hungry", "OutOfMemory", "raise its limit")
     assert bench.conditions("hungry")["Available"]["status"] == "True", "the baseline serves on"
     del bench.node.trouble["hungry"]
     bench.edit("hungry", {"jobs": {"resources": {"limits": {"memory": "64Gi"}}}})
@@ -324,7 +328,7 @@ def test_an_artifact_that_the_engine_cannot_load(bench):
     row = bench.status("unloadable")["variants"][0]
     assert (row["verdict"], row["reason"]) == ("Infeasible", "Infeasible")
     assert "is not divisible by min_thread_k = 128" in row["message"]
-    assert any("min_thread_k" in text for text in bench.events("unloadable", "Infeasible"))
+    bench.told("unloadable", "Infeasible", "min_thread_k")
     assert "min_thread_k" in bench.conditions("unloadable")["Verified"]["message"]
     wait_for("Job gone", lambda: not [j for j in bench.children("jobs", "unloadable") if j["status"].get("active")], 20)
     assert bench.conditions("unloadable")["Available"]["status"] == "True"

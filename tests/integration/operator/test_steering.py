@@ -8,6 +8,7 @@ from datetime import datetime
 
 import pytest
 
+from cluster.procs import wait_for
 from integration.operator.conftest import SETTINGS, Operator
 from integration.operator.test_spine import FOREVER, condition, phase, spec_with
 from integration.rest import models
@@ -193,8 +194,12 @@ def test_drift_is_seen_confirmed_and_rolled_back(operator, player, prometheus, a
     assert done["stable"]["variant"] == "baseline"
     assert [(r["variant"], r["reason"], r["revision"]) for r in done["rejected"]] == [("gptq4", "FloorBreached", bad)]
     assert "confirmed" in done["drift"]["message"]
-    events = rest.request("GET", f"/api/v1/namespaces/{namespace}/events")[1]["items"]
-    assert {"QualityUnknown", "FloorSuspect", "FloorBreached", "RolledBack"} <= {event["reason"] for event in events}
+
+    def told():
+        events = rest.request("GET", f"/api/v1/namespaces/{namespace}/events")[1]["items"]
+        return {"QualityUnknown", "FloorSuspect", "FloorBreached", "RolledBack"} <= {e["reason"] for e in events}
+
+    wait_for("events, which follow the status", told, 10)
     assert [kind for kind, _ in player.finished].count("confirm") == 1
 
 
