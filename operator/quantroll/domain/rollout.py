@@ -120,16 +120,21 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
         draft.block(server.problem.reason, f"candidate {candidate.variant}: {server.problem.message}")
     if rollout.deadline and draft.now >= rollout.deadline:
         cause = f": {server.problem.message}" if server.problem else ""
-        _too_late(draft, spec, rollout, candidate, f"not ready within{cause}")
+        _too_late(draft, spec, rollout, candidate, "not ready", cause)
     elif rollout.deadline:
         draft.wake(rollout.deadline)
 
 
 def _too_late(
-    draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus, message: str
+    draft: Draft,
+    spec: QuantizedModelSpec,
+    rollout: RolloutStatus,
+    candidate: RevisionStatus,
+    what: str,
+    cause: str = "",
 ) -> None:
     limit = f"within deadlines.modelLoad ({spec.rollout.deadlines.model_load})"
-    take_back(draft, rollout, candidate, Reason.LOAD_DEADLINE, message.replace("within", limit, 1))
+    take_back(draft, rollout, candidate, Reason.LOAD_DEADLINE, f"{what} {limit}{cause}")
 
 
 def _lost_capacity(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
@@ -167,7 +172,7 @@ def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
     draft.say(phase, f"waiting for {waited_for} to give {candidate.variant} {rollout.weight} %")
     report_route(draft)
     if rollout.deadline and draft.now >= rollout.deadline:
-        _too_late(draft, spec, rollout, candidate, f"the pods that {rollout.weight} % need were not ready within")
+        _too_late(draft, spec, rollout, candidate, f"the pods that {rollout.weight} % need were not ready")
     elif rollout.deadline:
         draft.wake(rollout.deadline)
 
@@ -216,7 +221,7 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
             rollout = _change(draft, rollout, deadline=draft.now + load)
         late = rollout.deadline or draft.now
         if draft.now >= late:
-            found = f"only {server.ready} of the {needed} pods that {following} % need were ready within"
+            found = f"only {server.ready} of the {needed} pods that {following} % need were ready"
             _too_late(draft, spec, rollout, candidate, found)
         else:
             draft.wake(late)
