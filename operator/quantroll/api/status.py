@@ -214,6 +214,8 @@ class AnalysisStatus(ApiModel):
     """What the last look that changed anything said."""
     failures: Annotated[int, Field(ge=0)] = 0
     """Looks of this step that failed."""
+    failed_at: Timestamp | None = None
+    """When the last of them did."""
     message: Text = ""
     """Why, with the numbers."""
     at: Timestamp

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders import names
-from quantroll.constants import ANNOTATION_COMMAND, LABEL_COMPONENT, LABEL_REVISION, Component
+from quantroll.constants import ANNOTATION_COMMAND, LABEL_COMPONENT, Component
 from quantroll.controller import views
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
@@ -62,7 +62,7 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         jobs={job.key: job for job in jobs},
         servers=await _servers(pods, asked.in_flight, outside.engines),
         route=views.route_view(route, name) if route else None,
-        selected=service["spec"].get("selector", {}).get(LABEL_REVISION, "") if service else None,
+        selected=views.selected_revision(service) if service else None,
         gateway_api=await outside.cluster.has_gateway_api(),
         commands=commands_of(model),
         requests=await outside.metrics.requests(namespace, name, requests.revision, requests.seconds)

@@ -19,11 +19,12 @@ Body = Mapping[str, Any]
 
 
 def recovered(owner: str, children: Children, now: datetime) -> QuantizedModelStatus | None:
-    """A status with the stable that the stable Service selects; an empty one where nothing serves.
+    """A status with the stable that the stable Service names; an empty one where nothing serves.
 
     Without that Service it is the revision with the largest share of the route, or the only one there is. Another
-    revision that the route names becomes a candidate, which the next pass takes back: it loses its weight and is
-    drained before it goes, as always. None where it cannot be told what serves: nothing may be touched then.
+    revision that the route or the Service leads to becomes a candidate, which the next pass takes back: it loses its
+    weight and is drained before it goes, as always. None where it cannot be told what serves: nothing may be touched
+    then.
     """
     serving = [body for body in children.of("Deployment") if views.revision_of(body)]
     if not serving:
@@ -35,10 +36,11 @@ def recovered(owner: str, children: Children, now: datetime) -> QuantizedModelSt
     if stable is None:
         return None
     stable = stable.model_copy(update={"served_at": now})  # it may have served: it is not to be replaced lightly
-    other = next((found for name, found in revisions.items() if name != stable.revision and shares.get(name)), None)
+    weights = {**_by_service(owner, children, revisions), **shares}
+    other = next((found for name, found in revisions.items() if name != stable.revision and weights.get(name)), None)
     if other is None:
         return QuantizedModelStatus(stable=stable)
-    rollout = RolloutStatus(id=f"recovered-{other.revision}", step=0, weight=shares[other.revision], started_at=now)
+    rollout = RolloutStatus(id=f"recovered-{other.revision}", step=0, weight=weights[other.revision], started_at=now)
     return QuantizedModelStatus(stable=stable, candidate=other, rollout=rollout)
 
 
@@ -46,12 +48,22 @@ def _stable(
     owner: str, children: Children, revisions: Mapping[str, RevisionStatus], shares: Mapping[str, int]
 ) -> RevisionStatus | None:
     service = children.get("Service", names.stable_service(owner))
-    selected = service["spec"].get("selector", {}).get(LABEL_REVISION) or views.revision_of(service) if service else ""
-    if selected in revisions:
-        return revisions[selected]
+    named = views.revision_of(service) or views.selected_revision(service) if service else ""
+    if named in revisions:
+        return revisions[named]
     routed = [name for name in sorted(shares, key=lambda name: -shares[name]) if name in revisions]
     only = list(revisions) if len(revisions) == 1 else []
     return next((revisions[name] for name in (*routed, *only)), None)
+
+
+def _by_service(owner: str, children: Children, revisions: Mapping[str, RevisionStatus]) -> dict[str, int]:
+    """Weights of the revisions that the stable Service leads to: of one, or in equal parts of all."""
+    service = children.get("Service", names.stable_service(owner))
+    if service is None:
+        return {}
+    selected = views.selected_revision(service)
+    led_to = [selected] if selected else list(revisions)
+    return dict.fromkeys(led_to, 100 // max(1, len(led_to)))
 
 
 def _revision(deployment: Body) -> RevisionStatus | None:

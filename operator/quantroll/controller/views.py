@@ -179,3 +179,8 @@ def _report(pods: list[Body]) -> tuple[Report | None, bool]:
 def revision_of(body: Body) -> str:
     """The revision label of a child."""
     return str(body["metadata"].get("labels", {}).get(LABEL_REVISION, ""))
+
+
+def selected_revision(service: Body) -> str:
+    """The revision whose pods a Service selects; empty where it selects those of all."""
+    return str(service["spec"].get("selector", {}).get(LABEL_REVISION, ""))

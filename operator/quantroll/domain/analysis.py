@@ -47,10 +47,16 @@ def record(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, said:
     known = rollout.analysis
     if not spec.rollout.analysis.metrics:
         return known
-    failures = known.failures if known else 0
+    failures, failed_at = (known.failures, known.failed_at) if known else (0, None)
     interval = parse_duration(spec.rollout.analysis.interval)
     changed = known is None or known.verdict != said.verdict
-    counts = said.verdict == "Fail" and (known is None or known.verdict != "Fail" or draft.now >= known.at + interval)
+    counts = said.verdict == "Fail" and (failed_at is None or draft.now >= failed_at + interval)
     if not changed and not counts:
         return known
-    return AnalysisStatus(verdict=said.verdict, failures=failures + counts, message=clip(said.message), at=draft.now)
+    return AnalysisStatus(
+        verdict=said.verdict,
+        failures=failures + counts,
+        failed_at=draft.now if counts else failed_at,
+        message=clip(said.message),
+        at=draft.now,
+    )

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,16 @@ class Operator:
         return self.log_path.read_text(errors="replace")
 
 
+@contextmanager
+def running(process: Operator) -> Iterator[Operator]:
+    """Started and stopped; its log is shown when the test fails, and has no traceback."""
+    process.start()
+    yield process
+    process.stop()
+    print(process.log[-6000:])
+    assert "Traceback" not in process.log
+
+
 @pytest.fixture(scope="session")
 def gateway_crds(cluster: ControlPlaneOnly) -> None:
     """The Gateway API's own CRDs."""
@@ -89,13 +100,9 @@ def player(cluster: ControlPlaneOnly, gateway_crds: None, namespace: str) -> Ite
 
 @pytest.fixture
 def operator(cluster: ControlPlaneOnly, gateway_crds: None, namespace: str, tmp_path: Path) -> Iterator[Operator]:
-    """A running operator for the test's namespace; its log is shown when the test fails."""
-    process = Operator(cluster.client, tmp_path, namespace, SETTINGS)
-    process.start()
-    yield process
-    process.stop()
-    print(process.log[-6000:])
-    assert "Traceback" not in process.log
+    """A running operator for the test's namespace."""
+    with running(Operator(cluster.client, tmp_path, namespace, SETTINGS)) as process:
+        yield process
 
 
 @pytest.fixture

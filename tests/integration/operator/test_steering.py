@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from cluster.procs import wait_for
-from integration.operator.conftest import SETTINGS, Operator
+from integration.operator.conftest import SETTINGS, Operator, running
 from integration.operator.test_spine import FOREVER, condition, phase, spec_with
 from integration.rest import models
 from unit.adapters.prometheus_server import serving
@@ -76,12 +76,8 @@ def prometheus():
 def operator(cluster, gateway_crds, namespace, tmp_path, prometheus):
     """An operator that knows the scripted Prometheus."""
     settings = {**copy.deepcopy(SETTINGS), "prometheus": {"url": prometheus.script.url, "timeoutSeconds": 2}}
-    process = Operator(cluster.client, tmp_path, namespace, settings)
-    process.start()
-    yield process
-    process.stop()
-    print(process.log[-6000:])
-    assert "Traceback" not in process.log
+    with running(Operator(cluster.client, tmp_path, namespace, settings)) as process:
+        yield process
 
 
 @pytest.fixture

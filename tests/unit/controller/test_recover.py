@@ -18,10 +18,10 @@ from unit.controller.test_reconcile import SETTINGS, Recorder
 from unit.domain.world import START, spec_with
 
 
-def children(*, split=(), selected=STABLE):
+def children(*, split=(), selected=STABLE, stable=None):
     bodies = [
         server(CPU, "baseline", STABLE), server(CPU, "int8", CANDIDATE),
-        service.stable_service(OWNER, stable=selected, selected=selected),
+        service.stable_service(OWNER, stable=stable or selected, selected=selected),
     ]  # fmt: skip
     if split:
         bodies.append(route.route(OWNER, ROUTING, split))
@@ -103,3 +103,13 @@ def test_the_first_pass_after_the_loss_takes_nothing_from_users(status):
     assert decided.status.stable.revision == STABLE
     assert [s.revision for s in decided.wanted.servers] == [STABLE]
     assert decided.wanted.servers[0].served == CPU, "its pods are made from what they were made from"
+
+
+@pytest.mark.parametrize(("selected", "weight"), [("", 50), (CANDIDATE, 100)], ids=["both", "the candidate alone"])
+def test_without_a_gateway_what_the_service_leads_to_besides_is_taken_back(selected, weight):
+    """Its label names the stable revision, whatever its selector leads to just now."""
+    kids = children(stable=STABLE, selected=selected)
+    found = recovered(OWNER.name, kids, START)
+    assert found.stable.revision == STABLE
+    assert (found.candidate.revision, found.rollout.weight) == (CANDIDATE, weight)
+    assert CANDIDATE in first_pass(kids).wanted.kept, "drained before it goes"

@@ -233,3 +233,19 @@ def test_data_that_go_missing_end_the_wait_for_approval_and_the_clock_runs_again
     assert world.stalled() == "MetricsUnavailable"
     minutes(world, 62)
     assert world.status.rollout.reason == "RolloutDeadlineExceeded"
+
+
+def test_failures_with_gaps_between_them_count_once_an_interval_too():
+    """A Prometheus that answers every other time makes no more of them."""
+    world = analyzing(rollout__analysis={"failureLimit": 5})
+    for _ in range(5):
+        world.requests = RequestCounts(500, 400)
+        world.tick()
+        world.requests = Unknown("Prometheus does not answer")
+        world.tick()
+        world.passes(seconds=5)
+    assert world.status.rollout.analysis.failures == 1
+    world.passes(minutes=1)
+    world.requests = RequestCounts(500, 400)
+    world.tick()
+    assert world.status.rollout.analysis.failures == 2
