@@ -19,6 +19,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from quantroll.api.base import ApiModel
+from quantroll.api.counts import Count, Counts
 from quantroll.api.spec import Algorithm, Backend, Dtype, Scheme
 from quantroll.constants import Reason
 
@@ -30,7 +31,6 @@ EXIT_BAD_INPUT = 65  # sysexits' EX_DATAERR: another try would end the same way
 EXIT_TRY_AGAIN = 75  # EX_TEMPFAIL
 
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
 
 
 class DataFile(ApiModel):
@@ -209,33 +209,6 @@ class QuantizeResult(ApiModel):
     quantized_layers: int
     skipped_layers: int
     seconds: float
-
-
-class Counts(ApiModel):
-    """Counts of distinct items; the four cells where there is a baseline to compare with."""
-
-    items: Count
-    """Distinct items that were asked."""
-    correct: Count
-    """Items answered correctly."""
-    errors: Count = 0
-    """Requests that failed; their items count as wrong."""
-    truncated: Count = 0
-    """Answers that were cut at maxTokens."""
-    both: Count | None = None
-    """Items that baseline and variant answered correctly."""
-    harm: Count | None = None
-    """Items that only the baseline answered correctly."""
-    gain: Count | None = None
-    """Items that only the variant answered correctly."""
-    neither: Count | None = None
-    """Items that both answered wrongly."""
-    baseline_errors: Count | None = None
-    """Failed requests of the baseline's own evaluation."""
-    prompts_match: bool | None = None
-    """Whether both arms were sent byte-identical prompts."""
-    engine_version: Annotated[str, Field(max_length=128)] = ""
-    """Version that the engine reported."""
 
 
 class EvaluateResult(Counts):

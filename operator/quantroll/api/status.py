@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from quantroll.api.base import ApiModel, Timestamp
+from quantroll.api.counts import Counts
 from quantroll.api.engine import EngineProfile
-from quantroll.api.jobs import Counts, PrepareResult
+from quantroll.api.figures import BenchmarkFigures, CostFigures, MemoryFigures
+from quantroll.api.jobs import PrepareResult
 from quantroll.api.spec import Dtype, Serving
 from quantroll.constants import Phase
 
@@ -100,6 +102,17 @@ class Artifact(ApiModel):
     """Size of the weights divided by the baseline's."""
 
 
+class WorstSlice(ApiModel):
+    """The slice of the eval set that lost most."""
+
+    name: Short
+    """Value of the slice field."""
+    recovery: float | None = None
+    """Score divided by the baseline's on these items; absent when the baseline got none right."""
+    items: int
+    """Items of the slice."""
+
+
 class BaselineStatus(ApiModel):
     """The full-precision model."""
 
@@ -111,6 +124,12 @@ class BaselineStatus(ApiModel):
     """Share of items answered correctly."""
     evaluation: Evaluation | None = None
     """Counts that the score comes from."""
+    memory: MemoryFigures | None = None
+    """Memory that it needs, and which GPUs have it."""
+    benchmark: BenchmarkFigures | None = None
+    """How fast it is."""
+    cost: CostFigures | None = None
+    """What it costs to serve."""
     failure: Attempt | None = None
     """The last failed Job, while it has not been made good."""
 
@@ -136,6 +155,10 @@ class VariantStatus(ApiModel):
     """Score divided by the baseline's."""
     lower_bound: float | None = None
     """One-sided lower bound of recovery, at the gate's confidence."""
+    upper_bound: float | None = None
+    """One-sided upper bound of recovery, at the gate's confidence."""
+    worst_slice: WorstSlice | None = None
+    """The slice with the lowest recovery."""
     flips: int | None = None
     """Items on which baseline and variant disagree."""
     weight_bytes: int | None = None
@@ -148,6 +171,12 @@ class VariantStatus(ApiModel):
     """The checkpoint that was made."""
     evaluation: Evaluation | None = None
     """Counts that the verdict comes from."""
+    memory: MemoryFigures | None = None
+    """Memory that it needs, and which GPUs have it."""
+    benchmark: BenchmarkFigures | None = None
+    """How fast it is."""
+    cost: CostFigures | None = None
+    """What it costs to serve."""
     failure: Attempt | None = None
     """The last failed Job, while it has not been made good."""
 
@@ -373,7 +402,7 @@ class QuantizedModelStatus(ApiModel):
     """The last failed prepare Job, while it has not been made good."""
     baseline: BaselineStatus | None = None
     """The full-precision model."""
-    variants: Annotated[list[VariantStatus], Field(max_length=16)] = []
+    variants: Annotated[list[VariantStatus], Field(max_length=7)] = []
     """One row for each variant, in declared order."""
     stable: RevisionStatus | None = None
     """The revision that users get."""
@@ -381,7 +410,7 @@ class QuantizedModelStatus(ApiModel):
     """The revision that is being tried."""
     last_good: Annotated[list[PastRevision], Field(max_length=2)] = []
     """Revisions that served before, newest first."""
-    rejected: Annotated[list[RejectedRevision], Field(max_length=20)] = []
+    rejected: Annotated[list[RejectedRevision], Field(max_length=10)] = []
     """Revisions that were taken back, newest first."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""

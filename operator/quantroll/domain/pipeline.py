@@ -7,8 +7,9 @@ everything that went into them, so a changed spec makes exactly that anew which 
 from datetime import timedelta
 
 from quantroll.api.base import parse_duration
+from quantroll.api.counts import Counts
 from quantroll.api.engine import EngineProfile
-from quantroll.api.jobs import Counts, EvaluateInput, EvaluateResult, PrepareInput
+from quantroll.api.jobs import EvaluateInput, EvaluateResult, PrepareInput
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import (
     Attempt,

@@ -99,7 +99,7 @@ class QuantizedModelSpec(ApiModel):
         list[Variant],
         Field(
             min_length=1,
-            max_length=16,
+            max_length=7,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ]
