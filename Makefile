@@ -67,10 +67,10 @@ test-kill: venv ## the operator killed before and after each of its writes; minu
 	@$(PY) -m pytest -q -s -m kill tests/integration/operator/kill
 
 jobs: venv envs ## real quantization and vLLM on CPU, as processes
-	@$(PY) -m pytest -q -m jobs --timeout 1200
+	@$(PY) -m pytest -q -m jobs --timeout 1200 --durations 8
 
 e2e: images ## the whole loop on a throw-away node; needs root
-	@$(PY) -m pytest -q -m e2e --timeout 1800
+	@$(PY) -m pytest -q -m e2e --timeout 1800 --durations 12
 
 test: ## all of these, with a summary; E2E=skip leaves the node out
 	@$(BOOTSTRAP) test
