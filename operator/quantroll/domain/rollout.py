@@ -126,8 +126,9 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
 
 
 def _start(spec: QuantizedModelSpec, candidate: RevisionStatus) -> str:
-    """Without a count of pods: a status write for each that gets ready would tell nothing that the Deployment does not."""
-    return f"starting {candidate.variant}: it gets traffic when {pods_for(spec, spec.rollout.steps[0].weight)} pods are ready"
+    """Without a count of ready pods: a write for each would tell nothing that the Deployment does not."""
+    needed = pods_for(spec, spec.rollout.steps[0].weight)
+    return f"starting {candidate.variant}: it gets traffic when {needed} pods are ready"
 
 
 def _giving(spec: QuantizedModelSpec, candidate: RevisionStatus, weight: int) -> str:
