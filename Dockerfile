@@ -79,6 +79,10 @@ COPY --from=lock /lock/serve.txt /opt/lock/
 RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
     --mount=type=cache,id=quantroll-uv,target=/var/cache/uv \
     /opt/lock/install serve
+# vLLM imports itself once more, in a process of its own, to learn what a model's class can do, unless its cache tells.
+RUN VLLM_CACHE_ROOT=/opt/vllm VLLM_TARGET_DEVICE=cpu python -c "from vllm.model_executor.models import ModelRegistry; \
+    ModelRegistry.models['LlamaForCausalLM'].inspect_model_cls()" && test -s /opt/vllm/modelinfos/*LlamaForCausalLM.json \
+    && chmod -R a+rX /opt/vllm
 COPY tools/images/vllm /opt/venv/bin/vllm
 USER 65532:65532
 ENTRYPOINT ["vllm", "serve"]

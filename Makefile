@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools
 BOOTSTRAP := $(PYTHON) -m bootstrap
 
 .PHONY: help setup system venv envs tools images cluster-up cluster-down cluster-shell generate lint type imports unit \
-        integration test-kill jobs e2e test bench demo demo-down clean-cache
+        integration test-kill jobs node e2e test bench demo demo-down clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -56,7 +56,7 @@ imports: venv ## import rules
 
 unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 	@$(BOOTSTRAP) tools > /dev/null
-	@$(PY) -m pytest -q -m "not integration and not jobs and not e2e" -n 2
+	@$(PY) -m pytest -q -m "not integration and not jobs and not node and not e2e" -n 2
 
 integration: venv ## against a real kube-apiserver, without a node
 	@$(BOOTSTRAP) bench > /dev/null
@@ -67,10 +67,13 @@ test-kill: venv ## the operator killed before and after each of its writes; minu
 	@$(PY) -m pytest -q -s -m kill tests/integration/operator/kill
 
 jobs: venv envs ## real quantization and vLLM on CPU, as processes
-	@$(PY) -m pytest -q -m jobs --timeout 1200
+	@$(PY) -m pytest -q -m jobs --timeout 1200 --durations 8
+
+node: images ## the throw-away cluster itself; needs root
+	@$(PY) -m pytest -q -m node --timeout 600
 
 e2e: images ## the whole loop on a throw-away node; needs root
-	@$(PY) -m pytest -q -m e2e --timeout 1800
+	@$(PY) -m pytest -q -m e2e --timeout 1800 --durations 12
 
 test: ## all of these, with a summary; E2E=skip leaves the node out
 	@$(BOOTSTRAP) test

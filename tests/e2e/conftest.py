@@ -1,5 +1,6 @@
 """One throw-away cluster with quantroll installed, for all tests of the node; and what one needs when a test fails."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,6 +12,8 @@ from demo.stage import Stage
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Cluster, gateway, chart, namespace and the tiny model's volume."""
+    # pytest dies of SIGTERM at once, and the cluster would outlive it
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=128 + signal.SIGTERM))
     made = Stage(tmp_path_factory.mktemp("e2e") / "stage")
     try:
         made.up()

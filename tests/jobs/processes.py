@@ -19,8 +19,15 @@ ROOT = Path(__file__).parents[2]
 SERVED_MODEL = "tiny"
 _ENGINE_FLAGS = (
     "--max-model-len=256 --dtype=bfloat16 --enforce-eager --max-num-seqs=16 --kv-cache-memory-bytes=64M"
-    " --shutdown-timeout=5"
+    " --shutdown-timeout=5 --distributed-executor-backend=uni"
 )
+# one process fewer, as in the demo's engine profile
+_ENGINE_VARIABLES = {
+    "VLLM_TARGET_DEVICE": "cpu",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def serving(python: str, model: Path, log: Path) -> Iterator[Engine]:
         port = free.getsockname()[1]
     command = [python, "-m", "vllm.entrypoints.openai.api_server", f"--model={model}"]
     command += [f"--served-model-name={SERVED_MODEL}", "--host=127.0.0.1", f"--port={port}", *_ENGINE_FLAGS.split()]
-    variables = environment(VLLM_TARGET_DEVICE="cpu", VLLM_CPU_OMP_THREADS_BIND="nobind", VLLM_NO_USAGE_STATS="1")
+    variables = environment(**_ENGINE_VARIABLES)
     with (
         log.open("wb") as output,
         subprocess.Popen(command, env=variables, stdout=output, stderr=output, start_new_session=True) as process,

@@ -140,6 +140,7 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
     summary = capsys.readouterr().out
     assert "type         FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary
+    assert "node         SKIPPED (E2E=skip)" in summary
 
 
 def test_without_a_setup_nothing_is_judged(monkeypatch, capsys):

@@ -14,7 +14,7 @@ from cluster import cgroups, images
 from cluster.cluster import Cluster
 from cluster.procs import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
 RESTRICTED = {
     "runAsNonRoot": True,

@@ -130,7 +130,7 @@ http.server.ThreadingHTTPServer(("", 9400), Handler).serve_forever()
 ASK = "import urllib.request as r; print(r.urlopen('http://prometheus.monitoring.svc:9090/-/ready', timeout=5).status)"
 
 
-@pytest.mark.e2e
+@pytest.mark.node
 @pytest.mark.timeout(600)
 def test_it_scrapes_pods_is_reached_by_them_and_comes_back_with_what_it_had(tmp_path):
     server = pod("server", OURS, notes(9400, "/metrics"), terminationGracePeriodSeconds=0)

@@ -73,6 +73,7 @@ def promote(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, old
         ),
     )
     draft.wanted.kept.update({old.revision} if old else ())
+    draft.say(Phase.DRAINING, _drains(candidate))
     draft.wake(draft.now + SETTLE)
 
 
@@ -82,11 +83,14 @@ def draining(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, rev
         draft.set(rollout=None)
         if rollout.kind == "Rollout":
             memory.keep_warm(draft, spec, revision)
-        draft.say(Phase.DRAINING, "the previous revision is drained")
         draft.wake(draft.now)
         return
     draft.wanted.kept.add(revision)
-    draft.say(Phase.DRAINING, "waiting for the previous revision's requests to end")
+    draft.say(Phase.DRAINING, _drains(draft.status.stable))
+
+
+def _drains(stable: RevisionStatus | None) -> str:
+    return f"{stable.variant if stable else 'nothing'} has all the traffic; the last requests to what served before end"
 
 
 def _is_last(draft: Draft, leaving: str) -> bool:

@@ -86,7 +86,7 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.status.rollout:
         target = chosen.revision if chosen else _proven_candidate(draft) if measured else None
         rollout.advance(draft, spec, target, _rejection_key(draft, spec))
-    elif done:
+    if done and not draft.status.rollout:
         _settle(draft, spec, chosen)
 
 

@@ -30,7 +30,7 @@ def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> 
             expires_at=draft.now + total,
         ),
     )
-    draft.say(Phase.CANDIDATE_STARTING, f"starting {candidate.variant}")
+    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate))
     draft.wake(draft.now + min(load, total))
 
 
@@ -113,9 +113,9 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
         return
     if server.ready >= needed:
         _change(draft, rollout, step=0, weight=first, since=None, deadline=None)
-        draft.say(Phase.SHIFTING, f"{candidate.variant} is ready and warm: {first} % of the traffic")
+        draft.say(Phase.SHIFTING, _giving(spec, candidate, first))
         return
-    draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant}: {server.ready} of {needed} pods ready")
+    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate))
     if server.problem:
         draft.block(server.problem.reason, f"candidate {candidate.variant}: {server.problem.message}")
     if rollout.deadline and draft.now >= rollout.deadline:
@@ -123,6 +123,18 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
         _too_late(draft, spec, rollout, candidate, "not ready", cause)
     elif rollout.deadline:
         draft.wake(rollout.deadline)
+
+
+def _start(spec: QuantizedModelSpec, candidate: RevisionStatus) -> str:
+    """Without a count of ready pods: a write for each would tell nothing that the Deployment does not."""
+    needed = pods_for(spec, spec.rollout.steps[0].weight)
+    return f"starting {candidate.variant}: it gets traffic when {needed} pods are ready"
+
+
+def _giving(spec: QuantizedModelSpec, candidate: RevisionStatus, weight: int) -> str:
+    """The same from the decision until it is seen to be so: one status write for both."""
+    waited_for = "the gateway applies it" if by_route(spec) else "enough pods are ready"
+    return f"giving {candidate.variant} {weight} % of the traffic, as soon as {waited_for}"
 
 
 def _too_late(
@@ -167,9 +179,7 @@ def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
             draft.say(Phase.PROMOTING, f"{candidate.variant} has all the traffic")
             draft.wake(draft.now)
         return
-    waited_for = "the gateway" if by_route(spec) else "enough pods"
-    phase = Phase.SHIFTING if in_steps else Phase.PROMOTING
-    draft.say(phase, f"waiting for {waited_for} to give {candidate.variant} {rollout.weight} %")
+    draft.say(Phase.SHIFTING if in_steps else Phase.PROMOTING, _giving(spec, candidate, rollout.weight))
     report_route(draft)
     if rollout.deadline and draft.now >= rollout.deadline:
         _too_late(draft, spec, rollout, candidate, f"the pods that {rollout.weight} % need were not ready")
@@ -236,8 +246,7 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         deadline=None if by_route(spec) else draft.now + load,
         analysis=None,
     )
-    phase = Phase.SHIFTING if shifting else Phase.PROMOTING
-    draft.say(phase, f"{candidate.variant} gets {following} % of the traffic")
+    draft.say(Phase.SHIFTING if shifting else Phase.PROMOTING, _giving(spec, candidate, following))
 
 
 def _promoting(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
@@ -246,4 +255,3 @@ def _promoting(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) 
     if old:
         memory.retire(draft, old)
     leaving.promote(draft, rollout, candidate, old)
-    draft.say(Phase.DRAINING, f"{candidate.variant} is promoted; {old.variant if old else 'nothing'} drains")

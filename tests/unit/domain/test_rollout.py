@@ -323,7 +323,7 @@ def test_the_first_weight_waits_for_all_the_pods_that_it_needs():
     world.ready(candidate(world), 3)
     world.tick()
     assert world.status.phase == "CandidateStarting"
-    assert "3 of 4 pods ready" in world.status.message
+    assert "when 4 pods are ready" in world.status.message
     assert weights(world) == [100]
     world.ready(candidate(world), 4)
     world.tick()
