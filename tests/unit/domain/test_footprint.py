@@ -114,6 +114,14 @@ def test_size_ratios_as_measured_on_a_tiny_model(form, ratio):
     assert found == pytest.approx(ratio, abs=0.008)
 
 
+def test_size_to_the_byte_as_measured_on_a_tiny_model():
+    """Weights of checkpoints that llm-compressor wrote; it notes the shape of each packed matrix, too."""
+    shape = shape_of(TINY)
+    assert footprint.full_bytes(shape, BF16) == 1_050_368
+    assert footprint.quantized_bytes(shape, BF16, Format(Scheme.W8A8)) == 614_144
+    assert footprint.quantized_bytes(shape, BF16, Format(Scheme.W4A16, 128)) == 394_064 - 21 * 2 * 8
+
+
 def test_four_bits_of_an_8b_are_more_than_half_a_byte_a_parameter():
     weights = footprint.quantized_bytes(shape_of(LLAMA_8B), BF16, Format(Scheme.W4A16, 128))
     layers = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 4096 * 14336)
