@@ -113,16 +113,21 @@ def memory_of(model: Model, arm: Arm) -> MemoryFigures:
     )
 
 
+def usable_memory(model: Model, arm: Arm) -> float | None:
+    """Bytes that each GPU of an arm lends the engine; None where the price table does not know the GPU."""
+    listed = model.prices.gpus.get(arm.gpus.product) if arm.gpus.count else None
+    return listed.memory_gib * 2**30 * arm.serving.gpu_memory_utilization if listed else None
+
+
 def _kv_tokens(model: Model, arm: Arm, notes: _Notes) -> int | None:
-    shape, listed = model.shape, model.prices.gpus.get(arm.gpus.product)
+    shape, usable = model.shape, usable_memory(model, arm)
     if shape is None:
         notes.add("the KV cache of this architecture follows no formula that is known here")
     elif not arm.gpus.count:
         notes.add("no GPU is asked for")
-    elif listed is None:
+    elif usable is None:
         notes.add(f"the memory of {arm.gpus.product or 'its GPU'} is not known: it is not in the admin's price table")
     elif arm.weights:
-        usable = listed.memory_gib * 2**30 * arm.serving.gpu_memory_utilization
         return footprint.kv_tokens(shape, model.kv_width, arm.weights, usable, arm.serving.tensor_parallel_size)
     return None
 
