@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from quantroll.api.jobs import DataFacts, DataFile, ModelFacts, PrepareInput, PrepareResult, Report
+from quantroll.api.shape import ModelShape, ShapeError, shape_of
 from quantroll.api.spec import Dtype
 from quantroll.constants import Reason
 from quantroll_jobs import hub, store
@@ -50,7 +51,16 @@ def check_model(folder: Path, dtype: Dtype, known: Mapping[str, str] | None = No
         weight_bytes=checkpoint.weight_bytes,
         architecture=cut(str(architecture), _NAME_LIMIT),
         dtype=dtype.value,
+        shape=_shape(checkpoint),
     )
+
+
+def _shape(checkpoint: Checkpoint) -> ModelShape | None:
+    try:
+        return shape_of(checkpoint.config)
+    except ShapeError as error:
+        print(f"memory cannot be told by formula: {error}", flush=True)
+        return None
 
 
 def _read_model(folder: Path) -> Checkpoint:

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from quantroll.api.base import ApiModel
 from quantroll.api.engine import EngineProfile
+from quantroll.api.prices import PriceTable
 from quantroll.api.spec import Backend
 from quantroll.errors import ConfigurationError
 
@@ -55,6 +56,7 @@ class Settings(ApiModel):
     resync_seconds: Annotated[int, Field(ge=10)] = 300
     namespaces: list[str] = []  # empty: the whole cluster
     prometheus: Prometheus = Prometheus()
+    prices: PriceTable = PriceTable()
 
 
 def load(path: Path) -> Settings:

@@ -127,6 +127,11 @@ def test_values_reach_the_configuration(render, tmp_path):
             "pullPolicy": "Never",
         },
         huggingFace={"endpoint": "https://hub.example.com"},
+        prices={
+            "asOf": "2026-05-31",
+            "source": "list",
+            "gpus": {"NVIDIA-L4": {"usdPerHour": 0.805, "memoryGiB": 22.5}},
+        },
         workers=2,
         resyncSeconds=60,
     )
@@ -137,6 +142,7 @@ def test_values_reach_the_configuration(render, tmp_path):
     assert config.images.quantize == "registry.example.com/quantize:7"
     assert config.images.of(Backend.AUTO_AWQ) == "registry.example.com/quantize-autoawq:0.1.0"
     assert config.hugging_face.endpoint == "https://hub.example.com"
+    assert (config.prices.as_of, config.prices.gpus["NVIDIA-L4"].usd_per_hour) == ("2026-05-31", 0.805)
     assert (config.workers, config.resync_seconds, config.images.pull_policy) == (2, 60, "Never")
     assert config.namespaces == ["team-a", "team-b"]
     args = pod(manifests)["containers"][0]["args"]

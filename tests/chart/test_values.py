@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from quantroll.api.engine import EngineProfile
+from quantroll.api.prices import GpuPrice, PriceTable
 from quantroll.settings import Images, Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "quantroll"
@@ -53,6 +54,11 @@ def test_chart_is_linted(helm):
         ("prometheus.adress=http://prometheus:9090", "adress"),
         ("prometheus.timeoutSeconds=0", "timeoutSeconds"),
         ("prometheus.bearerTokenSecret.key=../token", "/prometheus/bearerTokenSecret/key"),
+        ("prices.gpus.NVIDIA-L4.usdPerHour=0.8", "memoryGiB"),
+        ("prices.gpus.NVIDIA-L4.usdPerHour=0", "usdPerHour"),
+        ("prices.gpus.NVIDIA-L4.memory=24", "memory"),
+        ("prices.asOf=yesterday", "/prices/asOf"),
+        ("prices.date=2026-05-31", "date"),
         ("serviceAccount.create=false", "serviceAccount.name"),
     ],
 )
@@ -62,8 +68,19 @@ def test_wrong_value_is_refused_by_name(helm, setting, message):
     assert message in result.stderr
 
 
+def test_prices_without_a_date_are_refused(helm):
+    table = 'prices.gpus={"NVIDIA-L4": {"usdPerHour": 0.805, "memoryGiB": 22.5}}'
+    undated = helm("template", "quantroll", CHART, "--set-json", table)
+    assert undated.returncode != 0
+    assert "/prices" in undated.stderr
+    day = "prices.asOf=2026-05-31,prices.source=list"
+    dated = helm("template", "quantroll", CHART, "--set-json", table, "--set", day)
+    assert dated.returncode == 0, dated.stderr
+
+
 def test_schema_refuses_unknown_names_everywhere():
-    assert [path for path, schema in objects(SCHEMA) if schema.get("additionalProperties") is not False] == []
+    open_ended = [path for path, schema in objects(SCHEMA) if schema.get("additionalProperties") is not False]
+    assert [path for path in open_ended if not path.endswith(("/if", "/then"))] == []
 
 
 def test_every_value_has_a_default_and_a_schema():
@@ -77,6 +94,8 @@ def test_every_value_has_a_default_and_a_schema():
 def test_schema_knows_the_operators_settings():
     assert set(SCHEMA["definitions"]["engine"]["properties"]) == aliases(EngineProfile)
     assert aliases(Images) <= set(SCHEMA["properties"]["images"]["properties"])
+    assert aliases(GpuPrice) == set(SCHEMA["definitions"]["gpu"]["properties"])
+    assert aliases(PriceTable) == set(SCHEMA["properties"]["prices"]["properties"])
     assert aliases(Settings) <= set(SCHEMA["properties"])
 
 
@@ -87,4 +106,5 @@ def test_written_out_defaults_are_the_operators():
     assert VALUES["prometheus"]["url"] == defaults.prometheus.url
     assert VALUES["prometheus"]["timeoutSeconds"] == defaults.prometheus.timeout_seconds
     assert (VALUES["workers"], VALUES["resyncSeconds"]) == (defaults.workers, defaults.resync_seconds)
+    assert VALUES["prices"] == defaults.prices.to_wire()
     assert VALUES["huggingFace"] == defaults.hugging_face.to_wire()

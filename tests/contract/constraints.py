@@ -71,6 +71,7 @@ PAIRS: dict[str, Pair] = {
     r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$": Pair("1.5Gi", "1.5GiB"),
     r"^[0-9a-f]{40}$": Pair("a" * 40, "A" * 40),
     r"^[-._a-zA-Z0-9]+$": Pair("a_B.c-1", "a/b"),
+    r"^[A-Z]{3}$": Pair("CHF", "chf"),
     # one field
     "must be pvc://CLAIM/PATH, a path on a PersistentVolumeClaim of this namespace: no other scheme is supported": Pair(
         "pvc://a.b-c/d e/f", "hf://meta-llama/Llama-3.1-8B-Instruct"

@@ -108,6 +108,13 @@ def full() -> Object:
             "onBreach": "Alert",
         },
         "probe": {"itemsPerHour": 120, "source": "pvc://data/production.jsonl"},
+        "economics": {
+            "gpuHourlyCost": {"NVIDIA-L4": 0.81},
+            "currency": "EUR",
+            "requestsPerMonth": 5_000_000,
+            "utilization": 0.4,
+            "minMonthlySaving": 50.5,
+        },
         "suspend": True,
         "storage": {"storageClassName": "fast", "size": "20Gi", "reclaimPolicy": "Delete"},
     }

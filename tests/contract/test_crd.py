@@ -25,7 +25,7 @@ KEYWORDS_OF_STRUCTURAL_SCHEMAS = {
     "required", "type", "x-kubernetes-int-or-string", "x-kubernetes-list-map-keys", "x-kubernetes-list-type",
     VALIDATIONS,
 }  # fmt: skip
-FIXED = {"^[0-9a-f]{64}$", "^[0-9a-f]{40}$"}  # patterns that leave one length
+FIXED = {"^[0-9a-f]{64}$", "^[0-9a-f]{40}$", "^[A-Z]{3}$"}  # patterns that leave one length
 WITHOUT_EFFECT = {
     "default", "description", "exclusiveMinimum", "items", "properties", "type", "anyOf", "additionalProperties",
     "x-kubernetes-int-or-string", "x-kubernetes-list-type",

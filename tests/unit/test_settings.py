@@ -12,6 +12,8 @@ GOOD = {
     "engines": {"vllm": {"image": "v:1", "args": ["--enforce-eager"], "shutdownTimeoutSeconds": 5}},
 }
 
+L4, DATED = {"usdPerHour": 0.805, "memoryGiB": 22.5}, {"asOf": "2026-05-31", "source": "list"}
+
 
 @pytest.fixture
 def written(tmp_path):
@@ -52,6 +54,13 @@ def test_defaults(written):
         ({**GOOD, "prometheus": {"url": "http://prometheus:9090/?tenant=a"}}, "prometheus.url"),
         ({**GOOD, "prometheus": {"timeoutSeconds": 0}}, "prometheus.timeoutSeconds"),
         ({**GOOD, "prometheus": {"adress": "http://prometheus:9090"}}, "prometheus.adress: Extra inputs"),
+        ({**GOOD, "prices": {"gpus": {"NVIDIA-L4": L4}}}, "prices: Value error, a price table needs asOf and source"),
+        (
+            {**GOOD, "prices": {**DATED, "gpus": {"NVIDIA-L4": {"usdPerHour": 1}}}},
+            "NVIDIA-L4.memoryGiB: Field required",
+        ),
+        ({**GOOD, "prices": {**DATED, "gpus": {"NVIDIA-L4": L4 | {"usdPerHour": 0}}}}, "NVIDIA-L4.usdPerHour"),
+        ({**GOOD, "prices": {**DATED, "asOf": "May 2026"}}, "prices.asOf"),
         ({**GOOD, "huggingFace": {"endpoint": "hub.example.com"}}, "huggingFace.endpoint: String should match"),
         ({**GOOD, "huggingFace": {"endpoint": "https://me:secret@hub.example.com"}}, "huggingFace.endpoint"),
     ],
@@ -62,6 +71,15 @@ def test_what_is_wrong_is_named(written, content, says):
         load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert says in str(caught.value)
+
+
+def test_a_price_table_with_a_date_as_yaml_reads_it(written):
+    text = (
+        yaml.safe_dump(GOOD)
+        + "prices: {asOf: 2026-05-31, source: list, gpus: {NVIDIA-L4: {usdPerHour: 1, memoryGiB: 22}}}"
+    )
+    prices = load(written(text)).prices
+    assert (prices.as_of, prices.gpus["NVIDIA-L4"].memory_gib) == ("2026-05-31", 22)
 
 
 @pytest.mark.parametrize("url", ["http://prometheus.monitoring.svc:9090", "https://thanos.test/prefix/"])

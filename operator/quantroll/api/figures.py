@@ -21,6 +21,8 @@ class MemoryFigures(ApiModel):
     """Size of one token in the KV cache."""
     kv_tokens: int | None = None
     """Tokens that the KV cache holds on the GPUs of one pod; absent where their memory is not known."""
+    concurrency: int | None = None
+    """Requests of the greatest length that these tokens are enough for."""
     fits_on: Annotated[list[Short], Field(max_length=4)] = []
     """The cheapest GPUs of the price table that hold it, the cheapest first, as NAME or NAMExCOUNT."""
     message: Text = ""
@@ -46,6 +48,8 @@ class BenchmarkFigures(ApiModel):
     """Tokens that all requests together got in a second."""
     requests_per_second: float | None = None
     """Requests that ended in a second."""
+    seconds: float | None = None
+    """How long the benchmark took."""
     failed: int = 0
     """Requests that failed in the whole sweep."""
     message: Text = ""

@@ -20,6 +20,7 @@ from pydantic import Field, TypeAdapter
 
 from quantroll.api.base import ApiModel
 from quantroll.api.counts import Count, Counts
+from quantroll.api.shape import ModelShape
 from quantroll.api.spec import Algorithm, Backend, Dtype, Scheme
 from quantroll.constants import Reason
 
@@ -173,6 +174,8 @@ class ModelFacts(ApiModel):
     """Name of its class in transformers."""
     dtype: Annotated[str, Field(max_length=128)]
     """Numeric type of its weights."""
+    shape: ModelShape | None = None
+    """Sizes by its config.json; absent where that does not say what the formulas need."""
 
 
 class DataFacts(ApiModel):

@@ -85,6 +85,8 @@ class Evaluation(Counts):
 
     key: Short
     """Content key of the evaluation."""
+    seconds: float | None = None
+    """How long it took."""
 
 
 class Artifact(ApiModel):
@@ -100,6 +102,8 @@ class Artifact(ApiModel):
     """Size of the weights in bytes."""
     size_ratio: float
     """Size of the weights divided by the baseline's."""
+    seconds: float | None = None
+    """How long making it took."""
 
 
 class WorstSlice(ApiModel):
@@ -190,6 +194,8 @@ class RevisionStatus(ApiModel):
     """Name of the variant, or baseline."""
     recovery: Short = ""
     """Score divided by the baseline's, as text for the column."""
+    saving: Short = ""
+    """What it costs less than the baseline, as text for the column."""
     since: Timestamp | None = None
     """When it took this role."""
     served_at: Timestamp | None = None

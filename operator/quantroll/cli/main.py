@@ -5,12 +5,15 @@ from typing import Annotated
 import typer
 
 from quantroll import __version__
+from quantroll.cli import estimate
 from quantroll.domain.gate import Evidence, Thresholds, Verdict, judge
 from quantroll.domain.paired import Cells
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Rolls out quantized LLMs that are proven good enough."
 )
+
+app.command(cls=estimate.Command)(estimate.estimate)
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2, Verdict.ERROR: 3}
 

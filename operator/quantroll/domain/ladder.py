@@ -72,7 +72,12 @@ def _learn_artifact(draft: Draft, spec: QuantizedModelSpec, variant: Variant, ro
     if report and report.quantize:
         made = report.quantize
         artifact = Artifact(
-            key=key, path=made.path, digest=made.digest, weight_bytes=made.weight_bytes, size_ratio=made.size_ratio
+            key=key,
+            path=made.path,
+            digest=made.digest,
+            weight_bytes=made.weight_bytes,
+            size_ratio=made.size_ratio,
+            seconds=made.seconds,
         )
         return row.model_copy(
             update={

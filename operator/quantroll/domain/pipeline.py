@@ -223,7 +223,7 @@ def _baseline_strong(draft: Draft, spec: QuantizedModelSpec) -> bool:
 def evaluation_of(key: str, result: EvaluateResult) -> Evaluation:
     """A Job's counts as status keeps them."""
     kept = {name: getattr(result, name) for name in Counts.model_fields}
-    return Evaluation(key=key, **kept)
+    return Evaluation(key=key, seconds=result.seconds, **kept)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -9,6 +9,7 @@ from quantroll.constants import BASELINE, Phase, Reason
 from quantroll.domain import (
     commands,
     drift_check,
+    figures,
     ladder,
     memory,
     pipeline,
@@ -73,6 +74,8 @@ def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
     memory.serve_warm(draft, spec)
     drift_check.serve_target(draft, spec)
     probing.probe(draft, spec)
+    figures.fill(draft, spec)
+    _report_saving(draft)
     _report_stable(draft, spec)
 
 
@@ -121,6 +124,15 @@ def _refresh_stable(draft: Draft) -> None:
     row = next((r for r in draft.status.variants if stable and r.revision == stable.revision), None)
     if stable and row and row.recovery is not None:
         draft.set(stable=stable.model_copy(update={"recovery": f"{row.recovery:.3f}"}))
+
+
+def _report_saving(draft: Draft) -> None:
+    """Keep the column with the table."""
+    stable = draft.status.stable
+    row = next((r for r in draft.status.variants if stable and r.revision == stable.revision), None)
+    saving = figures.saving_of(row) if row else ""
+    if stable and stable.saving != saving:
+        draft.set(stable=stable.model_copy(update={"saving": saving}))
 
 
 def _rejection_key(draft: Draft, spec: QuantizedModelSpec, revision: str | None = None) -> str:

@@ -39,6 +39,7 @@ COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("Candidate", "string", ".status.candidate.variant", "Variant that is being tried."),
     ("Weight", "integer", ".status.rollout.weight", "Per cent of requests that the candidate gets."),
     ("Recovery", "string", ".status.stable.recovery", "Score of the stable variant divided by the baseline's."),
+    ("Saving", "string", ".status.stable.saving", "What the stable variant costs less than the baseline."),
     ("Drift", "string", ".status.drift.verdict", "What the last drift check said."),
     ("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
 )

@@ -85,7 +85,7 @@ def test_kubectl_get_prints_the_columns(cluster: ControlPlaneOnly, rest: Rest, n
             {"type": "Ready", "status": "False", "reason": "Shifting", "lastTransitionTime": "2026-02-03T04:05:06Z"},
         ],
         "phase": "Analyzing",
-        "stable": {"variant": "baseline", "recovery": "1.000"},
+        "stable": {"variant": "int8", "recovery": "0.991", "saving": "83.6%"},
         "candidate": {"variant": "fp8"},
         "rollout": {"id": "r1", "step": 1, "weight": 25, "startedAt": "2026-02-03T04:05:06Z"},
         "drift": {"schedule": "@weekly", "verdict": "Unknown"},
@@ -98,9 +98,11 @@ def test_kubectl_get_prints_the_columns(cluster: ControlPlaneOnly, rest: Rest, n
 
     header, line = cluster.client.kubectl("get", "qm", "-n", namespace).splitlines()
     assert header.split() == [
-        "NAME", "READY", "PHASE", "STABLE", "CANDIDATE", "WEIGHT", "RECOVERY", "DRIFT", "AGE",
+        "NAME", "READY", "PHASE", "STABLE", "CANDIDATE", "WEIGHT", "RECOVERY", "SAVING", "DRIFT", "AGE",
     ]  # fmt: skip
-    assert line.split()[:-1] == ["ticket-triage", "False", "Analyzing", "baseline", "fp8", "25", "1.000", "Unknown"]
+    assert line.split()[:-1] == [
+        "ticket-triage", "False", "Analyzing", "int8", "fp8", "25", "0.991", "83.6%", "Unknown",
+    ]  # fmt: skip
 
 
 def test_kubectl_explains_the_gate(cluster: ControlPlaneOnly) -> None:

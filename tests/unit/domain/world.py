@@ -22,6 +22,7 @@ from quantroll.api.jobs import (
     QuantizeResult,
     Report,
 )
+from quantroll.api.prices import PriceTable
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.constants import Condition, Reason
@@ -121,6 +122,7 @@ class World:
         self.route: RouteView | None = None
         self.selected: str | None = None
         self.gateway_api = True
+        self.prices = PriceTable()
         self.commands: dict[str, str] = {}
         self.requests: RequestCounts | Unknown = RequestCounts(total=500, failed=0)
         self.quality: QualityCounts | Unknown = QualityCounts(right=960, wrong=40, distinct=1000)
@@ -149,7 +151,7 @@ class World:
             namespace="ml", name=self.name, generation=self.generation, spec=spec, spec_error=error, status=self.status,
             engines=dict(self.engines), jobs={key: job.view for key, job in self.jobs.items()},
             servers=dict(self.servers), route=self.route, gateway_api=self.gateway_api, selected=self.selected,
-            commands=dict(self.commands), requests=self.requests if asked.requests else None,
+            commands=dict(self.commands), prices=self.prices, requests=self.requests if asked.requests else None,
             quality=self.quality if asked.quality else None,
         )  # fmt: skip
 

@@ -36,9 +36,20 @@ def _fails(job, reason, text):
 def test_facts(job, tmp_path):
     result = prepare.run(job).prepare
     assert result.model.architecture == "LlamaForCausalLM"
+    assert result.model.shape is None, "its config.json names an architecture and no sizes"
     assert result.model.weight_bytes == sum(len(payload) for _, _, payload in LLAMA.values())
     assert (result.eval_set.items, result.calibration.items, result.overlap, result.warnings) == (2, 2, 0, [])
     assert store.finished(job).prepare == result
+
+
+def test_sizes_by_the_config(job, tmp_path):
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 16}
+    config = CONFIG | sizes | {"model_type": "llama", "intermediate_size": 64}
+    write_model(tmp_path / "sized", config=config)
+    shape = prepare.check_model(tmp_path / "sized", job.dtype).shape
+    assert (shape.hidden, shape.kv_heads, shape.head_dim, shape.intermediate, shape.tied) == (32, 2, 16, 64, False)
+    write_model(tmp_path / "odd", config=config | {"num_hidden_layers": "one"})
+    assert prepare.check_model(tmp_path / "odd", job.dtype).shape is None, "no reason to refuse the model"
 
 
 def test_the_digest_is_of_what_matters(job, tmp_path):

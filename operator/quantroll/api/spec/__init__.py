@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 
 from quantroll.api.base import ApiModel, Quantity, Rule, rules
 from quantroll.api.spec.drift import Confirm, DriftCheck, Probe
+from quantroll.api.spec.economics import Economics
 from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, Schedule, Sha256, Source
 from quantroll.api.spec.gate import EvalSet, Generation, QualityGate
 from quantroll.api.spec.model import (
@@ -35,10 +36,11 @@ from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOve
 from quantroll.constants import BASELINE
 
 __all__ = [
-    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Calibration", "Confirm", "Deadlines", "DriftCheck", "Dtype",
-    "EvalSet", "Generation", "Labels", "ModelRef", "ModelSource", "Name", "ObjectName", "ParentRef", "Placement",
-    "Probe", "QualityGate", "QuantizedModelSpec", "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme",
-    "Serving", "ServingOverride", "Sha256", "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant",
+    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Calibration", "Confirm", "Deadlines", "DriftCheck",
+    "Dtype", "Economics", "EvalSet", "Generation", "Labels", "ModelRef", "ModelSource", "Name", "ObjectName",
+    "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec", "Resources", "Rollback", "Rollout",
+    "Routing", "Schedule", "Scheme", "Serving", "ServingOverride", "Sha256", "Source", "Step", "Storage",
+    "TokenSecretRef", "Toleration", "Variant",
 ]  # fmt: skip
 
 
@@ -118,6 +120,8 @@ class QuantizedModelSpec(ApiModel):
     """When and how the quality of what serves is checked, from the prober's counts in Prometheus."""
     probe: Probe = Probe()
     """Questions with known answers that are asked all the time."""
+    economics: Economics = Economics()
+    """What serving costs the user, how much is asked for, and from when on a saving is worth it."""
     storage: Annotated[
         Storage,
         Rule("self == oldSelf", "storage cannot be changed: artifacts lie there, and pods read them from there"),
