@@ -1,16 +1,19 @@
-"""`quantroll`: the gate by hand."""
+"""`quantroll`, which is also the kubectl plugin: the gate by hand, and the report."""
 
 from typing import Annotated
 
 import typer
 
 from quantroll import __version__
+from quantroll.cli.report import report
 from quantroll.domain.gate import Evidence, Thresholds, Verdict, judge
 from quantroll.domain.paired import Cells
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Rolls out quantized LLMs that are proven good enough."
 )
+
+app.command()(report)
 
 EXIT_CODES = {Verdict.PASS: 0, Verdict.FAIL: 1, Verdict.INCONCLUSIVE: 2, Verdict.ERROR: 3}
 

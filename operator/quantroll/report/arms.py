@@ -70,9 +70,7 @@ class Arm:
         """Recovery with its interval: 0.9680 [0.9608, 0.9742]; `-` stands for a bound that is not known."""
         if self.recovery is None:
             return ""
-        lower, upper = (
-            "-" if bound is None else share(bound, floor) for bound in (self.lower_bound, self.upper_bound)
-        )
+        lower, upper = ("-" if bound is None else share(bound, floor) for bound in (self.lower_bound, self.upper_bound))
         return f"{share(self.recovery, floor)} [{lower}, {upper}]"
 
 
@@ -96,7 +94,7 @@ def _baseline(subject: Subject, row: BaselineStatus | None) -> Arm:
         verdict=REFERENCE,
         reason=row.failure.reason if row and row.failure else "",
         message=failed,
-        unmade="" if row else "the model has not been looked at yet",
+        unmade="" if row else "not measured yet",
         unmeasured=failed or "not measured yet",
         **_figures(row),
         score=row.score if row else None,

@@ -3,14 +3,16 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Any
 
 from quantroll.report.arms import Arm
+from quantroll.report.columns import Units
 from quantroll.report.drawing import GRID, MUTED, Canvas
 from quantroll.report.numbers import money, share, significant
 from quantroll.report.report import Report
 
 _LONGEST = 14  # letters of a name in a chart
-_TURNED = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
+_TURNED: dict[str, Any] = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
 _CROWDED = 34  # letters of all names together from which those on the axis are turned
 
 
@@ -91,7 +93,9 @@ def pareto(report: Report) -> Chart | None:
     """Proven recovery against cost, or size where no cost is known; None while there is nothing to compare."""
     amount = _amount(report)
     points = [
-        (arm, x, y) for arm in report.arms if (x := amount.of(arm)) is not None and (y := arm.proven_recovery) is not None
+        (arm, x, y)
+        for arm in report.arms
+        if (x := amount.of(arm)) is not None and (y := arm.proven_recovery) is not None
     ]
     if all(arm.is_baseline for arm, _, _ in points):
         return None
@@ -123,21 +127,10 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 def _amount(report: Report) -> _Amount:
     """By output tokens where two arms have a price for them, else by month, else by size."""
     units = report.table.units
-    priced: tuple[tuple[str, str], ...] = (
-        ("per_million_output_tokens", "a million output tokens"),
-        ("monthly", "a month"),
-    )
-    for field, unit in priced:
-        found = [arm for arm in report.arms if getattr(arm.cost, field, None) is not None]
-        if len(found) > 1 and len({arm.cost.currency for arm in found if arm.cost}) == 1:
-            return _Amount(
-                "Cost",
-                "cheaper",
-                f"{units.sign} for {unit}" if field != "monthly" else f"{units.sign} a month",
-                f"What is left and high is best. Cost is that of {unit}.",
-                lambda arm, field=field: getattr(arm.cost, field, None),  # type: ignore[misc]
-                lambda value, unit=unit: f"{money(value)} {units.currency} {unit}",  # type: ignore[misc]
-            )
+    for field, unit in (("per_million_output_tokens", "a million output tokens"), ("monthly", "a month")):
+        priced = [arm.cost for arm in report.arms if arm.cost and getattr(arm.cost, field) is not None]
+        if len(priced) > 1 and {cost.currency for cost in priced} == {units.currency}:
+            return _price(field, unit, units)
     return _Amount(
         "Size",
         "smaller",
@@ -145,6 +138,17 @@ def _amount(report: Report) -> _Amount:
         "What is left and high is best. Costs are not known, so that the size of the weights stands for them.",
         lambda arm: None if arm.weight_bytes is None else arm.weight_bytes / units.bytes_size,
         lambda value: f"{significant(value)} {units.bytes_name}",
+    )
+
+
+def _price(field: str, unit: str, units: Units) -> _Amount:
+    return _Amount(
+        "Cost",
+        "cheaper",
+        f"{units.sign}, {unit}",
+        f"What is left and high is best. Cost is that of {unit}.",
+        lambda arm: getattr(arm.cost, field, None),
+        lambda value: f"{money(value)} {units.currency} {unit}",
     )
 
 

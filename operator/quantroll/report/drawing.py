@@ -10,6 +10,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any, Self
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ _MARKS = {
     "FAIL": ("X", BAD, "FAIL"),
     "INCONCLUSIVE": ("^", UNSURE, "INCONCLUSIVE"),
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none", "text.parse_math": False, "font.size": 8.5, "text.color": INK, "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED, "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
     "xtick.color": MUTED, "ytick.color": MUTED, "xtick.major.size": 0, "ytick.major.size": 0, "grid.color": GRID,
@@ -60,7 +61,7 @@ class Canvas:
         self._lines: list[tuple[float, float, float, float]] = []
         self._low = 0.0
 
-    def __enter__(self) -> "Canvas":
+    def __enter__(self) -> Self:
         self._style.__enter__()
         self._figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72), dpi=72)
         self.axes = self._figure.subplots()
@@ -73,7 +74,7 @@ class Canvas:
         self._style.__exit__(None, None, None)
 
     def limit(self, values: Iterable[float]) -> None:
-        """Room for these values of the vertical axis, for the floor and for 1; what is far below is told at the edge."""
+        """Room upwards for these values, the floor and 1; what is far below is told at the edge."""
         told = list(values)
         near = [self.report.floor, 1.0, *(value for value in told if value >= self.report.floor - BELOW)]
         room = 0.1 * (max(near) - min(near) or 0.1)
@@ -84,9 +85,9 @@ class Canvas:
         """The line below which nothing may ship, named at one end."""
         floor = self.report.floor
         self.axes.axhline(floor, color=FLOOR, linewidth=1, dashes=(4, 3), zorder=1)
-        place = {"x": 0.995, "ha": "right"} if right else {"x": 0.01, "ha": "left"}
+        x, side = (0.995, "right") if right else (0.01, "left")
         across = self.axes.get_yaxis_transform()
-        self.axes.text(y=floor, s=f"floor {floor:g}", transform=across, color=FLOOR, va="bottom", **place)
+        self.axes.text(x, floor, f"floor {floor:g}", transform=across, color=FLOOR, ha=side, va="bottom")
         left, end = self.axes.get_xlim()
         self._lines.append((left, floor, end, floor))
 
@@ -146,8 +147,8 @@ class Canvas:
         taken += [self._strip(*line) for line in self._lines]
         for (text, px, py), (_, x, y) in zip(points, self._labelled, strict=True):
             boxes = [_box(text, px + dx, py + dy, side) for dx, dy, side in _PLACES]
-            free = (at for at, box in enumerate(boxes) if _inside(box) and not any(_cover(box, other) for other in taken))
-            at = next(free, 0)
+            clear = [_inside(box) and not any(_cover(box, other) for other in taken) for box in boxes]
+            at = clear.index(True) if True in clear else 0
             taken.append(boxes[at])
             dx, dy, side = _PLACES[at]
             self.axes.annotate(
@@ -169,10 +170,10 @@ class Canvas:
             handles.append(
                 Line2D([], [], linestyle="", marker="o", fillstyle="none", color=SERVES, markersize=9, label="serves")
             )
-        place = {"loc": "upper left", "bbox_to_anchor": (0.1, 1.01), "borderaxespad": 0.1}
         self._figure.legend(
-            handles=handles, ncols=len(handles), frameon=False, handletextpad=0, columnspacing=0.7, fontsize=8, **place
-        )
+            handles=handles, loc="upper left", bbox_to_anchor=(0.1, 1.01), ncols=len(handles), frameon=False,
+            borderaxespad=0.1, handletextpad=0, columnspacing=0.7, fontsize=8,
+        )  # fmt: skip
 
 
 def _mark(arm: Arm) -> tuple[str, str, str]:

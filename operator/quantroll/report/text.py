@@ -28,7 +28,8 @@ def text(report: Report, *, width: int | None = None, styled: bool = False) -> s
     notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
     notes += [f"left out, no value: {sentence}" for sentence in table.left_out]
     parts += ["\n".join(notes)] if notes else []
-    parts += ["\n".join(f"{name}: {verdict}: {said}" for name, verdict, said in report.findings)] if report.findings else []
+    found = [f"{name}: {verdict}: {said}" for name, verdict, said in report.findings]
+    parts += ["\n".join(found)] if found else []
     return "\n\n".join(parts) + "\n"
 
 

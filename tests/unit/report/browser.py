@@ -1,6 +1,7 @@
 """A headless Chromium that is spoken to in the DevTools protocol through two pipes: no port, no further package."""
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -8,7 +9,6 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -33,14 +33,13 @@ class Browser:
         assert PROGRAM
         commands, self._to = os.pipe()
         self._from, answers = os.pipe()
-        # the browser reads descriptor 3 and writes descriptor 4
-        line = f'exec 3<&{commands} 4>&{answers}; exec "$@"'
-        command = ["sh", "-c", line, "sh", PROGRAM, *_FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
-        self._process = subprocess.Popen(
-            command, pass_fds=(commands, answers), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        os.close(commands)
-        os.close(answers)
+        # the browser reads descriptor 3 and writes descriptor 4; from 100 on, neither is one of them already
+        theirs = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (commands, answers)]
+        line = f'exec 3<&{theirs[0]} 4>&{theirs[1]}; exec "$@"'
+        command = ["bash", "-c", line, "bash", PROGRAM, *_FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        self._process = subprocess.Popen(command, pass_fds=theirs, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for end in (commands, answers, *theirs):
+            os.close(end)
         pages = [target for target in self._send("Target.getTargets")["targetInfos"] if target["type"] == "page"]
         attached = self._send("Target.attachToTarget", targetId=pages[0]["targetId"], flatten=True)
         self._session = attached["sessionId"]
@@ -48,7 +47,7 @@ class Browser:
             self.do(f"{domain}.enable")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._to)  # the end of its orders is the end of the browser
         try:
             self._process.wait(10)

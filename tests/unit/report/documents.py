@@ -1,4 +1,4 @@
-"""QuantizedModels as the API server gives them: one proven, one with speed and costs, one that has just been applied."""
+"""QuantizedModels as the API server gives them: proven, with speed and costs, and just applied."""
 
 import copy
 from typing import Any
@@ -110,13 +110,13 @@ def costed() -> Object:
     edge = {"name": "edge", "recovery": 0.9512, "items": 240}
     variants = [
         row("fp8", "FP8_DYNAMIC", 8, (1402, 8, 9, 581), verdict="PASS", reason="Proven", lowerBound=0.9961,
-            upperBound=1.0052, worstSlice=edge, message="Recovery is proven to reach the floor.",
+            upperBound=1.0052, worstSlice=dict(edge), message="Recovery is proven to reach the floor.",
             **_figures(0.53, ["NVIDIA-L4", "NVIDIA-A100-80GB"], 1180.4, 0.81, base)),
         row("int8", "W8A8", 8, (1395, 15, 8, 582), verdict="PASS", reason="Proven", lowerBound=0.9893,
-            upperBound=1.0001, worstSlice=edge, message="Recovery is proven to reach the floor.",
+            upperBound=1.0001, worstSlice=dict(edge), message="Recovery is proven to reach the floor.",
             **_figures(0.531, ["NVIDIA-L4", "NVIDIA-A100-80GB"], 1320.9, 0.81, base)),
         row("awq4", "W4A16", 4, (1368, 42, 21, 569), verdict="PASS", reason="Proven", lowerBound=0.9756,
-            upperBound=0.9946, worstSlice=edge, message="Recovery is proven to reach the floor.",
+            upperBound=0.9946, worstSlice=dict(edge), message="Recovery is proven to reach the floor.",
             **_figures(0.342, ["NVIDIA-L4"], 1610.0, 0.81, base)),
         row("gptq4-g32", "W4A16", 4, (1300, 110, 22, 568), verdict="INCONCLUSIVE", reason="NotProven",
             lowerBound=0.9246, upperBound=0.9509, worstSlice={"name": "edge", "items": 240},
