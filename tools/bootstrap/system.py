@@ -1,4 +1,4 @@
-"""Debian packages that the cluster, the images and the tests need; installed only where something of them is missing."""
+"""Debian packages that cluster, images and tests need; installed only where something of them is missing."""
 
 import os
 import shutil
@@ -46,8 +46,10 @@ def install() -> None:
     if not packages:
         return
     if os.geteuid() or not shutil.which("apt-get"):
-        cache.say(f"not installed: {', '.join(packages)} (needs root and apt): no node, no images and no"
-            " test with a browser on this machine")
+        cache.say(
+            f"not installed: {', '.join(packages)} (needs root and apt): no node, no images and no"
+            " test with a browser on this machine"
+        )
         return
     apt(*packages)
 

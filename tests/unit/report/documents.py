@@ -4,10 +4,12 @@ import copy
 from typing import Any
 
 from contract.manifests import minimal, quantized_model
+from quantroll.domain.paired import Cells, recovery_lower_bound, recovery_upper_bound
 
 Object = dict[str, Any]
 
 PROFILE = {"image": "registry.example.com/vllm@sha256:" + "0" * 64}
+PROVEN = {"verdict": "PASS", "reason": "Proven", "message": "Recovery is proven to reach the floor."}
 AT = "2026-11-20T09:00:00Z"
 
 
@@ -20,7 +22,7 @@ def revision(name: str, variant: str, recovery: str = "") -> Object:
 def row(name: str, scheme: str, bits: int, cells: tuple[int, int, int, int], **more: Any) -> Object:
     """A variant that was measured: items that both got right, only the baseline, only the variant, neither."""
     both, harm, gain, neither = cells
-    items, correct = sum(cells), both + gain
+    items, correct, counted = sum(cells), both + gain, Cells(*cells)
     counts = {"key": f"e-{name}", "items": items, "correct": correct, "promptsMatch": True}
     return {
         "name": name,
@@ -28,6 +30,8 @@ def row(name: str, scheme: str, bits: int, cells: tuple[int, int, int, int], **m
         "bits": bits,
         "score": round(correct / items, 6),
         "recovery": round((both + gain) / (both + harm), 6),
+        "lowerBound": round(recovery_lower_bound(counted, 0.95), 6),
+        "upperBound": round(recovery_upper_bound(counted, 0.95), 6),
         "flips": harm + gain,
         "revision": f"r-{name}",
         "evaluation": {**counts, "both": both, "harm": harm, "gain": gain, "neither": neither},
@@ -46,14 +50,13 @@ def proven() -> Object:
         ],
     }
     variants = [
-        row("int8", "W8A8", 8, (1999, 0, 0, 1), verdict="PASS", reason="Proven", lowerBound=0.998649, upperBound=1.0,
+        row("int8", "W8A8", 8, (1999, 0, 0, 1), verdict="PASS", reason="Proven",
             weightBytes=614_144, sizeRatio=0.584694,
-            message="Recovery is proven to reach the floor. Recovery 1.0000, bounds 0.9986 to 1.0000."),
-        row("gptq4", "W4A16", 4, (1935, 64, 0, 1), verdict="PASS", reason="Proven", lowerBound=0.960839,
-            upperBound=0.974213, weightBytes=394_064, sizeRatio=0.375168,
-            message="Recovery is proven to reach the floor. Recovery 0.9680, bounds 0.9608 to 0.9742."),
-        row("rtn4", "W4A16", 4, (326, 1673, 0, 1), verdict="FAIL", reason="BelowFloor", lowerBound=0.149919,
-            upperBound=0.177172, weightBytes=394_064, sizeRatio=0.375168,
+            message="Recovery is proven to reach the floor. Recovery 1.0000, bounds 0.9986 to 1.0014."),
+        row("gptq4", "W4A16", 4, (1935, 64, 0, 1), **PROVEN,
+            weightBytes=394_064, sizeRatio=0.375168),
+        row("rtn4", "W4A16", 4, (326, 1673, 0, 1), verdict="FAIL", reason="BelowFloor",
+            weightBytes=394_064, sizeRatio=0.375168,
             message="Recovery is below the floor 0.94, so is the whole interval."),
     ]  # fmt: skip
     baseline = {
@@ -109,19 +112,16 @@ def costed() -> Object:
     base = 3.2 * 730 * 2
     edge = {"name": "edge", "recovery": 0.9512, "items": 240}
     variants = [
-        row("fp8", "FP8_DYNAMIC", 8, (1402, 8, 9, 581), verdict="PASS", reason="Proven", lowerBound=0.9961,
-            upperBound=1.0052, worstSlice=dict(edge), message="Recovery is proven to reach the floor.",
+        row("fp8", "FP8_DYNAMIC", 8, (1402, 8, 9, 581), **PROVEN, worstSlice=dict(edge),
             **_figures(0.53, ["NVIDIA-L4", "NVIDIA-A100-80GB"], 1180.4, 0.81, base)),
-        row("int8", "W8A8", 8, (1395, 15, 8, 582), verdict="PASS", reason="Proven", lowerBound=0.9893,
-            upperBound=1.0001, worstSlice=dict(edge), message="Recovery is proven to reach the floor.",
+        row("int8", "W8A8", 8, (1395, 15, 8, 582), **PROVEN, worstSlice=dict(edge),
             **_figures(0.531, ["NVIDIA-L4", "NVIDIA-A100-80GB"], 1320.9, 0.81, base)),
-        row("awq4", "W4A16", 4, (1368, 42, 21, 569), verdict="PASS", reason="Proven", lowerBound=0.9756,
-            upperBound=0.9946, worstSlice=dict(edge), message="Recovery is proven to reach the floor.",
+        row("awq4", "W4A16", 4, (1368, 42, 21, 569), **PROVEN, worstSlice=dict(edge),
             **_figures(0.342, ["NVIDIA-L4"], 1610.0, 0.81, base)),
-        row("gptq4-g32", "W4A16", 4, (1300, 110, 22, 568), verdict="INCONCLUSIVE", reason="NotProven",
-            lowerBound=0.9246, upperBound=0.9509, worstSlice={"name": "edge", "items": 240},
+        row("gptq4-g32", "W4A16", 4, (1308, 102, 22, 568), verdict="INCONCLUSIVE", reason="NotProven",
+            worstSlice={"name": "edge", "items": 240},
             weightBytes=5_812_000_000,
-            message="Recovery 0.9376 is not proven to reach the floor 0.94; about 41,000 items would decide.",
+            message="Recovery is not proven to reach the floor 0.94: its lower bound is below.",
             benchmark={"key": "b4", "failed": 7, "message": "no load was inside the SLO: p99 TTFT 612 ms at 1"}),
     ]  # fmt: skip
     baseline = {
