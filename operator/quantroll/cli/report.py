@@ -12,6 +12,7 @@ import typer
 import yaml
 
 from quantroll.cli.exits import WRONG_USE, fail, fail_with
+from quantroll.cli.items import print_items
 from quantroll.errors import NotFound, QuantrollError
 from quantroll.report.report import Report, report_on
 from quantroll.report.subject import NotAQuantizedModel, read
@@ -39,6 +40,15 @@ def report(
     namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="Default: the context's own.")] = None,
     context: Annotated[str | None, typer.Option(help="Context of the kubeconfig. Default: the current one.")] = None,
     kubeconfig: Annotated[Path | None, typer.Option(help="Default: $KUBECONFIG, else ~/.kube/config.")] = None,
+    items: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIANT",
+            help="Instead of the report: the items on which this variant and the baseline differ, as JSON lines. A"
+            " small Job reads them from the artifact volume, with your rights, and is deleted.",
+        ),
+    ] = None,
+    image: Annotated[str | None, typer.Option(help="Image of that Job. Default: that of the model's prober.")] = None,
 ) -> None:
     """Tell what was tried, what was proven, what it costs, and what serves and why: from spec and status alone.
 
@@ -47,20 +57,24 @@ def report(
     """
     if (name is None) == (file is None):
         fail("give the name of a QuantizedModel, or a file with -f: one of the two", WRONG_USE)
-    if file and (namespace or context or kubeconfig):
-        fail("--namespace, --context and --kubeconfig are for a QuantizedModel in a cluster, not for a file", WRONG_USE)
+    if file and (namespace or context or kubeconfig or items):
+        fail("--namespace, --context, --kubeconfig and --items are for a cluster, not for a file", WRONG_USE)
+    if image and not items:
+        fail("--image is for --items", WRONG_USE)
     try:
-        document = _document(file) if file else _object(name or "", namespace, context, kubeconfig)
-        found = report_on(read(document))
+        if file:
+            typer.echo(_written(report_on(read(_document(file))), output), nl=False)
+            return
+        from quantroll.adapters.onlooker import Onlooker  # noqa: PLC0415 - takes a second to load; a file needs none
+
+        cluster = Onlooker(namespace=namespace, context=context, kubeconfig=kubeconfig)
+        subject = read(cluster.model(name or ""))
+        if items:
+            print_items(cluster, subject, items, image)
+        else:
+            typer.echo(_written(report_on(subject), output), nl=False)
     except QuantrollError as error:
         fail_with(error)
-    typer.echo(_written(found, output), nl=False)
-
-
-def _object(name: str, namespace: str | None, context: str | None, kubeconfig: Path | None) -> Any:
-    from quantroll.adapters import onlooker  # noqa: PLC0415 - the client takes a second to load, a file needs none
-
-    return onlooker.read(name, namespace=namespace, context=context, kubeconfig=kubeconfig)
 
 
 def _document(file: Path) -> Any:
