@@ -27,8 +27,8 @@ do better with few items, and needs the items, which only a Job has; a verdict h
 LEAST_CLUSTERS = 50
 """Clusters below which their spread is not known well enough for cluster-robust errors to keep the level."""
 
-_ROUNDING = 1e-12
-"""Share of its terms below which a difference of sums is rounding, not variance."""
+_ROUNDING = 1e-9
+"""Share of its terms below which a difference of sums is rounding, not variance: Jobs carry nine digits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ MAX_REQUIRED_N = 10**9
 """A sample size beyond this one counts as out of reach."""
 
 _NORMAL = NormalDist()
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,27 @@ class Cells:
     def swapped(self) -> "Cells":
         """The same table with the arms' parts exchanged."""
         return Cells(self.both, self.gain, self.harm, self.neither)
+
+
+def expected_cells(baseline: float, churn: float, recovery: float, n: int) -> Cells:
+    """
+    The table of n items, rounded, at these rates: the baseline's score, the share of flips, and recovery.
+
+    ValueError where no table has them: a drop needs as many flips at least, and only what is right can get wrong.
+    """
+    drop = baseline * (1 - recovery)
+    harm, gain = (churn + drop) / 2, (churn - drop) / 2
+    if not (0 < baseline <= 1 and recovery >= 0 and churn >= 0 and n > 0):
+        raise ValueError(f"scores, churn and recovery are shares: {baseline}, {churn}, {recovery}")
+    if min(harm, gain) < -_ROUNDING:
+        raise ValueError(
+            f"a recovery of {recovery:g} at a score of {baseline:g} needs a churn of {abs(drop):.4g} at least"
+        )
+    if harm > baseline + _ROUNDING or gain > 1 - baseline + _ROUNDING:
+        most = min(2 * baseline - drop, 2 * (1 - baseline) + drop)
+        raise ValueError(f"a recovery of {recovery:g} at a score of {baseline:g} has a churn of {most:.4g} at most")
+    shares = (baseline - harm, harm, gain, 1 - baseline - gain)
+    return Cells(*(max(round(n * share), 0) for share in shares))
 
 
 def score_statistic(cells: Cells, phi: float) -> float:
