@@ -62,15 +62,16 @@ def judge(evidence: Evidence, thresholds: Thresholds, rivals: Sequence[float] = 
     recovery, some = evidence.recovery, evidence.recovery.estimate is not None
     lower = recovery.lower(thresholds.confidence) if some else None
     upper = recovery.upper(thresholds.confidence) if some else None
+    p = mcnemar_p(evidence.cells)
     return Judgement(
         verdict=finding.verdict,
         reason=finding.reason,
-        message=f"{finding.message} {_figures(case, lower, upper)}",
+        message=f"{finding.message} {_figures(case, lower, upper, p)}",
         recovery=recovery.estimate,
         lower_bound=lower,
         upper_bound=upper,
         flips=evidence.cells.flips,
-        mcnemar_p=mcnemar_p(evidence.cells),
+        mcnemar_p=p,
         required_n=finding.required_n,
         worst_slice=_worst(evidence),
     )
@@ -133,10 +134,10 @@ def _worst(evidence: Evidence) -> WorstPart | None:
     return min(known, key=lambda part: part.recovery, default=None)
 
 
-def _figures(case: Case, lower: float | None, upper: float | None) -> str:
+def _figures(case: Case, lower: float | None, upper: float | None, p: float) -> str:
     cells, evidence, floor = case.cells, case.evidence, case.floor
     clusters = f" in {evidence.sums.clusters} clusters" if evidence.sums else ""
-    counts = f"n {cells.n}{clusters}, harm {cells.harm}, gain {cells.gain}, McNemar p {mcnemar_p(cells):.2g}"
+    counts = f"n {cells.n}{clusters}, harm {cells.harm}, gain {cells.gain}, McNemar p {p:.2g}"
     if evidence.length_ratio is not None:
         counts += f", answers {evidence.length_ratio:.2f} times as long"
     if evidence.recovery.estimate is None or lower is None or upper is None:

@@ -19,6 +19,7 @@ MAX_REQUIRED_N = 10**9
 
 _NORMAL = NormalDist()
 _ROUNDING = 1e-12
+_NEGLIGIBLE = 1e-17
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,13 +194,22 @@ def required_n(cells: Cells, phi: float, confidence: float, power: float = 0.8) 
 
 def binomial_tail(successes: int, trials: int) -> float:
     """P(X >= successes) for X of Binomial(trials, 1/2); 1 for no trials."""
-    log_half = trials * math.log(2)
-    log_all = math.lgamma(trials + 1)
-    terms = (
-        math.exp(log_all - math.lgamma(k + 1) - math.lgamma(trials - k + 1) - log_half)
-        for k in range(successes, trials + 1)
-    )
-    return min(math.fsum(terms), 1.0)
+    if successes <= 0:
+        return 1.0
+    if successes > trials:
+        return 0.0
+    if 2 * successes <= trials:
+        return 1 - binomial_tail(trials - successes + 1, trials)
+    log_all = math.lgamma(trials + 1) - trials * math.log(2)
+    term = math.exp(log_all - math.lgamma(successes + 1) - math.lgamma(trials - successes + 1))
+    total = 0.0
+    # Above the middle each term is smaller than the one before.
+    for k in range(successes, trials + 1):
+        total += term
+        term *= (trials - k) / (k + 1)
+        if term <= _NEGLIGIBLE * total:
+            break
+    return min(total, 1.0)
 
 
 def normal_quantile(confidence: float) -> float:
