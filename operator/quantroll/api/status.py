@@ -171,6 +171,8 @@ class VariantStatus(ApiModel):
     """The checkpoint that was made."""
     evaluation: Evaluation | None = None
     """Counts that the verdict comes from."""
+    measured_with: Short = ""
+    """Short digests of what was last measured: model, recipe, calibration, engine, settings, eval set and questions."""
     memory: MemoryFigures | None = None
     """Memory that it needs, and which GPUs have it."""
     benchmark: BenchmarkFigures | None = None

@@ -4,7 +4,7 @@ from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, RevisionSpec, VariantStatus
 from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
-from quantroll.domain import fingerprints
+from quantroll.domain import fingerprints, staleness
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
 from quantroll.domain.gate import GateReason, Verdict, ladder_next, proof, select_smallest
 from quantroll.domain.jobs import may_run, new_failure, report_of
@@ -40,7 +40,7 @@ def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
     if rung is None:
         return True
     variant, row = spec.variants[rung], draft.status.variants[rung]
-    place = f"{rung + 1} of {len(spec.variants)}"
+    place = "; ".join(part for part in (f"{rung + 1} of {len(spec.variants)}", row.message) if part)
     if row.artifact is None:
         draft.say(Phase.QUANTIZING, f"making {variant.name} ({place})")
         _want_quantize(draft, spec, variant, row.failure)
@@ -60,7 +60,22 @@ def gate_verdict(row: VariantStatus) -> Verdict | None:
 def _learn(draft: Draft, spec: QuantizedModelSpec, variant: Variant) -> None:
     row = next(r for r in draft.status.variants if r.name == variant.name)
     row = _learn_artifact(draft, spec, variant, row)
-    draft.set_variant(_learn_evaluation(draft, spec, variant, row))
+    row = _learn_evaluation(draft, spec, variant, row)
+    draft.set_variant(row.model_copy(update={"measured_with": _parts(draft, spec, variant)}) if row.evaluation else row)
+
+
+def _parts(draft: Draft, spec: QuantizedModelSpec, variant: Variant) -> str:
+    prepared, base = draft.status.prepared, draft.status.baseline
+    if prepared is None or base is None:
+        return ""
+    served = revision_spec(draft, spec, variant.name, "")
+    return staleness.parts(spec, variant, prepared, served, base.revision)
+
+
+def _why_anew(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> str:
+    """What has changed since the row was measured; empty where it never was."""
+    now = _parts(draft, spec, variant)
+    return f"measured anew: {staleness.changed(row.measured_with, now)}" if row.measured_with and now else ""
 
 
 def _learn_artifact(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
@@ -153,7 +168,7 @@ def _overlap(draft: Draft, variant: Variant) -> int:
 def _unmeasured(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
     """What can be said of a variant without counts."""
     overlap = _overlap(draft, variant)
-    row = row.model_copy(update=_NOTHING)
+    row = row.model_copy(update={**_NOTHING, "message": clip(_why_anew(draft, spec, variant, row))})
     if overlap:
         return row.model_copy(
             update={

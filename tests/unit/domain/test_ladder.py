@@ -3,6 +3,7 @@
 import pytest
 
 from quantroll.api.counts import SliceCounts
+from quantroll.api.engine import EngineProfile
 from quantroll.api.status import WorstSlice
 from quantroll.constants import Reason
 from quantroll.domain.snapshot import JobState, Problem
@@ -271,3 +272,62 @@ def test_graded_scores_are_judged_by_their_moments():
     row = world.status.variants[0]
     assert (row.verdict, row.recovery, row.score) == ("FAIL", 0.6875, 0.55)
     assert "n 2000 in 2000 clusters" in row.message
+
+
+def new_image(world):
+    world.engines["vllm-cpu"] = EngineProfile(image="example.com/vllm-cpu:2", device="cpu")
+    world.edit(rollout__deadlines={"modelLoad": "31m"})
+
+
+def new_eval_set(world):
+    facts = world.prepared.eval_set.model_copy(update={"sha256": "e" * 64})
+    world.prepared = world.prepared.model_copy(update={"eval_set": facts})
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/other.jsonl"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (new_image, "engine image changed"),
+        (new_eval_set, "eval set changed"),
+        (lambda world: world.edit(qualityGate__generation={"maxTokens": 9}), "generation changed"),
+        (lambda world: world.edit(serving__maxNumSeqs=3), "serving settings changed"),
+        (lambda world: world.edit(serving__nodeSelector={"a": "b"}), "resources changed"),
+        (lambda world: world.edit(calibration__samples=100), "calibration data changed"),
+        (lambda world: world.edit(model__serving={"nodeSelector": {"a": "b"}}),
+         "how the full-precision model is served changed"),
+        (lambda world: world.edit(serving__maxNumSeqs=3, qualityGate__generation={"maxTokens": 9}),
+         "serving settings, generation changed"),
+        (lambda world: world.edit(variants=[{"name": "int8", "scheme": "W8A16"}]), "recipe changed"),
+    ],
+)  # fmt: skip
+def test_while_it_is_measured_anew_a_row_says_what_changed(change, said):
+    world = steady()
+    change(world)
+    for _ in range(40):
+        world.tick()
+        if not world.status.variants[0].verdict:
+            break
+        world.works()
+    row = world.status.variants[0]
+    assert (row.verdict, row.message) == (None, f"measured anew: {said}")
+    assert said in world.status.message
+    world.settle()
+    assert world.status.variants[0].message.startswith("Recovery")
+
+
+def test_what_changes_nothing_that_was_measured_measures_nothing_anew():
+    world = steady()
+    before = world.status.variants[0].measured_with
+    world.edit(
+        serving__replicas=3, qualityGate__minSamples=600, serving__tolerations=[{"key": "a", "operator": "Exists"}]
+    )
+    world.settle()
+    assert world.status.variants[0].measured_with == before
+
+
+def test_a_first_measurement_is_no_news():
+    world = World()
+    world.until("Quantizing")
+    assert [row.message for row in world.status.variants] == ["", "", ""]
+    assert world.status.message == "making int8 (1 of 3)"
