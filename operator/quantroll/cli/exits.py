@@ -7,7 +7,6 @@ import typer
 from quantroll.errors import ConfigurationError, NotFound, QuantrollError, Refused, Unreachable
 from quantroll.report.subject import NotAQuantizedModel, clean
 
-WRONG_USE = 64
 _STATUSES: dict[type[QuantrollError], int] = {
     NotAQuantizedModel: 65,
     NotFound: 66,

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from quantroll.cli.exits import WRONG_USE, fail, fail_with
+from quantroll.cli.exits import fail, fail_with
 from quantroll.cli.items import print_items
+from quantroll.cli.usage import WRONG_USE
 from quantroll.errors import NotFound, QuantrollError
 from quantroll.report.report import Report, report_on
 from quantroll.report.subject import NotAQuantizedModel, read

@@ -8,7 +8,7 @@ from quantroll.api.figures import BenchmarkFigures, CostFigures, MemoryFigures
 from quantroll.api.spec import Dtype, Variant
 from quantroll.api.status import BaselineStatus, Evaluation, VariantStatus, WorstSlice
 from quantroll.constants import BASELINE, Phase
-from quantroll.report.numbers import share
+from quantroll.domain.rules import beside
 from quantroll.report.subject import Subject
 
 REFERENCE = "reference"
@@ -70,8 +70,10 @@ class Arm:
         """Recovery with its interval: 0.9680 [0.9608, 0.9742]; `-` stands for a bound that is not known."""
         if self.recovery is None:
             return ""
-        lower, upper = ("-" if bound is None else share(bound, floor) for bound in (self.lower_bound, self.upper_bound))
-        return f"{share(self.recovery, floor)} [{lower}, {upper}]"
+        lower, upper = (
+            "-" if bound is None else beside(bound, floor) for bound in (self.lower_bound, self.upper_bound)
+        )
+        return f"{beside(self.recovery, floor)} [{lower}, {upper}]"
 
 
 def arms_of(subject: Subject) -> list[Arm]:
@@ -136,8 +138,8 @@ def _why_nothing(subject: Subject, row: VariantStatus | None) -> str:
         return row.message or row.reason or row.verdict
     if row and row.failure:
         return f"{row.failure.reason}: {row.failure.message}"
-    settled = subject.status.phase in _SETTLED
-    return "not tried: the ladder ended before it" if settled else "not measured yet"
+    ended = subject.spec.ladder == "Sequential" and subject.status.phase in _SETTLED
+    return "not tried: the ladder ended before it" if ended else "not measured yet"
 
 
 def _bits(subject: Subject, scheme: str, weights: int | None) -> Bits:

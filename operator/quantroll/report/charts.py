@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from quantroll.domain.rules import beside
 from quantroll.report.arms import Arm
 from quantroll.report.columns import Units
 from quantroll.report.drawing import GRID, MUTED, Canvas
-from quantroll.report.numbers import money, share, significant
+from quantroll.report.numbers import money, significant
 from quantroll.report.report import Report
 
 _LONGEST = 14  # letters of a name in a chart
@@ -66,7 +67,7 @@ def quality(report: Report) -> Chart | None:
             for arm in arms
             if not arm.is_baseline
         )
-        svg = canvas.svg(arms, title, f"Recovery with its interval. {told}. The floor is {report.floor:g}.")
+        svg = canvas.svg(arms, title, f"Recovery with its interval. {told}. The floor is {report.floor_told}.")
     caption = (
         f"Score divided by the baseline's. Each bar reaches from the lower to the upper bound, one-sided at"
         f" {100 * report.confidence:g} % each; a variant may ship when the lower end reaches the floor. The line joins"
@@ -109,8 +110,8 @@ def pareto(report: Report) -> Chart | None:
         for (arm, _, _), (x, y) in zip(points, drawn, strict=True):
             canvas.label(_short(arm.name), x, y)
         canvas.steps(frontier(drawn))
-        told = "; ".join(f"{arm.name}: {amount.text(x)}, {share(y, report.floor)}" for arm, x, y in points)
-        svg = canvas.svg([arm for arm, _, _ in points], title, f"{told}. The floor is {report.floor:g}.")
+        told = "; ".join(f"{arm.name}: {amount.text(x)}, {beside(y, report.floor)}" for arm, x, y in points)
+        svg = canvas.svg([arm for arm, _, _ in points], title, f"{told}. The floor is {report.floor_told}.")
     caption = f"{amount.about} No arm is both {amount.less} and better proven than one on the line."
     return Chart(title, caption + _undrawn(report, [arm for arm, _, _ in points]), svg)
 

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from quantroll.api.status import RejectedRevision
 from quantroll.constants import BASELINE
+from quantroll.domain.rules import beside
 from quantroll.report.arms import NOT_PROVEN, PASS, Arm
 from quantroll.report.columns import Units
-from quantroll.report.numbers import money, percent, share, significant
+from quantroll.report.numbers import money, percent, significant
 from quantroll.report.subject import Subject
 
 
@@ -18,7 +19,7 @@ def choice(subject: Subject, arms: list[Arm], units: Units) -> list[str]:
         _worth(subject, arms),
         _tried(subject, arms, units),
         *(_taken_back(entry) for entry in _taken_back_now(subject)),
-        _ladder(arms),
+        _ladder(arms) if subject.spec.ladder == "Sequential" else "",
         _drift(subject, units),
         f"The operator says: {subject.status.message}" if subject.status.message else "",
     ]
@@ -43,7 +44,7 @@ def _why(name: str, revision: str, arms: list[Arm], units: Units) -> str:
     own = next((arm for arm in arms if arm.name == name and arm.revision == revision), None)
     if own is None:
         return "a revision that the present spec does not make any more"
-    bound = "" if own.lower_bound is None else f", recovery at least {share(own.lower_bound, units.floor)}"
+    bound = "" if own.lower_bound is None else f", recovery at least {beside(own.lower_bound, units.floor)}"
     if own.verdict != PASS:
         return f"it was proven once; the verdict of today is {own.verdict or 'not there yet'}{bound}"
     proven = [arm for arm in arms if arm.verdict == PASS]
@@ -150,7 +151,7 @@ def _drift(subject: Subject, units: Units) -> str:
         return ""
     if drift.value is None:
         return f"The drift check is {drift.verdict}: {drift.message}"
-    floor = "" if drift.floor is None else f", floor {share(drift.floor, drift.floor)}"
+    floor = "" if drift.floor is None else f", floor {beside(drift.floor, drift.floor)}"
     counted = "" if drift.samples is None else f" of {drift.samples} answers"
-    value = share(drift.value, drift.floor if drift.floor is not None else units.floor)
+    value = beside(drift.value, drift.floor if drift.floor is not None else units.floor)
     return f"The drift check is {drift.verdict}: {value}{counted} right{floor}."

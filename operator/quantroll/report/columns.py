@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from quantroll.domain.rules import beside
 from quantroll.report.arms import Arm
-from quantroll.report.numbers import grouped, money, share, significant
+from quantroll.report.numbers import grouped, money, significant
 
 SMALL = 100e6  # bytes of weights below which they are told in MB: a tiny model's gigabytes are all zeros
 
@@ -169,7 +170,7 @@ def _slice(arm: Arm, units: Units) -> Cell:
     worst = arm.worst_slice
     if worst is None:
         return Cell("", missing=arm.unmeasured or "the eval set has no slices")
-    recovery = "-" if worst.recovery is None else share(worst.recovery, units.floor)
+    recovery = "-" if worst.recovery is None else beside(worst.recovery, units.floor)
     return Cell(f"{worst.name} {recovery} (n {grouped(worst.items)})", worst.to_wire())
 
 

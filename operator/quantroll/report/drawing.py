@@ -16,8 +16,8 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from quantroll.domain.rules import beside
 from quantroll.report.arms import PASS, REFERENCE, Arm
-from quantroll.report.numbers import share
 from quantroll.report.report import Report
 
 WIDTH, HEIGHT = 330, 250
@@ -87,7 +87,7 @@ class Canvas:
         self.axes.axhline(floor, color=FLOOR, linewidth=1, dashes=(4, 3), zorder=1)
         x, side = (0.995, "right") if right else (0.01, "left")
         across = self.axes.get_yaxis_transform()
-        self.axes.text(x, floor, f"floor {floor:g}", transform=across, color=FLOOR, ha=side, va="bottom")
+        self.axes.text(x, floor, f"floor {self.report.floor_told}", transform=across, color=FLOOR, ha=side, va="bottom")
         left, end = self.axes.get_xlim()
         self._lines.append((left, floor, end, floor))
 
@@ -107,7 +107,7 @@ class Canvas:
             self.axes.plot([x], [drawn], "o", markersize=13, fillstyle="none", color=SERVES, zorder=3)
         self.axes.plot([x], [drawn], mark, markersize=5.5, color=colour, zorder=4, clip_on=False)
         if drawn > y:
-            told = f"{share(y, self.report.floor)} ↓"
+            told = f"{beside(y, self.report.floor)} ↓"
             self.axes.annotate(told, (x, drawn), (0, 7), textcoords="offset points", ha="center", color=MUTED)
         return drawn
 

@@ -18,12 +18,6 @@ def money(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 1 or value == 0 else significant(value)
 
 
-def share(value: float, floor: float) -> str:
-    """A score or recovery with 4 decimals, or as many as it takes to stay on its side of the floor."""
-    texts = (f"{value:.{places}f}" for places in range(4, 17))
-    return next((text for text in texts if (float(text) < floor) == (value < floor)), repr(value))
-
-
 def percent(value: float) -> str:
     """A share as whole per cent; one decimal where that would say 0 or 100 and is not."""
     whole = f"{100 * value:.0f}"

@@ -18,7 +18,7 @@ class Report:
     table: Table
     choice: list[str]
     floor: float
-    """Recovery below which nothing may ship."""
+    """Recovery below which nothing may ship; 0 where the gate compares differences and the baseline has no score."""
     confidence: float
     """One-sided confidence of each bound."""
 
@@ -41,8 +41,21 @@ class Report:
         source = f"{spec.model.source} at {spec.model.revision}" if spec.model.revision else spec.model.source
         measured = status.baseline.evaluation if status.baseline else None
         items = f", {measured.items:,} items" if measured else ""
-        floor = f"floor {self.floor:g} of the baseline's score, proven with {100 * self.confidence:g} % confidence"
-        return f"{source} ({spec.model.dtype.value}); {spec.quality_gate.scorer}{items}; {floor}."
+        proof = f"proven with {100 * self.confidence:g} % confidence"
+        return f"{source} ({spec.model.dtype.value}); {spec.quality_gate.scorer}{items}; {self._floor}, {proof}."
+
+    @property
+    def floor_told(self) -> str:
+        """The floor of recovery as a number."""
+        return f"{self.floor:.4g}"
+
+    @property
+    def _floor(self) -> str:
+        drop = self.subject.spec.quality_gate.max_drop
+        if drop is None:
+            return f"floor {self.floor_told} of the baseline's score"
+        known = f", a recovery of {self.floor_told}" if self.floor else ""
+        return f"floor {drop:g} below the baseline's score{known}"
 
     @property
     def stale(self) -> str:
@@ -63,14 +76,17 @@ class Report:
 
     def to_wire(self) -> dict[str, Any]:
         """The report for programs: JSON values, rates and bytes unrounded; what is missing is null, with its reason."""
-        status = self.subject.status
+        status, gate = self.subject.status, self.subject.spec.quality_gate
         return {
             "name": self.subject.name,
             "namespace": self.subject.namespace or None,
             "generation": self.subject.generation,
             "observedGeneration": status.observed_generation,
             "phase": status.phase.value if status.phase else None,
-            "minAcceptable": self.floor,
+            "comparison": gate.comparison,
+            "minAcceptable": None if gate.max_drop else gate.min_acceptable,
+            "maxDrop": gate.max_drop,
+            "floor": self.floor or None,
             "confidence": self.confidence,
             "stable": status.stable.variant if status.stable else None,
             "candidate": status.candidate.variant if status.candidate else None,
@@ -83,6 +99,11 @@ def report_on(subject: Subject) -> Report:
     """The report, from spec and status alone."""
     gate = subject.spec.quality_gate
     arms = arms_of(subject)
-    table = table_of(arms, gate.min_acceptable)
-    said = choice(subject, arms, table.units)
-    return Report(subject, arms, table, said, gate.min_acceptable, gate.confidence)
+    floor = gate.min_acceptable if gate.max_drop is None else _recovery_floor(gate.max_drop, arms[0].score)
+    table = table_of(arms, floor)
+    return Report(subject, arms, table, choice(subject, arms, table.units), floor, gate.confidence)
+
+
+def _recovery_floor(drop: float, baseline: float | None) -> float:
+    """The recovery that is so much below the baseline's score."""
+    return max(1 - drop / baseline, 0.0) if baseline else 0.0

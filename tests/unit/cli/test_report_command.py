@@ -132,7 +132,7 @@ def test_wrong_use(arguments):
 
 def test_output_has_to_be_one_of_four():
     done = run("x", "-o", "pdf")
-    assert done.exit_code != 0
+    assert done.exit_code == 64
     assert "pdf" in done.stderr
 
 

@@ -116,3 +116,10 @@ def test_names_of_others_are_text_and_no_formula():
         }  # fmt: skip
         assert "<script>alert…" in texts(chart)
         assert HOSTILE in root.find(f"{SVG}desc").text
+
+
+def test_the_floor_of_a_difference_is_drawn_as_a_recovery():
+    document = documents.costed()
+    document["spec"]["qualityGate"].update(comparison="Difference", maxDrop=0.02)
+    for chart in drawn(document):
+        assert "floor 0.9716" in texts(chart)

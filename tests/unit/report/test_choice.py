@@ -74,6 +74,8 @@ def test_the_ladder_ended_before_the_rest():
     document = documents.proven()
     document["spec"]["variants"].append({"name": "gptq3", "scheme": "W3A16", "allowSubFourBit": True})
     assert "rtn4 is FAIL (BelowFloor); behind it, not judged: gptq3." in said(document)
+    document["spec"]["ladder"] = "All"
+    assert "behind it" not in said(document)
 
 
 def test_a_saving_and_its_payback():
@@ -128,3 +130,17 @@ def test_a_status_that_lags_behind_says_so():
     assert report_on(read(document)).stale == "The spec is at generation 2, the status at 1: it is behind."
     del document["status"]
     assert "the status at none" in report_on(read(document)).stale
+
+
+def test_a_floor_below_the_baselines_score_is_told_as_a_recovery_too():
+    document = documents.costed()
+    document["spec"]["qualityGate"].update(comparison="Difference", maxDrop=0.02)
+    found = report_on(read(document))
+    assert "floor 0.02 below the baseline's score, a recovery of 0.9716, proven with 95 %" in found.basis
+    wire = found.to_wire()
+    assert (wire["comparison"], wire["minAcceptable"], wire["maxDrop"]) == ("Difference", None, 0.02)
+    assert wire["floor"] == pytest.approx(1 - 0.02 / 0.705)
+    del document["status"]
+    found = report_on(read(document))
+    assert "floor 0.02 below the baseline's score, proven" in found.basis
+    assert found.to_wire()["floor"] is None

@@ -6,7 +6,7 @@ import pytest
 
 from contract.filled import filled
 from quantroll.api.status import QuantizedModelStatus
-from quantroll.report.numbers import money, percent, share, significant
+from quantroll.report.numbers import money, percent, significant
 from quantroll.report.report import report_on
 from quantroll.report.subject import NotAQuantizedModel, read
 from quantroll.tools import crdgen
@@ -201,12 +201,6 @@ def test_money(value, told):
 )
 def test_percent(value, told):
     assert percent(value) == told
-
-
-def test_a_share_stays_on_its_side_of_the_floor():
-    assert share(0.93996, 0.94) == "0.93996"
-    assert share(0.94, 0.94) == "0.9400"
-    assert share(0.9608, 0.94) == "0.9608"
 
 
 @pytest.mark.parametrize(
