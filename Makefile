@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools
 BOOTSTRAP := $(PYTHON) -m bootstrap
 
 .PHONY: help setup system venv envs tools images cluster-up cluster-down cluster-shell generate lint type imports unit \
-        integration test-kill jobs node e2e test bench demo demo-down clean-cache
+        integration test-kill jobs node e2e test bench bench-gate demo demo-down clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -81,6 +81,9 @@ test: ## all of these, with a summary; E2E=skip leaves the node out
 bench: venv ## the operator with 1,000 resources beside its goals; BENCH="--n 100" for fewer
 	@$(BOOTSTRAP) bench > /dev/null
 	@$(PY) -m bench $(BENCH)
+
+bench-gate: venv ## how often the gate ships what it must not, by simulation; minutes
+	@$(PY) -m bench.gate
 
 demo: images ## the main job, visibly, on a throw-away cluster
 	@$(PY) -m demo up

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from contract.manifests import Object, claimed, full, quantized_model
+from contract.manifests import Object, claimed, dropping, full, quantized_model
 from quantroll.api.base import VALIDATIONS
 from quantroll.tools import crdgen
 
@@ -164,6 +164,14 @@ PAIRS: dict[str, Pair] = {
     "qualityGate.verifiedAgainst must equal model.dtype, the precision that variants are verified against": Pair(
         {"model": {"dtype": "float16"}}, {"model": {"dtype": "float32"}}, python=False
     ),
+    "comparison: Difference needs maxDrop, and maxDrop is for comparison: Difference": Pair(
+        {"comparison": "Difference", "maxDrop": 0.05, "minAcceptable": None}, {"maxDrop": 0.05}, python=False
+    ),
+    "minAcceptable is for comparison: Relative; with comparison: Difference maxDrop is the floor": Pair(
+        {"comparison": "Difference", "maxDrop": 0.05, "minAcceptable": 0.94},
+        {"comparison": "Difference", "maxDrop": 0.05},
+        python=False,
+    ),
     "GPTQ, AWQ and SmoothQuant need spec.calibration": Pair(
         {"calibration": None, "variants": [{"name": "a", "scheme": "W8A8", "algorithm": "RTN"}]},
         {"calibration": None, "variants": [{"name": "a", "scheme": "W8A8"}]},
@@ -193,6 +201,12 @@ PAIRS: dict[str, Pair] = {
     ),
 }
 
+
+# Fields that exclude others, with the manifest that sets them.
+EXCLUSIVE: dict[str, Callable[[], Object]] = {
+    "spec.storage.claimName": claimed,
+    "spec.qualityGate.maxDrop": dropping,
+}
 
 # Rules about changes, by message: the change of a spec that each forbids.
 TRANSITIONS: dict[str, Object] = {
@@ -236,7 +250,7 @@ def _of_node(path: str, node: Object) -> Iterator[Constraint]:
 
 
 def _constraint(path: str, keyword: str, detail: str, pair: Pair, below: str = "") -> Constraint:
-    base = quantized_model(claimed() if path.startswith("spec.storage.claimName") else full())
+    base = quantized_model(next((make() for start, make in EXCLUSIVE.items() if path.startswith(start)), full()))
     where = concrete(base, path)
     return Constraint(
         path=path,

@@ -33,7 +33,7 @@ def placement() -> Object:
 
 
 def full() -> Object:
-    """A spec that sets every field; `storage.claimName` excludes its neighbours and stands in `claimed`."""
+    """A spec that sets every field but those that exclude others: they stand in `claimed` and `dropping`."""
     override = {**placement(), "tensorParallelSize": 2}
     return {
         "model": {
@@ -56,6 +56,7 @@ def full() -> Object:
             },
             {"name": "int4", "scheme": "W4A16", "algorithm": "AWQ", "backend": "AutoAWQ", "groupSize": 64},
         ],
+        "ladder": "All",
         "calibration": {
             "dataset": "pvc://data/calibration.jsonl",
             "sha256": "0" * 64,
@@ -68,6 +69,7 @@ def full() -> Object:
             "evalSet": {"source": "pvc://data/eval.jsonl", "sha256": "f" * 64, "idField": "key"},
             "scorer": "ExactMatch",
             "generation": {"temperature": 0.5, "maxTokens": 8},
+            "comparison": "Relative",
             "minAcceptable": 0.9,
             "confidence": 0.9,
             "minSamples": 100,
@@ -123,3 +125,9 @@ def full() -> Object:
 def claimed() -> Object:
     """`full` with an existing claim."""
     return {**full(), "storage": {"claimName": "artifacts"}}
+
+
+def dropping() -> Object:
+    """`full` with scores compared by their difference."""
+    gate = {key: value for key, value in full()["qualityGate"].items() if key != "minAcceptable"}
+    return {**full(), "qualityGate": {**gate, "comparison": "Difference", "maxDrop": 0.02}}

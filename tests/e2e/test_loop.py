@@ -1,8 +1,10 @@
 """The demo's loop on a real node, shorter and with assertions. The tests build on each other, in this order."""
 
 import json
+import sys
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -122,6 +124,20 @@ def test_only_the_proven_variant_serves_under_the_stable_name(stage):
     table = stage.kubectl("get", "qm")
     assert "Steady" in table
     assert "gptq4" in table
+
+
+def test_the_report_reads_the_cluster_and_its_items_the_volume(stage):
+    program = str(Path(sys.executable).with_name("quantroll"))
+    told = json.loads(stage.command(program, "report", MODEL, "--namespace", NAMESPACE, "-o", "json"))
+    assert told["stable"] == "gptq4"
+    assert "gptq4 serves" in told["choice"][0]
+    flips = {row["variant"]: row["flips"] for row in told["rows"]}
+    before = jobs(stage)
+    items = stage.command(program, "report", MODEL, "--namespace", NAMESPACE, "--items", "rtn4").splitlines()
+    cells = Counter(json.loads(line)["cell"] for line in items)
+    assert flips["rtn4"]["harm"] > 0
+    assert {"harm": cells["harm"], "gain": cells["gain"]} == flips["rtn4"]
+    assert jobs(stage) == before, "the Job is gone"
 
 
 def test_the_chart_upgrades_while_requests_go_on(stage):

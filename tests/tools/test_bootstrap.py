@@ -111,6 +111,14 @@ def test_only_missing_packages_are_installed():
     ]
 
 
+@pytest.mark.parametrize("docker", ["/usr/bin/docker", None])
+def test_a_browser_is_wanted_for_tests_whatever_makes_the_images(monkeypatch, docker):
+    monkeypatch.setattr(system.shutil, "which", lambda *_, **__: docker)
+    monkeypatch.setattr(system.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    assert "chromium" in system.wanted()
+    assert ("buildah" in system.wanted()) == (docker is None)
+
+
 def test_settings_for_pip_hold_for_uv_unless_uv_has_its_own():
     given = {"PIP_INDEX_URL": "https://index.test/simple", "PIP_CERT": "/ca.pem", "SSL_CERT_FILE": "/own.pem"}
     got = environments.settings(given)

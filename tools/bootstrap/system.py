@@ -1,4 +1,4 @@
-"""Debian packages that the cluster and the images need; installed only where something of them is missing."""
+"""Debian packages that cluster, images and tests need; installed only where something of them is missing."""
 
 import os
 import shutil
@@ -18,6 +18,7 @@ CLUSTER = {  # package: a file that it brings, or a program
     "ca-certificates": "update-ca-certificates",
 }
 IMAGES = {"debootstrap": "debootstrap", "buildah": "buildah"}
+TESTS = {"chromium": "chromium"}  # looks at the report's page
 
 
 def missing(wanted: dict[str, str]) -> list[str]:
@@ -34,7 +35,7 @@ def wanted() -> dict[str, str]:
     docker = (
         shutil.which("docker") and not subprocess.run(["docker", "info"], check=False, capture_output=True).returncode
     )
-    return CLUSTER if docker else {**CLUSTER, **IMAGES}
+    return {**CLUSTER, **TESTS} if docker else {**CLUSTER, **TESTS, **IMAGES}
 
 
 def install() -> None:
@@ -45,7 +46,10 @@ def install() -> None:
     if not packages:
         return
     if os.geteuid() or not shutil.which("apt-get"):
-        cache.say(f"not installed: {', '.join(packages)} (needs root and apt): no node and no images on this machine")
+        cache.say(
+            f"not installed: {', '.join(packages)} (needs root and apt): no node, no images and no"
+            " test with a browser on this machine"
+        )
         return
     apt(*packages)
 

@@ -17,6 +17,7 @@ from demo.stage import EXAMPLE, HOST, NAMESPACE, Stage
 from demo.traffic import Traffic, ask
 
 FOLDER = cache.CHECKOUT / ".run" / "demo"
+REPORT = FOLDER / "report.html"
 MODEL = "tiny-llama"
 SETTLED = ("Steady", "Rejected", "RolledBack")
 LIMIT = 40 * 60  # seconds from apply until something must serve
@@ -35,7 +36,7 @@ def up(stage: Stage) -> int:
         _say(began, "the baseline answers through the gateway: two clients send requests from here on")
         with Traffic(stage.gateway, HOST, MODEL) as traffic:
             promoted = _until(stage, "something settled", lambda status: status.get("phase") in SETTLED, LIMIT)
-            print(f"\n{page.variants(promoted)}\n\n{page.reasons(promoted)}\n\n{page.choice(promoted)}\n", flush=True)
+            print(f"\n{page.report(stage.model(MODEL), REPORT)}", flush=True)
             drift = promoted["phase"] == "Steady" and _drift(stage, began)
             time.sleep(5)
     finally:
@@ -118,7 +119,10 @@ def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: flo
     print(f"  kubectl -n {NAMESPACE} describe qm {MODEL}")
     print(f"  curl -H 'Host: {HOST}' {stage.gateway}/v1/completions -H 'Content-Type: application/json' \\")
     print(f'    -d \'{{"model": "{MODEL}", "prompt": "Q:rev abcd\\nA:", "max_tokens": 8}}\'')
-    print("  make demo-down")
+    print(f"  quantroll report {MODEL} -n {NAMESPACE}  # {cache.CHECKOUT / '.venv' / 'bin'}")
+    print("  make demo-down\n")
+    print(page.report(stage.model(MODEL), REPORT))
+    print(f"The same as a page, with charts: {REPORT}")
     verdicts = {row["name"]: row.get("verdict") for row in status["variants"]}
     went_well = drift and verdicts.get("rtn4") == "FAIL" and not traffic.failures
     return 0 if went_well and min(traffic.sent["whole"], traffic.sent["streamed"]) > 0 else 1

@@ -158,9 +158,9 @@ class VariantStatus(ApiModel):
     recovery: float | None = None
     """Score divided by the baseline's."""
     lower_bound: float | None = None
-    """One-sided lower bound of recovery, at the gate's confidence."""
+    """One-sided lower bound of recovery, at the gate's confidence, whatever is compared."""
     upper_bound: float | None = None
-    """One-sided upper bound of recovery, at the gate's confidence."""
+    """One-sided upper bound of recovery, at the gate's confidence; absent where the counts set none."""
     worst_slice: WorstSlice | None = None
     """The slice with the lowest recovery."""
     flips: int | None = None
@@ -175,6 +175,8 @@ class VariantStatus(ApiModel):
     """The checkpoint that was made."""
     evaluation: Evaluation | None = None
     """Counts that the verdict comes from."""
+    measured_with: Short = ""
+    """Short digests of what was last measured: model, recipe, calibration, engine, settings, eval set and questions."""
     memory: MemoryFigures | None = None
     """Memory that it needs, and which GPUs have it."""
     benchmark: BenchmarkFigures | None = None
@@ -346,7 +348,7 @@ class Drift(ApiModel):
     value: float | None = None
     """Share of right answers in the window, or of the confirmation."""
     floor: float | None = None
-    """Score below which nothing may serve: minAcceptable times the baseline's."""
+    """Score below which nothing may serve: minAcceptable times the baseline's, or the baseline's without maxDrop."""
     samples: int | None = None
     """Answers that the value comes from."""
     confirmation: Short | None = None

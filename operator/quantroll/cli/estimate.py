@@ -9,11 +9,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 import yaml
 from pydantic import ValidationError
-from typer.core import TyperCommand
 
 from quantroll.api.prices import PriceTable
 from quantroll.api.shape import ShapeError, shape_of
 from quantroll.api.spec import QuantizedModelSpec
+from quantroll.cli.usage import WRONG_USE
 from quantroll.constants import KIND
 from quantroll.domain import footprint
 from quantroll.domain.arms import Model
@@ -21,8 +21,6 @@ from quantroll.domain.estimate import ArmEstimate, Estimate
 from quantroll.domain.estimate import estimate as estimated
 from quantroll.domain.footprint import Fit
 
-WRONG_USE = 64  # sysexits' EX_USAGE
-_USAGE_ERROR: Any = typer.BadParameter.__base__  # typer has no name for it
 _COLUMNS = (
     "VARIANT", "BITS", "WEIGHTS GB", "WITH 20 %", "GPUS", "FIT", "KV TOKENS", "AT ONCE", "SPEED*", "A MONTH", "SAVING",
 )  # fmt: skip
@@ -40,19 +38,6 @@ class KvCache(StrEnum):
 
     AUTO = "auto"
     FP8 = "fp8"
-
-
-class Command(TyperCommand):
-    """A command that ends with 64 when its options are wrong, and not with 2."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the command line."""
-        try:
-            return super().make_context(*args, **kwargs)
-        except Exception as error:
-            if isinstance(error, _USAGE_ERROR):
-                error.exit_code = WRONG_USE
-            raise
 
 
 def estimate(

@@ -14,7 +14,9 @@ from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, Reason
 from quantroll.domain import fingerprints, memory, rollback, schedule
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.drift import Confirmation, decide
+from quantroll.domain.evidence import Comparison
 from quantroll.domain.jobs import failure_of, report_of
+from quantroll.domain.judging import thresholds_of
 from quantroll.domain.locate import probe_source, revision_endpoint
 from quantroll.domain.pipeline import MAX_CONCURRENCY, request_seconds
 from quantroll.domain.snapshot import QualityCounts, Unknown
@@ -69,8 +71,11 @@ def window(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime
 
 def floor_of(status: QuantizedModelStatus, spec: QuantizedModelSpec) -> float | None:
     """Score below which nothing may serve; None while the baseline's is not known."""
-    base = status.baseline
-    return spec.quality_gate.min_acceptable * base.score if base and base.score is not None else None
+    base, thresholds = status.baseline, thresholds_of(spec.quality_gate)
+    if base is None or base.score is None:
+        return None
+    relative = thresholds.comparison is Comparison.RELATIVE
+    return base.score * thresholds.floor if relative else max(base.score + thresholds.floor, 0.0)
 
 
 def _change(draft: Draft, **changes: object) -> None:

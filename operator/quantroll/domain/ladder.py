@@ -2,14 +2,14 @@
 
 from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
-from quantroll.api.status import Artifact, Attempt, Evaluation, RevisionSpec, VariantStatus
+from quantroll.api.status import Artifact, Attempt, RevisionSpec, VariantStatus
 from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
-from quantroll.domain import fingerprints
+from quantroll.domain import fingerprints, staleness
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
-from quantroll.domain.gate import Evidence, GateReason, Thresholds, Verdict, judge, ladder_next, select_smallest
+from quantroll.domain.gate import GateReason, Verdict, ladder_next, proof, select_smallest
 from quantroll.domain.jobs import may_run, new_failure, report_of
+from quantroll.domain.judging import evidence_of, thresholds_of, verdict_of
 from quantroll.domain.locate import baseline_model, model_path, pod_path
-from quantroll.domain.paired import Cells
 from quantroll.domain.pipeline import evaluation_of, prepare_again, revision_spec, wanted_evaluate
 from quantroll.domain.wanted import WantedQuantize
 
@@ -21,6 +21,8 @@ _NOTHING = {
     "score": None,
     "recovery": None,
     "lower_bound": None,
+    "upper_bound": None,
+    "worst_slice": None,
     "flips": None,
 }
 
@@ -30,12 +32,15 @@ def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
     for variant in spec.variants:
         _learn(draft, spec, variant)
         if draft.status.prepared is None:
-            return False  # the data have changed: nothing is judged before they are digested anew
-    rung = ladder_next([gate_verdict(row) for row in draft.status.variants])
+            break  # the data have changed: nothing is measured before they are digested anew
+    _judge(draft, spec)
+    if draft.status.prepared is None:
+        return False
+    rung = ladder_next([gate_verdict(row) for row in draft.status.variants], spec.ladder)
     if rung is None:
         return True
     variant, row = spec.variants[rung], draft.status.variants[rung]
-    place = f"{rung + 1} of {len(spec.variants)}"
+    place = "; ".join(part for part in (f"{rung + 1} of {len(spec.variants)}", row.message) if part)
     if row.artifact is None:
         draft.say(Phase.QUANTIZING, f"making {variant.name} ({place})")
         _want_quantize(draft, spec, variant, row.failure)
@@ -56,7 +61,21 @@ def _learn(draft: Draft, spec: QuantizedModelSpec, variant: Variant) -> None:
     row = next(r for r in draft.status.variants if r.name == variant.name)
     row = _learn_artifact(draft, spec, variant, row)
     row = _learn_evaluation(draft, spec, variant, row)
-    draft.set_variant(_judged(draft, spec, variant, row))
+    draft.set_variant(row.model_copy(update={"measured_with": _parts(draft, spec, variant)}) if row.evaluation else row)
+
+
+def _parts(draft: Draft, spec: QuantizedModelSpec, variant: Variant) -> str:
+    prepared, base = draft.status.prepared, draft.status.baseline
+    if prepared is None or base is None:
+        return ""
+    served = revision_spec(draft, spec, variant.name, "")
+    return staleness.parts(spec, variant, prepared, served, base.revision)
+
+
+def _why_anew(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> str:
+    """What has changed since the row was measured; empty where it never was."""
+    now = _parts(draft, spec, variant)
+    return f"measured anew: {staleness.changed(row.measured_with, now)}" if row.measured_with and now else ""
 
 
 def _learn_artifact(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
@@ -128,12 +147,33 @@ def identity(
     return revision, served, key
 
 
-def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
-    """The verdict, computed anew from what is stored: a changed threshold changes it without any Job."""
-    overlap = draft.status.prepared.overlap if draft.status.prepared and variant.needs_calibration else 0
-    if row.evaluation:
-        return _measured(spec, row, row.evaluation, overlap)
-    row = row.model_copy(update=_NOTHING)
+def _judge(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """The verdicts, computed anew from what is stored: a changed threshold changes them without any Job."""
+    thresholds = thresholds_of(spec.quality_gate)
+    found = {
+        variant.name: evidence_of(row.evaluation, _overlap(draft, variant))
+        for variant, row in zip(spec.variants, draft.status.variants, strict=True)
+        if row.evaluation
+    }
+    # Every declared variant counts, measured or not: what comes later takes no proof away.
+    proofs = {v.name: proof(found[v.name], thresholds) if v.name in found else 1.0 for v in spec.variants}
+    for variant, row in zip(spec.variants, draft.status.variants, strict=True):
+        if variant.name in found:
+            rivals = [p for name, p in proofs.items() if name != variant.name] if spec.ladder == "All" else []
+            changes = verdict_of(found[variant.name], thresholds, rivals)
+            draft.set_variant(row.model_copy(update=changes))
+        else:
+            draft.set_variant(_unmeasured(draft, spec, variant, row))
+
+
+def _overlap(draft: Draft, variant: Variant) -> int:
+    return draft.status.prepared.overlap if draft.status.prepared and variant.needs_calibration else 0
+
+
+def _unmeasured(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
+    """What can be said of a variant without counts."""
+    overlap = _overlap(draft, variant)
+    row = row.model_copy(update={**_NOTHING, "message": clip(_why_anew(draft, spec, variant, row))})
     if overlap:
         return row.model_copy(
             update={
@@ -176,42 +216,6 @@ def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: Var
     if row.artifact is None:
         return failure.key == fingerprints.artifact_key(variant, spec.calibration, draft.status.prepared)
     return failure.key == identity(draft, spec, variant, row.artifact)[2]
-
-
-def _measured(spec: QuantizedModelSpec, row: VariantStatus, counts: Evaluation, overlap: int) -> VariantStatus:
-    gate = spec.quality_gate
-    cells = Cells(both=counts.both or 0, harm=counts.harm or 0, gain=counts.gain or 0, neither=counts.neither or 0)
-    judgement = judge(
-        Evidence(
-            cells=cells,
-            errors_baseline=counts.baseline_errors or 0,
-            errors_variant=counts.errors,
-            prompts_match=bool(counts.prompts_match),
-            overlap=overlap,
-        ),
-        Thresholds(
-            min_acceptable=gate.min_acceptable,
-            confidence=gate.confidence,
-            min_samples=gate.min_samples,
-            min_baseline=gate.min_baseline,
-            max_error_rate=gate.max_error_rate,
-        ),
-    )
-    return row.model_copy(
-        update={
-            "verdict": judgement.verdict.value,
-            "reason": judgement.reason.value,
-            "message": clip(judgement.message),
-            "score": round(cells.variant_score, 6),
-            "recovery": _rounded(judgement.recovery),
-            "lower_bound": _rounded(judgement.lower_bound),
-            "flips": judgement.flips,
-        }
-    )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
 
 
 def _want_quantize(draft: Draft, spec: QuantizedModelSpec, variant: Variant, known: Attempt | None) -> None:
@@ -261,8 +265,9 @@ def _want_evaluate(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row
         draft.wanted.jobs.append(wanted_evaluate(draft, spec, variant.name, revision, served, key))
 
 
-def choose(draft: Draft) -> VariantStatus | None:
+def choose(draft: Draft, spec: QuantizedModelSpec) -> VariantStatus | None:
     """The smallest proven variant; None when none is proven."""
     table = draft.status.variants
-    index = select_smallest([gate_verdict(row) for row in table], [row.weight_bytes for row in table])
+    verdicts, sizes = [gate_verdict(row) for row in table], [row.weight_bytes for row in table]
+    index = select_smallest(verdicts, sizes, spec.ladder)
     return None if index is None else table[index]

@@ -18,6 +18,8 @@ MAX_REQUIRED_N = 10**9
 """A sample size beyond this one counts as out of reach."""
 
 _NORMAL = NormalDist()
+_ROUNDING = 1e-12
+_NEGLIGIBLE = 1e-17
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,27 @@ class Cells:
     def swapped(self) -> "Cells":
         """The same table with the arms' parts exchanged."""
         return Cells(self.both, self.gain, self.harm, self.neither)
+
+
+def expected_cells(baseline: float, churn: float, recovery: float, n: int) -> Cells:
+    """
+    The table of n items, rounded, at these rates: the baseline's score, the share of flips, and recovery.
+
+    ValueError where no table has them: a drop needs as many flips at least, and only what is right can get wrong.
+    """
+    drop = baseline * (1 - recovery)
+    harm, gain = (churn + drop) / 2, (churn - drop) / 2
+    if not (0 < baseline <= 1 and recovery >= 0 and churn >= 0 and n > 0):
+        raise ValueError(f"scores, churn and recovery are shares: {baseline}, {churn}, {recovery}")
+    if min(harm, gain) < -_ROUNDING:
+        raise ValueError(
+            f"a recovery of {recovery:g} at a score of {baseline:g} needs a churn of {abs(drop):.4g} at least"
+        )
+    if harm > baseline + _ROUNDING or gain > 1 - baseline + _ROUNDING:
+        most = min(2 * baseline - drop, 2 * (1 - baseline) + drop)
+        raise ValueError(f"a recovery of {recovery:g} at a score of {baseline:g} has a churn of {most:.4g} at most")
+    shares = (baseline - harm, harm, gain, 1 - baseline - gain)
+    return Cells(*(max(round(n * share), 0) for share in shares))
 
 
 def score_statistic(cells: Cells, phi: float) -> float:
@@ -171,13 +194,22 @@ def required_n(cells: Cells, phi: float, confidence: float, power: float = 0.8) 
 
 def binomial_tail(successes: int, trials: int) -> float:
     """P(X >= successes) for X of Binomial(trials, 1/2); 1 for no trials."""
-    log_half = trials * math.log(2)
-    log_all = math.lgamma(trials + 1)
-    terms = (
-        math.exp(log_all - math.lgamma(k + 1) - math.lgamma(trials - k + 1) - log_half)
-        for k in range(successes, trials + 1)
-    )
-    return min(math.fsum(terms), 1.0)
+    if successes <= 0:
+        return 1.0
+    if successes > trials:
+        return 0.0
+    if 2 * successes <= trials:
+        return 1 - binomial_tail(trials - successes + 1, trials)
+    log_all = math.lgamma(trials + 1) - trials * math.log(2)
+    term = math.exp(log_all - math.lgamma(successes + 1) - math.lgamma(trials - successes + 1))
+    total = 0.0
+    # Above the middle each term is smaller than the one before.
+    for k in range(successes, trials + 1):
+        total += term
+        term *= (trials - k) / (k + 1)
+        if term <= _NEGLIGIBLE * total:
+            break
+    return min(total, 1.0)
 
 
 def normal_quantile(confidence: float) -> float:

@@ -87,7 +87,7 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     chosen = _chosen(draft, spec) if done else None
     _refresh_stable(draft)
     if draft.status.rollout:
-        target = chosen.revision if chosen else _proven_candidate(draft) if measured else None
+        target = chosen.revision if chosen else _proven_candidate(draft, spec) if measured else None
         rollout.advance(draft, spec, target, _rejection_key(draft, spec))
     if done and not draft.status.rollout:
         _settle(draft, spec, chosen)
@@ -95,7 +95,7 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
 
 def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
     """The revision that should serve: the smallest proven variant, or the baseline in its present form."""
-    best = ladder.choose(draft)
+    best = ladder.choose(draft, spec)
     if best and best.artifact:
         variant = next(v for v in spec.variants if v.name == best.name)
         revision, served, _ = ladder.identity(draft, spec, variant, best.artifact)
@@ -108,10 +108,11 @@ def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
     return None
 
 
-def _proven_candidate(draft: Draft) -> str | None:
+def _proven_candidate(draft: Draft, spec: QuantizedModelSpec) -> str | None:
     """The candidate, while the ladder goes on behind it, if it may still ship by what is known now."""
     candidate, table = draft.status.candidate, draft.status.variants
-    may_ship = [table[index].revision for index in shippable([ladder.gate_verdict(row) for row in table])]
+    verdicts = [ladder.gate_verdict(row) for row in table]
+    may_ship = [table[index].revision for index in shippable(verdicts, spec.ladder)]
     return candidate.revision if candidate and candidate.revision in may_ship else None
 
 
@@ -146,7 +147,7 @@ def _rejection_key(draft: Draft, spec: QuantizedModelSpec, revision: str | None 
 def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | None) -> None:
     """The ladder is done and nothing moves: start a rollout, or say why there is none."""
     stable = draft.status.stable
-    proven = ladder.choose(draft) is not None
+    proven = ladder.choose(draft, spec) is not None
     if chosen and stable and chosen.revision != stable.revision:
         if entry := memory.rejection(draft, _rejection_key(draft, spec, chosen.revision)):
             again = memory.how_to_retry(draft, entry)

@@ -48,6 +48,15 @@ def test_until_a_check_has_run_nothing_is_claimed():
     assert floor_met(world) == ("Unknown", "Waiting")
 
 
+def test_where_differences_are_compared_the_floor_is_the_baselines_score_less_the_drop():
+    world = steady(spec_with(qualityGate__comparison="Difference", qualityGate__maxDrop=0.06))
+    assert world.status.stable.variant == "gptq4"
+    assert world.status.drift.floor == pytest.approx(0.995 - 0.06)
+    world.quality = QualityCounts(right=930, wrong=70, distinct=1000)
+    assert check(world) == "Suspect"
+    assert "(0.930), floor 0.935" in world.status.drift.confirming.screen
+
+
 def test_the_full_precision_model_is_not_checked():
     world = World(spec_with(qualityGate__minAcceptable=0.999))
     world.until("Rejected")

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quantroll.api.spec.slices import SliceFloor
+from quantroll.domain.evidence import SliceEvidence
 from quantroll.domain.gate import (
     LOPSIDED_P,
     Evidence,
@@ -241,12 +243,17 @@ class TestPrecedence:
         (GateReason.INSUFFICIENT_DATA, {"cells": Cells(600, 300, 0, 100)}),
         (GateReason.BELOW_FLOOR, {"cells": NOT_PROVEN}),
         (GateReason.NOT_PROVEN, {"cells": PROVEN}),
+        (GateReason.SLICE_HARMED, {"slices": (SliceEvidence("edge", Cells(90, 1, 1, 7)),)}),
+        (GateReason.SLICE_TOO_SMALL, {"slices": (SliceEvidence("edge", Cells(90, 1, 1, 8)),)}),
         (GateReason.PROVEN, {}),
     )
 
     def test_every_rule_hides_the_later_ones(self):
-        thresholds = replace(THRESHOLDS, max_error_rate=0.1)
-        broken = Evidence(Cells(10, 30, 0, 60), errors_baseline=1, errors_variant=40, prompts_match=False, overlap=5)
+        thresholds = replace(THRESHOLDS, max_error_rate=0.1, slices=(SliceFloor(name="edge"),))
+        harmed = (SliceEvidence("edge", Cells(50, 40, 0, 10)),)
+        broken = Evidence(
+            Cells(10, 30, 0, 60), errors_baseline=1, errors_variant=40, prompts_match=False, overlap=5, slices=harmed
+        )
         seen = []
         for _, repair in self.REPAIRS:
             seen.append(judge(broken, thresholds).reason)
@@ -374,6 +381,21 @@ class TestLadder:
     def test_rung_by_rung(self, verdicts, following, may_ship):
         assert ladder_next(verdicts) == following
         assert shippable(verdicts) == may_ship
+
+    @pytest.mark.parametrize(
+        ("verdicts", "following", "may_ship"),
+        [
+            ([], None, []),
+            ([FAIL, None], 1, []),
+            ([PASS, INCONCLUSIVE, None], 2, [0]),
+            ([FAIL, PASS, ERROR, PASS], None, [1, 3]),
+            ([ERROR, FAIL], None, []),
+        ],
+    )
+    def test_all_at_once(self, verdicts, following, may_ship):
+        assert ladder_next(verdicts, "All") == following
+        assert shippable(verdicts, "All") == may_ship
+        assert select_smallest(verdicts, [8, 6, 4, 2][: len(verdicts)], "All") == (may_ship[-1] if may_ship else None)
 
     @given(st.lists(st.sampled_from([*Verdict, None]), max_size=8))
     def test_nothing_ships_or_starts_past_a_stop(self, verdicts):

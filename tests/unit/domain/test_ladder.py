@@ -2,6 +2,9 @@
 
 import pytest
 
+from quantroll.api.counts import SliceCounts
+from quantroll.api.engine import EngineProfile
+from quantroll.api.status import WorstSlice
 from quantroll.constants import Reason
 from quantroll.domain.snapshot import JobState, Problem
 from unit.domain.world import BAD, PROVEN, UNSURE, World, spec_with, steady
@@ -186,3 +189,145 @@ def test_data_that_changed_under_way_are_digested_anew(stage, variant):
     assert world.status.stable.variant == "gptq4"
     assert world.kinds().count("prepare") == 2
     assert set(world.verdicts().values()) == {"PASS", "FAIL"}
+
+
+ALMOST = (1803, 95, 2, 100)  # p 0.024: proven alone, not among three
+
+
+def test_all_makes_every_variant_and_ships_the_smallest_that_is_proven_among_all():
+    world = World(spec_with(ladder="All"))
+    world.cells = {"int8": BAD, "gptq4": PROVEN, "rtn4": UNSURE}
+    world.settle()
+    assert world.verdicts() == {"int8": "FAIL", "gptq4": "PASS", "rtn4": "INCONCLUSIVE"}
+    assert world.kinds().count("quantize") == 3
+    assert world.status.stable.variant == "gptq4", "the rung before it was not proven"
+
+
+@pytest.mark.parametrize(
+    ("ladder", "others", "verdict"),
+    [("Sequential", PROVEN, "PASS"), ("All", PROVEN, "PASS"), ("All", UNSURE, "INCONCLUSIVE")],
+)
+def test_a_proof_takes_more_among_several(ladder, others, verdict):
+    world = World(spec_with(ladder=ladder))
+    world.cells = {"int8": ALMOST, "gptq4": others, "rtn4": others}
+    world.settle()
+    row = world.status.variants[0]
+    assert row.verdict == verdict
+    if verdict == "INCONCLUSIVE":
+        assert "among the 3 variants that are tested at once (Holm-adjusted p 0.07" in row.message
+        assert world.status.phase == "Rejected"
+
+
+def test_all_proofs_stand_once_they_are_given():
+    world = World(spec_with(ladder="All"))
+    world.cells = {"int8": PROVEN, "gptq4": ALMOST, "rtn4": PROVEN}
+    given = set()
+    for _ in range(200):
+        world.tick()
+        proven = {name for name, verdict in world.verdicts().items() if verdict == "PASS"}
+        assert given <= proven
+        given = proven
+        world.works()
+        if len(given) == 3:
+            return
+    raise AssertionError(f"not all were proven: {world.verdicts()}")
+
+
+@pytest.mark.parametrize(
+    ("edit", "verdicts"),
+    [
+        ({"qualityGate__confidence": 0.5}, ["PASS", "PASS", "FAIL"]),
+        ({"qualityGate__confidence": 0.9999}, ["PASS", "INCONCLUSIVE", "FAIL"]),
+        ({"qualityGate__comparison": "Difference", "qualityGate__maxDrop": 0.06}, ["PASS", "PASS", "FAIL"]),
+        ({"qualityGate__comparison": "Difference", "qualityGate__maxDrop": 0.04}, ["PASS", "FAIL", "FAIL"]),
+        ({"ladder": "All"}, ["PASS", "PASS", "FAIL"]),
+    ],
+    ids=str,
+)
+def test_whatever_is_asked_of_the_counts_is_asked_anew_without_a_job(edit, verdicts):
+    world = steady()
+    made = len(world.made)
+    world.edit(**edit)
+    world.tick()
+    assert list(world.verdicts().values()) == verdicts
+    assert len(world.made) == made
+
+
+def test_a_row_has_both_bounds_and_the_worst_slice():
+    world = World()
+    world.slices = [
+        SliceCounts(name="easy", cells=[900, 0, 0, 100]),
+        SliceCounts(name="edge", cells=[800, 90, 10, 100]),
+    ]
+    world.settle()
+    row = world.status.variants[0]
+    assert row.lower_bound < row.recovery < row.upper_bound
+    assert row.worst_slice == WorstSlice(name="edge", recovery=round(810 / 890, 6), items=1000)
+
+
+def test_graded_scores_are_judged_by_their_moments():
+    world = World()
+    world.moments = [2000, 1600, 1100, 1400, 1050, 800, 1600, 1100, 2000]
+    world.settle()
+    row = world.status.variants[0]
+    assert (row.verdict, row.recovery, row.score) == ("FAIL", 0.6875, 0.55)
+    assert "n 2000 in 2000 clusters" in row.message
+
+
+def new_image(world):
+    world.engines["vllm-cpu"] = EngineProfile(image="example.com/vllm-cpu:2", device="cpu")
+    world.edit(rollout__deadlines={"modelLoad": "31m"})
+
+
+def new_eval_set(world):
+    facts = world.prepared.eval_set.model_copy(update={"sha256": "e" * 64})
+    world.prepared = world.prepared.model_copy(update={"eval_set": facts})
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/other.jsonl"})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (new_image, "engine image changed"),
+        (new_eval_set, "eval set changed"),
+        (lambda world: world.edit(qualityGate__generation={"maxTokens": 9}), "generation changed"),
+        (lambda world: world.edit(serving__maxNumSeqs=3), "serving settings changed"),
+        (lambda world: world.edit(serving__nodeSelector={"a": "b"}), "resources changed"),
+        (lambda world: world.edit(calibration__samples=100), "calibration data changed"),
+        (lambda world: world.edit(model__serving={"nodeSelector": {"a": "b"}}),
+         "how the full-precision model is served changed"),
+        (lambda world: world.edit(serving__maxNumSeqs=3, qualityGate__generation={"maxTokens": 9}),
+         "serving settings, generation changed"),
+        (lambda world: world.edit(variants=[{"name": "int8", "scheme": "W8A16"}]), "recipe changed"),
+    ],
+)  # fmt: skip
+def test_while_it_is_measured_anew_a_row_says_what_changed(change, said):
+    world = steady()
+    change(world)
+    for _ in range(40):
+        world.tick()
+        if not world.status.variants[0].verdict:
+            break
+        world.works()
+    row = world.status.variants[0]
+    assert (row.verdict, row.message) == (None, f"measured anew: {said}")
+    assert said in world.status.message
+    world.settle()
+    assert world.status.variants[0].message.startswith("Recovery")
+
+
+def test_what_changes_nothing_that_was_measured_measures_nothing_anew():
+    world = steady()
+    before = world.status.variants[0].measured_with
+    world.edit(
+        serving__replicas=3, qualityGate__minSamples=600, serving__tolerations=[{"key": "a", "operator": "Exists"}]
+    )
+    world.settle()
+    assert world.status.variants[0].measured_with == before
+
+
+def test_a_first_measurement_is_no_news():
+    world = World()
+    world.until("Quantizing")
+    assert [row.message for row in world.status.variants] == ["", "", ""]
+    assert world.status.message == "making int8 (1 of 3)"

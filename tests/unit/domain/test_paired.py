@@ -13,6 +13,7 @@ from quantroll.domain.paired import (
     MAX_REQUIRED_N,
     Cells,
     binomial_tail,
+    expected_cells,
     mcnemar_p,
     non_inferior,
     normal_quantile,
@@ -294,6 +295,32 @@ class TestRequiredN:
         draws = np.random.default_rng(5).multinomial(needed, shares, size=5000)
         power = np.mean([non_inferior(Cells(*map(int, row)), 0.94, 0.95) for row in draws])
         assert power == pytest.approx(0.8, abs=0.03)
+
+
+class TestExpectedCells:
+    @pytest.mark.parametrize(
+        ("baseline", "churn", "recovery"),
+        [(0.75, 0.06, 0.985), (0.942, 0.058, 0.94), (0.6, 0.1, 1.02), (1.0, 0.1, 0.9)],
+    )
+    def test_have_the_rates(self, baseline, churn, recovery):
+        cells = expected_cells(baseline, churn, recovery, 10**9)
+        assert cells.n == pytest.approx(10**9, abs=2)
+        assert cells.baseline_score == pytest.approx(baseline, abs=1e-8)
+        assert cells.flips / cells.n == pytest.approx(churn, abs=1e-8)
+        assert cells.recovery == pytest.approx(recovery, abs=1e-8)
+
+    @pytest.mark.parametrize(
+        ("rates", "said"),
+        [
+            ((0.75, 0.05, 0.9), "needs a churn of 0.075 at least"),
+            ((0.99, 0.1, 1.0), "a churn of 0.02 at most"),
+            ((0.0, 0.0, 1.0), "are shares"),
+            ((0.5, -0.1, 1.0), "are shares"),
+        ],
+    )
+    def test_rates_that_no_table_has(self, rates, said):
+        with pytest.raises(ValueError, match=said):
+            expected_cells(*rates, 1000)
 
 
 class TestLevel:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from quantroll.api.counts import SliceCounts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import (
     ConfirmInput,
@@ -129,6 +130,8 @@ class World:
         self.confirmed = ConfirmResult(
             items=1000, errors=0, both=950, serving_only=5, target_only=15, neither=30, source_sha256="e" * 64
         )
+        self.slices: list[SliceCounts] = []
+        self.moments: list[float] | None = None
         self.cells = {"int8": PROVEN, "gptq4": (1900, 90, 2, 8), "rtn4": BAD}
         self.prepared = PrepareResult(
             model=ModelFacts(digest="a" * 64, weight_bytes=10**6, architecture="LlamaForCausalLM", dtype="bfloat16"),
@@ -270,7 +273,7 @@ class World:
         both, harm, gain, neither = self.cells[variant]
         return EvaluateResult(
             correct=both + gain, errors=0, both=both, harm=harm, gain=gain, neither=neither, baseline_errors=0,
-            prompts_match=True, **plain,
+            prompts_match=True, slices=self.slices, moments=self.moments, **plain,
         )  # fmt: skip
 
     def ready(self, revision: str, pods: int | None = None, problem: Problem | None = None) -> None:

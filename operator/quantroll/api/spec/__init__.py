@@ -105,7 +105,10 @@ class QuantizedModelSpec(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ]
-    """Compressed forms, tried in this order; the ladder stops at the first that is not proven."""
+    """Compressed forms, tried in this order."""
+    ladder: Literal["Sequential", "All"] = "Sequential"
+    """Sequential: one by one, each tested at the full confidence, and nothing past the first that is not proven. All:
+    every variant is made and tested, and a proof takes more the more there are (Holm)."""
     calibration: Calibration | None = None
     """Inputs that GPTQ, AWQ and SmoothQuant observe; they may not appear in the eval set."""
     quality_gate: QualityGate

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
 
-from quantroll.api.base import ApiModel
+from quantroll.api.base import ApiModel, rules
 from quantroll.api.spec.fields import Sha256, Source
 from quantroll.api.spec.model import Dtype
 
@@ -32,6 +32,19 @@ class Generation(ApiModel):
 class QualityGate(ApiModel):
     """What a variant must prove before it may serve: that it recovers enough of the baseline's score."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.maxDrop) == (self.comparison == 'Difference')",
+                "comparison: Difference needs maxDrop, and maxDrop is for comparison: Difference",
+            ),
+            (
+                "self.comparison == 'Relative' || self.?minAcceptable.orValue(0.94) == 0.94",
+                "minAcceptable is for comparison: Relative; with comparison: Difference maxDrop is the floor",
+            ),
+        ),
+    )
+
     verified_against: Dtype
     """The baseline's dtype, said once more: quality is relative to the full-precision model."""
     eval_set: EvalSet
@@ -40,10 +53,14 @@ class QualityGate(ApiModel):
     """How an answer is judged. ExactMatch: equal to the expected text, without surrounding white space."""
     generation: Generation = Generation()
     """How answers are generated, the same for both arms."""
+    comparison: Literal["Relative", "Difference"] = "Relative"
+    """What is compared: recovery, which is the variant's score divided by the baseline's, or the scores' difference."""
     min_acceptable: Annotated[float, Field(gt=0, le=1)] = 0.94
-    """Floor of recovery, which is the variant's score divided by the baseline's."""
+    """Floor of recovery, for comparison: Relative."""
+    max_drop: Annotated[float, Field(gt=0, le=1)] | None = None
+    """What the score may lose at most, for comparison: Difference; 0.02 is two points of a hundred."""
     confidence: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.95
-    """One-sided confidence with which recovery must lie above the floor."""
+    """One-sided confidence with which the floor must be reached."""
     min_samples: Annotated[int, Field(ge=1, le=10_000_000)] = 500
     """Distinct items below which no verdict is given."""
     min_baseline: Annotated[float, Field(ge=0, le=1)] = 0.5
