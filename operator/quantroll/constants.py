@@ -96,6 +96,7 @@ class Reason(StrEnum):
     EVAL_SET_DIGEST = "EvalSetDigestMismatch"
     EVAL_SET_MALFORMED = "EvalSetMalformed"
     EVAL_SET_TOO_SMALL = "EvalSetTooSmall"
+    EVAL_SET_SLICE_MISSING = "EvalSetSliceMissing"
     CALIBRATION_MISSING = "CalibrationMissing"
     CALIBRATION_DIGEST = "CalibrationDigestMismatch"
     CALIBRATION_MALFORMED = "CalibrationMalformed"

@@ -18,6 +18,7 @@ import pytest
 import quantroll
 import quantroll_jobs
 from quantroll.api.jobs import EXIT_BAD_INPUT, Arm, DataFile, ProbeInput
+from quantroll_jobs.datafiles import ItemForm
 from quantroll_jobs.probe import exporter as exporter_module
 from quantroll_jobs.probe import prober as prober_module
 from quantroll_jobs.probe.exporter import Exporter
@@ -109,7 +110,7 @@ def _prompts(engine):
 
 
 def test_both_are_asked_the_same_in_turn(make, engines, source):
-    items = {found.prompt for found in read_part(source, "id", Part.PROBE, 1000)}
+    items = {found.prompt for found in read_part(source, ItemForm(), Part.PROBE, 1000)}
     exporter = probe(make(), asked(2 * len(items) + 1))
     prompts = _prompts(engines[0])
     count = min(len(prompts), len(_prompts(engines[1])))

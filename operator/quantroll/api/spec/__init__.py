@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from quantroll.api.base import ApiModel, Quantity, Rule, rules
 from quantroll.api.spec.drift import Confirm, DriftCheck, Probe
 from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, Schedule, Sha256, Source
-from quantroll.api.spec.gate import EvalSet, Generation, QualityGate
+from quantroll.api.spec.gate import EvalSet, Generation, QualityGate, SliceFloor
 from quantroll.api.spec.model import (
     Algorithm,
     Backend,
@@ -31,14 +31,16 @@ from quantroll.api.spec.rollout import (
     Routing,
     Step,
 )
+from quantroll.api.spec.scoring import JSONSchema, NumericTolerance, Regex, ScorerName, Scoring
 from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOverride, Toleration
 from quantroll.constants import BASELINE
 
 __all__ = [
-    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Calibration", "Confirm", "Deadlines", "DriftCheck", "Dtype",
-    "EvalSet", "Generation", "Labels", "ModelRef", "ModelSource", "Name", "ObjectName", "ParentRef", "Placement",
-    "Probe", "QualityGate", "QuantizedModelSpec", "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme",
-    "Serving", "ServingOverride", "Sha256", "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant",
+    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Calibration", "Confirm", "Deadlines", "DriftCheck",
+    "Dtype", "EvalSet", "Generation", "JSONSchema", "Labels", "ModelRef", "ModelSource", "Name", "NumericTolerance",
+    "ObjectName", "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec", "Regex", "Resources",
+    "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving", "ServingOverride",
+    "Sha256", "SliceFloor", "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant",
 ]  # fmt: skip
 
 
