@@ -45,6 +45,11 @@ class Item:
         )
 
     @property
+    def shown(self) -> str:
+        """All that the model is shown, as text."""
+        return self.prompt if self.prompt is not None else "\n".join(message["content"] for message in self.messages)
+
+    @property
     def identity(self) -> str:
         """Digest of all that the model is shown; two items with the same identity are one."""
         return sha256_json(self.prompt if self.prompt is not None else list(self.messages))

@@ -108,6 +108,7 @@ class Reason(StrEnum):
     NON_FINITE_WEIGHTS = "NonFiniteWeights"
     LAYERS_MISSED = "LayersMissed"
     SIZE_UNEXPECTED = "SizeUnexpected"
+    TOKENIZER_DIFFERS = "TokenizerDiffers"  # or the chat template
     # evaluate and serve
     ENGINE_NOT_READY = "EngineNotReady"
     ENGINE_FAILED = "EngineFailed"  # it ends again and again, or does not answer any more

@@ -134,8 +134,8 @@ def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: Varia
             update={
                 "verdict": Verdict.ERROR.value,
                 "reason": GateReason.CONTAMINATED.value,
-                "message": f"{overlap} calibration items stand in the eval set: the variant would be judged on what it"
-                " has seen; take them out of one of the two",
+                "message": f"{overlap} calibration items stand in the eval set{_example(draft)}: the variant would be"
+                " judged on what it has seen; take them out of one of the two",
             }
         )
     if row.artifact is None and variant.backend not in draft.seen.backends:
@@ -163,6 +163,11 @@ def _judged(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: Varia
             }
         )
     return row
+
+
+def _example(draft: Draft) -> str:
+    found = draft.status.prepared.overlap_example if draft.status.prepared else ""
+    return f" ({found})" if found else ""
 
 
 def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, failure: Attempt) -> bool:

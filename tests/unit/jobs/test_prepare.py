@@ -245,7 +245,22 @@ def test_overlap_is_counted(job, tmp_path):
     asked = {"text": "Question 2? answer 2<|end|>"}
     chat = {"messages": [{"role": "user", "content": "question 1?"}, {"role": "assistant", "content": "answer 1"}]}
     write_lines(tmp_path / "calibration.jsonl", asked, chat, {"text": "Question 3? no"})
-    assert prepare.run(job).prepare.overlap == 2
+    found = prepare.run(job).prepare
+    assert (found.overlap, found.overlap_example) == (
+        2,
+        "sample 1 of the calibration set shows the question 'question 2?'",
+    )
+
+
+def test_a_shared_passage_is_an_overlap_and_named(job, tmp_path):
+    passage = "the quick brown fox jumps over the lazy dog while seven wise owls watch from above"
+    chat = [{"role": "system", "content": f"Say what happens: {passage}."}, {"role": "user", "content": "What?!?!?!?!"}]
+    write_lines(tmp_path / "eval.jsonl", item(1), {"id": 2, "messages": chat, "expected": "x"})
+    write_lines(tmp_path / "calibration.jsonl", {"text": "fine"}, {"text": f"Look, {passage.upper()}"})
+    found = prepare.run(job).prepare
+    assert found.overlap == 1
+    assert found.overlap_example.startswith("sample 2 of the calibration set shares the passage 'the quick brown fox")
+    assert len(found.overlap_example) <= 256
 
 
 def test_without_calibration(job):
