@@ -59,7 +59,7 @@ def make(tmp_path, engines, source):
             ready_timeout_seconds=5,
             request_timeout_seconds=5,
         )
-        return job.model_copy(update=changes)
+        return ConfirmInput.model_validate(job.model_dump() | changes)
 
     return make
 
@@ -87,6 +87,20 @@ def _wrong(numbers, refused=()):
 
 def _numbers(source, count):
     return [int(found.id[1:]) for found in read_part(source, ItemForm(), Part.CONFIRM, count)]
+
+
+def test_a_graded_answer_counts_as_right_from_a_half_on(make, engines):
+    job = make(scorer="F1", system_prompt=None)
+    engines[0].answer = lambda body: f"{RIGHT(body).split()[0]} nothing"  # one of two words: one half
+    engines[1].answer = lambda body: f"{RIGHT(body).split()[0]} nothing at all"
+    result = confirm.run(job).confirm
+    assert (result.both, result.serving_only, result.target_only, result.neither) == (0, ITEMS, 0, 0)
+
+
+def test_items_that_the_scorer_cannot_judge(make, source):
+    write_lines(source, *[item(n, expected="none") for n in range(ALL)])
+    text = r"line \d+: expected must hold one number"
+    _fails(make(scorer="NumericTolerance"), Reason.EVAL_SET_MALFORMED, text, permanent=True)
 
 
 def test_both_are_asked_the_same_items_that_the_probe_never_uses(make, engines, source, tmp_path):
