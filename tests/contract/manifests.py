@@ -43,6 +43,7 @@ def full() -> Object:
             "dtype": "float16",
             "serving": copy.deepcopy(override),
         },
+        "workload": "Code",
         "variants": [
             {
                 "name": "int8",

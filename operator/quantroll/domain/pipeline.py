@@ -26,6 +26,7 @@ from quantroll.domain.asking import asking, judging
 from quantroll.domain.draft import Draft, attempt
 from quantroll.domain.jobs import may_run, new_failure, report_of
 from quantroll.domain.locate import baseline_model, data_file, hub_model, item_file, model_path
+from quantroll.domain.presets import preset_of
 from quantroll.domain.snapshot import Problem
 from quantroll.domain.wanted import WantedEvaluate, WantedPrepare
 
@@ -35,7 +36,7 @@ MAX_CONCURRENCY = 32
 
 
 def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
-    """Take a new generation up: the engine profile is looked up once and pinned."""
+    """Take a new generation up: the engine profile and the workload's preset are looked up once and pinned."""
     seen, resolved = draft.seen, draft.status.resolved
     profile = seen.engines.get(spec.serving.engine)
     if resolved is None or resolved.generation != seen.generation or _is_corrected(draft, profile):
@@ -48,7 +49,14 @@ def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
                 " choose one of these, or have the admin add it to the chart's values under engines",
             )
             return False
-        draft.set(resolved=Resolved(generation=seen.generation, engine=spec.serving.engine, profile=profile))
+        draft.set(
+            resolved=Resolved(
+                generation=seen.generation,
+                engine=spec.serving.engine,
+                profile=profile,
+                preset=preset_of(spec.workload),
+            )
+        )
     return True
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from quantroll.api.base import ApiModel, Rule, rules
+from quantroll.api.base import UNSET, ApiModel, Rule, rules
 from quantroll.api.counts import MAX_SCORERS, MAX_SLICES
 from quantroll.api.spec.fields import Sha256, Source
 from quantroll.api.spec.model import Dtype
@@ -37,8 +37,9 @@ class Generation(ApiModel):
     """Sampling temperature; 0 takes the most likely token."""
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 256
     """Tokens after which an answer is cut."""
-    repeats: Annotated[int, Field(ge=1, le=16)] = 1
-    """Times that every item is asked in an evaluation; its score is the mean."""
+    repeats: Annotated[int, Field(ge=1, le=16, json_schema_extra=UNSET)] = 1
+    """Times that every item is asked in an evaluation; its score is the mean. Default: by `workload`, 4 for Reasoning
+    and 1 for others."""
     system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
     """Put before each item's `messages`, as a message of the role system. Not for items with a `prompt`."""
 
@@ -100,8 +101,9 @@ class QualityGate(ApiModel):
     """Scorers that inform beside the one that gates."""
     generation: Generation = Generation()
     """How answers are generated, the same for both arms."""
-    min_acceptable: Annotated[float, Field(gt=0, le=1)] = 0.94
-    """Floor of recovery, which is the variant's score divided by the baseline's."""
+    min_acceptable: Annotated[float, Field(gt=0, le=1, json_schema_extra=UNSET)] = 0.94
+    """Floor of recovery, which is the variant's score divided by the baseline's. Default: by `workload`, 0.97 for
+    Reasoning, 0.95 for Extraction and Code, 0.94 for Chat."""
     confidence: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.95
     """One-sided confidence with which recovery must lie above the floor."""
     min_samples: Annotated[int, Field(ge=1, le=10_000_000)] = 500
