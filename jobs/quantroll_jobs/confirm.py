@@ -15,6 +15,7 @@ from pathlib import Path
 from quantroll.api.jobs import Arm, ConfirmInput, ConfirmResult, Report
 from quantroll.constants import Reason
 from quantroll_jobs import store
+from quantroll_jobs.asked import form_of
 from quantroll_jobs.datafiles import DataError
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate.answers import Answer, Outcome, cell
@@ -45,7 +46,7 @@ def _read(job: ConfirmInput) -> Portion:
     if not path.is_file():
         raise JobError(Reason.EVAL_SET_MISSING, f"there is no file {path} to take questions from")
     try:
-        source = read_portion(path, job.eval_set.id_field, Part.CONFIRM, max(job.items, MIN_ITEMS))
+        source = read_portion(path, form_of(job.eval_set, job), Part.CONFIRM, max(job.items, MIN_ITEMS))
     except DataError as error:
         raise JobError(Reason.EVAL_SET_MALFORMED, f"{path}: {error}") from None
     except ChangingError as error:
@@ -66,16 +67,16 @@ def _read(job: ConfirmInput) -> Portion:
 async def _ask(job: ConfirmInput, source: Portion, folder: Path) -> list[Pair]:
     async with _interviews(job, source, folder) as (serving, target):
         await _both_ready(serving, target)
-        open_questions = [{item.id for item in arm.open_questions(source.items)} for arm in (serving, target)]
+        waiting = [{item.id for item, _ in arm.open_questions(source.items)} for arm in (serving, target)]
         questions = [
-            (arm, item)
+            (arm, (item, 0))
             for item in source.items
-            for arm, waiting in zip((serving, target), open_questions, strict=True)
-            if item.id in waiting
+            for arm, ids in zip((serving, target), waiting, strict=True)
+            if item.id in ids
         ]
         async with progress([serving, target], 2 * len(source.items)):
             await hold(questions, job.concurrency)
-        return [(serving.answers[item.id], target.answers[item.id]) for item in source.items]
+        return [(serving.answers[item.id, 0], target.answers[item.id, 0]) for item in source.items]
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ of those already read only digests and ids are kept.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from quantroll_jobs.digests import sha256_json
 
 LINE_LIMIT = 16 << 20  # bytes: beyond this it is not a prompt
+SLICE_BYTES = 63  # so that the counts of all slices fit into a termination message
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 Message = dict[str, str]
 
@@ -31,6 +32,8 @@ class Item:
     expected: str
     line: int
     slice: str = ""
+    cluster: str = ""  # empty: one of its own
+    choices: tuple[str, ...] = ()
 
     @property
     def question(self) -> str:
@@ -42,9 +45,29 @@ class Item:
         )
 
     @property
+    def shown(self) -> str:
+        """All that the model is shown, as text."""
+        return self.prompt if self.prompt is not None else "\n".join(message["content"] for message in self.messages)
+
+    @property
     def identity(self) -> str:
         """Digest of all that the model is shown; two items with the same identity are one."""
         return sha256_json(self.prompt if self.prompt is not None else list(self.messages))
+
+
+@dataclass(frozen=True, slots=True)
+class ItemForm:
+    """How a line becomes an item, and what an item has to have.
+
+    A slice field that was asked for has to hold short texts; `slice`, which the prober looks at otherwise, may hold
+    anything.
+    """
+
+    id_field: str = "id"
+    slice_field: str | None = None
+    cluster_field: str | None = None
+    check: Callable[[Item], None] | None = None
+    """Raises DataError for an item that cannot be asked, or not be judged."""
 
 
 @dataclass(slots=True)
@@ -52,7 +75,7 @@ class EvalSet:
     """The distinct items of a file; iterate once. `duplicates` counts what was left out, as (line, first line)."""
 
     path: Path
-    id_field: str
+    form: ItemForm
     duplicates: int = 0
     first_duplicate: tuple[int, int] | None = None
     _ids: dict[str, int] = field(default_factory=dict)
@@ -61,10 +84,10 @@ class EvalSet:
     def __iter__(self) -> Iterator[Item]:
         """Yield each distinct item; raise DataError at a malformed line, a repeated id or contradicting answers."""
         for number, value in read_lines(self.path):
-            item = item_of(value, number, self.id_field)
+            item = item_of(value, number, self.form)
             first = self._ids.setdefault(item.id, number)
             if first != number:
-                raise DataError(f"lines {first} and {number} have the same {self.id_field}, {item.id!r}")
+                raise DataError(f"lines {first} and {number} have the same {self.form.id_field}, {item.id!r}")
             if not self._repeats(item):
                 yield item
         if not self._ids:
@@ -135,18 +158,47 @@ def _object_of(line: bytes, number: int) -> dict[str, Any]:
     return value
 
 
-def item_of(value: dict[str, Any], number: int, id_field: str) -> Item:
+def item_of(value: dict[str, Any], number: int, form: ItemForm) -> Item:
     """The item of one line; raises DataError."""
-    identity = value.get(id_field)
-    if isinstance(identity, bool) or not isinstance(identity, str | int) or identity == "":
-        raise DataError(f"line {number}: {id_field} must be a text or a whole number")
     if ("prompt" in value) == ("messages" in value):
         raise DataError(f"line {number}: needs either prompt or messages")
-    prompt = _text_of(value["prompt"], "prompt", number) if "prompt" in value else None
-    messages = _messages_of(value["messages"], number) if "messages" in value else ()
-    expected = _text_of(value.get("expected"), "expected", number)
-    part = value.get("slice")
-    return Item(str(identity), prompt, messages, expected, number, part if isinstance(part, str) else "")
+    item = Item(
+        id=_name_of(value.get(form.id_field), form.id_field, number),
+        prompt=_text_of(value["prompt"], "prompt", number) if "prompt" in value else None,
+        messages=_messages_of(value["messages"], number) if "messages" in value else (),
+        expected=_text_of(value.get("expected"), "expected", number),
+        line=number,
+        slice=_slice_of(value, form.slice_field, number),
+        cluster=_cluster_of(value, form.cluster_field, number),
+        choices=_choices_of(value.get("choices")),
+    )
+    if form.check is not None:
+        form.check(item)
+    return item
+
+
+def _name_of(value: Any, field: str, number: int) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise DataError(f"line {number}: {field} must be a text or a whole number")
+    return str(value)
+
+
+def _slice_of(value: dict[str, Any], declared: str | None, number: int) -> str:
+    found = value.get(declared or "slice")
+    if declared is None or found is None:
+        return found if isinstance(found, str) else ""
+    if not isinstance(found, str) or not found.isprintable() or not 0 < len(found.encode()) <= SLICE_BYTES:
+        raise DataError(f"line {number}: {declared} must be a text of 1 to {SLICE_BYTES} bytes that all show")
+    return found
+
+
+def _cluster_of(value: dict[str, Any], field: str | None, number: int) -> str:
+    return "" if field is None or value.get(field) is None else _name_of(value[field], field, number)
+
+
+def _choices_of(value: Any) -> tuple[str, ...]:
+    """What is no list of texts is no choices: only MultipleChoice asks for them."""
+    return tuple(value) if isinstance(value, list) and all(isinstance(choice, str) for choice in value) else ()
 
 
 def _text_of(value: Any, name: str, number: int) -> str:

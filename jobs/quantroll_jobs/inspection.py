@@ -4,9 +4,13 @@ Backends can skip every layer and still report success. Only file headers and by
 judged is what the engine will load.
 """
 
+import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +24,9 @@ SIZE_TOLERANCE = 0.15  # relative; packing and padding differ from backend to ba
 _CHUNK = 1 << 24  # bytes read at a time
 # what a quantized layer has instead of its weight
 _PARTS = {Backend.LLM_COMPRESSOR: ("weight_scale",), Backend.AUTO_AWQ: ("qweight", "qzeros", "scales")}
+_PROMPT_FILE = re.compile(
+    r"(tokenizer|vocab|merges|special_tokens_map|added_tokens|chat_template|additional_chat_templates/)|.*\.(model|tiktoken)$"
+)
 _EMBEDDING = re.compile(r"(embed|wte$|wpe$)")
 # dtype: (numpy's integer of that width, bits that are all set in NaN and infinity); e4m3fn has no infinity
 _EXPONENTS = {
@@ -61,6 +68,7 @@ def inspect_artifact(baseline: Checkpoint, artifact: Checkpoint, recipe: Recipe)
         raise JobError(Reason.LAYERS_MISSED, "the variant's ignore leaves no layer to quantize")
     if recipe.algorithm is Algorithm.AWQ:
         _check_scaled(baseline, artifact)
+    _check_prompts(baseline, artifact)
     _check_finite(artifact)
     _check_size(baseline, artifact, quantized, recipe)
     return Coverage(len(quantized), len(linears) - len(quantized))
@@ -81,6 +89,30 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
         re.match(pattern.removeprefix("re:"), name) if pattern.startswith("re:") else pattern == name
         for pattern in patterns
     )
+
+
+def _check_prompts(baseline: Checkpoint, artifact: Checkpoint) -> None:
+    """Whatever makes a prompt of a question is as it was; JSON may be written in another way."""
+    names = {name for checkpoint in (baseline, artifact) for name in checkpoint.files if _PROMPT_FILE.match(name)}
+    for name in sorted(names):
+        before, after = (_content(checkpoint.folder / name) for checkpoint in (baseline, artifact))
+        if before != after:
+            how = "missing" if after is None else "new" if before is None else "another one"
+            raise JobError(
+                Reason.TOKENIZER_DIFFERS,
+                f"{name} is {how}: with another tokenizer or chat template than the baseline's, the same question would"
+                " be another prompt",
+            )
+
+
+def _content(path: Path) -> Any:
+    """What a file says; None if it is not there."""
+    if not path.is_file():
+        return None
+    data = path.read_bytes()
+    with suppress(ValueError):
+        return json.loads(data) if path.suffix == ".json" else data
+    return data
 
 
 def _check_scaled(baseline: Checkpoint, artifact: Checkpoint) -> None:

@@ -4,21 +4,24 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from quantroll.api.jobs import DataFacts, DataFile, ModelFacts, PrepareInput, PrepareResult, Report
+from quantroll.api.counts import MAX_SLICES
+from quantroll.api.jobs import DataFacts, DataFile, ModelFacts, PrepareInput, PrepareResult, Report, SliceFacts
 from quantroll.api.shape import ModelShape, ShapeError, shape_of
 from quantroll.api.spec import Dtype
 from quantroll.constants import Reason
 from quantroll_jobs import hub, store
+from quantroll_jobs.asked import form_of
 from quantroll_jobs.checkpoint import OTHER_FORMATS, Checkpoint, CheckpointError, read_checkpoint, read_object
-from quantroll_jobs.datafiles import DataError, EvalSet, calibration_text, read_calibration
+from quantroll_jobs.datafiles import DataError, EvalSet, Item, ItemForm, calibration_text, read_calibration
 from quantroll_jobs.digests import sha256_file, sha256_tree
 from quantroll_jobs.errors import JobError
-from quantroll_jobs.overlap import QuestionIndex
+from quantroll_jobs.overlap import PassageIndex, QuestionIndex
 from quantroll_jobs.report import cut
 
 _DTYPES = {Dtype.FLOAT32: "F32", Dtype.FLOAT16: "F16", Dtype.BFLOAT16: "BF16"}
 _ADAPTER = "adapter_config.json"
 _NAME_LIMIT = 128  # characters
+_QUOTE = 80  # characters of an item in a message
 
 
 def run(job: PrepareInput) -> Report:
@@ -27,13 +30,20 @@ def run(job: PrepareInput) -> Report:
     model = check_model(Path(job.model_path), job.dtype, known)
     print(f"model: {model.architecture}, {model.weight_bytes} bytes of weights, digest {model.digest}", flush=True)
     warnings: list[str] = []
-    eval_set, questions = check_eval_set(job.eval_set, warnings)
+    eval_set, items = check_eval_set(job.eval_set, form_of(job.eval_set, job, job.also_report), warnings)
     print(f"eval set: {eval_set.items} distinct items", flush=True)
-    calibration, overlap = None, 0
+    calibration, overlap, example = None, 0, ""
     if job.calibration is not None:
-        calibration, overlap = check_calibration(job.calibration, questions)
-        print(f"calibration set: {calibration.items} samples, {overlap} of them in the eval set", flush=True)
-    result = PrepareResult(model=model, eval_set=eval_set, calibration=calibration, overlap=overlap, warnings=warnings)
+        calibration, overlap, example = check_calibration(job.calibration, items)
+        print(f"calibration set: {calibration.items} samples, {overlap} of them in the eval set {example}", flush=True)
+    result = PrepareResult(
+        model=model,
+        eval_set=eval_set,
+        calibration=calibration,
+        overlap=overlap,
+        overlap_example=example,
+        warnings=warnings,
+    )
     report = Report(kind="prepare", key=job.key, prepare=result)
     with store.attempt(job) as folder:
         return store.commit(folder, job, report, replace=True)
@@ -125,42 +135,83 @@ def _check_dtype(checkpoint: Checkpoint, dtype: Dtype) -> None:
         raise JobError(Reason.DTYPE_MISMATCH, f"model.dtype is {dtype.value}, most of the weights are {found}")
 
 
-def check_eval_set(file: DataFile, warnings: list[str]) -> tuple[DataFacts, list[str]]:
-    """The facts of the eval set, and its questions."""
+def check_eval_set(file: DataFile, form: ItemForm, warnings: list[str]) -> tuple[DataFacts, list[Item]]:
+    """The facts of the eval set, and its items; `form` is how its lines become items."""
     path = Path(file.path)
     if not path.is_file():
         raise JobError(Reason.EVAL_SET_MISSING, f"there is no file {path}: check qualityGate.evalSet.source")
     digest = sha256_file(path)
     if file.sha256 is not None and digest != file.sha256:
         raise JobError(Reason.EVAL_SET_DIGEST, f"{path} has sha256 {digest}, qualityGate.evalSet says {file.sha256}")
-    items = EvalSet(path, file.id_field)
+    eval_set, census = EvalSet(path, form), _Census(form)
     try:
-        questions = [item.question for item in items]
+        items = [census.seen(item) for item in eval_set]
+        slices = census.slices()
     except DataError as error:
         raise JobError(Reason.EVAL_SET_MALFORMED, f"{path}: {error}") from None
-    if items.first_duplicate is not None:
-        later, first = items.first_duplicate
+    if eval_set.first_duplicate is not None:
+        later, first = eval_set.first_duplicate
         warnings.append(
-            f"the eval set asks {items.duplicates} items more than once (line {later} repeats line {first}):"
+            f"the eval set asks {eval_set.duplicates} items more than once (line {later} repeats line {first}):"
             " each counts once"
         )
-    return DataFacts(sha256=digest, items=len(questions)), questions
+    return DataFacts(sha256=digest, items=len(items), slices=slices), items
 
 
-def check_calibration(file: DataFile, questions: list[str]) -> tuple[DataFacts, int]:
-    """The facts of the calibration set, and how many of its samples show an eval item."""
+class _Census:
+    """Counts slices and clusters, where fields for them are named."""
+
+    def __init__(self, form: ItemForm) -> None:
+        self._form = form
+        self._slices: Counter[str] = Counter()
+        self._clustered = 0
+
+    def seen(self, item: Item) -> Item:
+        """Count an item."""
+        self._slices[item.slice] += 1
+        self._clustered += bool(item.cluster)
+        if self._form.slice_field is not None and len(self._slices.keys() - {""}) > MAX_SLICES:
+            raise DataError(
+                f"line {item.line}: {self._form.slice_field} has more than {MAX_SLICES} values, which are too many"
+                " slices; name a coarser field as sliceField"
+            )
+        return item
+
+    def slices(self) -> list[SliceFacts]:
+        """The slices, by name; raises DataError for a field that no item has."""
+        if self._form.cluster_field is not None and not self._clustered:
+            raise DataError(f"no item has the field {self._form.cluster_field}, which clusterField names")
+        if self._form.slice_field is None:
+            return []
+        found = [SliceFacts(name=name, items=count) for name, count in sorted(self._slices.items()) if name]
+        if not found:
+            raise DataError(f"no item has the field {self._form.slice_field}, which sliceField names")
+        return found
+
+
+def check_calibration(file: DataFile, items: list[Item]) -> tuple[DataFacts, int, str]:
+    """The facts of the calibration set, how many of its samples show an eval item, and where the first one stands."""
     path = Path(file.path)
     if not path.is_file():
         raise JobError(Reason.CALIBRATION_MISSING, f"there is no file {path}: check calibration.dataset")
     digest = sha256_file(path)
     if file.sha256 is not None and digest != file.sha256:
         raise JobError(Reason.CALIBRATION_DIGEST, f"{path} has sha256 {digest}, calibration says {file.sha256}")
-    index = QuestionIndex(questions)
+    questions = QuestionIndex(item.question for item in items)
+    passages = PassageIndex(item.shown for item in items)
     count = overlap = 0
+    example = ""
     try:
-        for sample in read_calibration(path):
-            count += 1
-            overlap += index.found_in(calibration_text(sample))
+        for count, sample in enumerate(read_calibration(path), start=1):
+            text = calibration_text(sample)
+            if question := questions.find(text):
+                found = f"shows the question {cut(question, _QUOTE)!r}"
+            elif passage := passages.find(text):
+                found = f"shares the passage {cut(passage, _QUOTE)!r}"
+            else:
+                continue
+            overlap += 1
+            example = example or f"sample {count} of the calibration set {found}"
     except DataError as error:
         raise JobError(Reason.CALIBRATION_MALFORMED, f"{path}: {error}") from None
-    return DataFacts(sha256=digest, items=count), overlap
+    return DataFacts(sha256=digest, items=count), overlap, example

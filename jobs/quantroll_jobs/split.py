@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-from quantroll_jobs.datafiles import DataError, Item, item_of, read_lines
+from quantroll_jobs.datafiles import DataError, Item, ItemForm, item_of, read_lines
 from quantroll_jobs.digests import sha256_file
 
 TEXT_LIMIT = 64 << 20  # characters of all items that are kept
@@ -54,12 +54,12 @@ def stamp_of(path: Path) -> Stamp:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def read_portion(path: Path, id_field: str, part: Part, limit: int) -> Portion:
+def read_portion(path: Path, form: ItemForm, part: Part, limit: int) -> Portion:
     """Digest and items of the same bytes; raises DataError, ChangingError and OSError. See `read_part`."""
     stamp = stamp_of(path)
     try:
         digest = sha256_file(path)
-        items = read_part(path, id_field, part, limit)
+        items = read_part(path, form, part, limit)
     except DataError:
         if stamp_of(path) != stamp:
             raise ChangingError(f"{path} changed while it was read") from None
@@ -69,17 +69,17 @@ def read_portion(path: Path, id_field: str, part: Part, limit: int) -> Portion:
     return Portion(digest, stamp, items)
 
 
-def read_part(path: Path, id_field: str, part: Part, limit: int) -> list[Item]:
+def read_part(path: Path, form: ItemForm, part: Part, limit: int) -> list[Item]:
     """At most `limit` items of one part of a file, ordered by rank; raises DataError and OSError.
 
     The file is read as a stream, every line is checked, and only the items that are returned stay in memory. A question
     that stands there several times counts once; if that is under ids of both parts, it belongs to the probe, and the
     confirmation goes without.
     """
-    sample = _Sample(limit, id_field)
+    sample = _Sample(limit, form.id_field)
     others: set[bytes] = set()
     for number, value in read_lines(path):
-        item = item_of(value, number, id_field)
+        item = item_of(value, number, form)
         found, rank = place(item.id)
         if found is part:
             sample.add(item, rank)

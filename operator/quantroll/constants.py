@@ -96,6 +96,7 @@ class Reason(StrEnum):
     EVAL_SET_DIGEST = "EvalSetDigestMismatch"
     EVAL_SET_MALFORMED = "EvalSetMalformed"
     EVAL_SET_TOO_SMALL = "EvalSetTooSmall"
+    EVAL_SET_SLICE_MISSING = "EvalSetSliceMissing"
     CALIBRATION_MISSING = "CalibrationMissing"
     CALIBRATION_DIGEST = "CalibrationDigestMismatch"
     CALIBRATION_MALFORMED = "CalibrationMalformed"
@@ -107,6 +108,7 @@ class Reason(StrEnum):
     NON_FINITE_WEIGHTS = "NonFiniteWeights"
     LAYERS_MISSED = "LayersMissed"
     SIZE_UNEXPECTED = "SizeUnexpected"
+    TOKENIZER_DIFFERS = "TokenizerDiffers"  # or the chat template
     # evaluate and serve
     ENGINE_NOT_READY = "EngineNotReady"
     ENGINE_FAILED = "EngineFailed"  # it ends again and again, or does not answer any more

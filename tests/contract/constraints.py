@@ -156,6 +156,39 @@ PAIRS: dict[str, Pair] = {
         },
         python=False,
     ),
+    "must be a regular expression in RE2's syntax": Pair("(?P<a>x)|y", "(x", python=False),
+    "names a scorer twice": Pair(["NumericTolerance", "JSONSchema"], ["JSONSchema", "JSONSchema"], python=False),
+    "scoring.numericTolerance is for NumericTolerance, which is neither scorer nor in alsoReport": Pair(
+        {"scorer": "NumericTolerance", "alsoReport": ["JSONSchema", "Regex"]},
+        {"scorer": "Regex", "alsoReport": ["JSONSchema", "F1"]},
+        python=False,
+    ),
+    "scoring.regex is for Regex, which is neither scorer nor in alsoReport": Pair(
+        {"scorer": "F1", "alsoReport": ["Regex"], "scoring": {"numericTolerance": None, "jsonSchema": None}},
+        {"scorer": "F1"},
+        python=False,
+    ),
+    "Regex needs scoring.regex": Pair(
+        {"scorer": "JSONSchema", "alsoReport": ["NumericTolerance"], "scoring": {"regex": None}},
+        {"scoring": {"regex": None}},
+        python=False,
+    ),
+    "scoring.jsonSchema is for JSONSchema, which is neither scorer nor in alsoReport": Pair(
+        {"scorer": "JSONSchema", "alsoReport": ["NumericTolerance", "Regex"]},
+        {"alsoReport": ["NumericTolerance"]},
+        python=False,
+    ),
+    "JSONSchema needs scoring.jsonSchema": Pair(
+        {"alsoReport": ["NumericTolerance"], "scoring": {"jsonSchema": None}},
+        {"scoring": {"jsonSchema": None}},
+        python=False,
+    ),
+    "alsoReport is for scorers beside the one that gates: leave scorer out of it": Pair(
+        {"alsoReport": ["JSONSchema", "NumericTolerance"]}, {"scorer": "NumericTolerance"}, python=False
+    ),
+    "slices need evalSet.sliceField, the field that holds an item's slice": Pair(
+        {"slices": [], "evalSet": {"sliceField": None}}, {"evalSet": {"sliceField": None}}, python=False
+    ),
     "claimName uses an existing claim: leave storageClassName, size and reclaimPolicy out": Pair(
         {"claimName": "mine", "storageClassName": None, "size": None, "reclaimPolicy": None},
         {"claimName": "mine", "storageClassName": None, "size": None},
@@ -303,9 +336,11 @@ def stretched(text: str, length: int) -> str:
 
 def repeated(items: list[Any], length: int) -> list[Any]:
     """That many items like the first, with what must differ made different."""
+    if len(items) >= length:
+        return items[:length]
     out = [copy.deepcopy(items[0]) for _ in range(length)]
     for i, item in enumerate(out):
-        if "scheme" in item:
+        if "scheme" in item or "minAcceptable" in item:
             item["name"] = f"v{i}"
         if "weight" in item:
             item["weight"] = i + 1

@@ -43,6 +43,7 @@ def full() -> Object:
             "dtype": "float16",
             "serving": copy.deepcopy(override),
         },
+        "workload": "Code",
         "variants": [
             {
                 "name": "int8",
@@ -66,15 +67,28 @@ def full() -> Object:
         },
         "qualityGate": {
             "verifiedAgainst": "float16",
-            "evalSet": {"source": "pvc://data/eval.jsonl", "sha256": "f" * 64, "idField": "key"},
-            "scorer": "ExactMatch",
-            "generation": {"temperature": 0.5, "maxTokens": 8},
+            "evalSet": {
+                "source": "pvc://data/eval.jsonl",
+                "sha256": "f" * 64,
+                "idField": "key",
+                "sliceField": "topic",
+                "clusterField": "document",
+            },
+            "scorer": "Regex",
+            "scoring": {
+                "numericTolerance": {"absolute": 0.5, "relative": 0.01},
+                "regex": {"pattern": "answer: (.*)"},
+                "jsonSchema": {"schema": '{"type": "object"}'},
+            },
+            "alsoReport": ["NumericTolerance", "JSONSchema"],
+            "generation": {"temperature": 0.5, "maxTokens": 8, "repeats": 2, "systemPrompt": "Be brief."},
             "comparison": "Relative",
             "minAcceptable": 0.9,
             "confidence": 0.9,
             "minSamples": 100,
             "minBaseline": 0.4,
             "maxErrorRate": 0.02,
+            "slices": [{"name": "edge", "minAcceptable": 0.8, "minSamples": 50}],
         },
         "jobs": placement(),
         "serving": {

@@ -106,6 +106,15 @@ def test_python_judges_as_the_api_server_does(case: Constraint) -> None:
         QuantizedModelSpec.model_validate(case.breaks["spec"])
 
 
+def test_the_api_server_fills_in_nothing_that_the_workload_decides() -> None:
+    gate = "spec.qualityGate"
+    for path in ("spec.variants", f"{gate}.minAcceptable", f"{gate}.generation.repeats"):
+        assert "default" not in NODES[path]
+        assert "Default: " in NODES[path]["description"]
+    assert NODES[f"{gate}.generation"]["default"] == {}
+    assert "variants" not in NODES["spec"]["required"]
+
+
 def test_a_status_has_neither_defaults_nor_rules() -> None:
     inside: list[Object] = [node for path, node in NODES.items() if path.startswith("status")]
     assert inside

@@ -127,7 +127,8 @@ class Bench:
         job = EvaluateInput(
             key=key_of("evaluation", name),
             store=str(self.store),
-            eval_set=DataFile(path=str(self.tiny.eval_set), sha256=self.prepared.eval_set.sha256),
+            eval_set=DataFile(path=str(self.tiny.eval_set), sha256=self.prepared.eval_set.sha256, slice_field="slice"),
+            also_report=["F1"],
             scorer="ExactMatch",
             temperature=0,
             max_tokens=8,
@@ -242,6 +243,25 @@ def test_the_baseline_is_good(results):
     assert (baseline.items, baseline.errors, baseline.truncated) == (2000, 0, 0)
     assert baseline.correct >= 1980
     assert baseline.engine_version
+
+
+def test_the_engine_tells_the_token_ids_of_its_prompts(bench, results):
+    lines = (bench.store / "evaluations" / key_of("evaluation", "baseline") / "items.jsonl").read_text().splitlines()
+    prompts = {json.loads(line)["prompt"] for line in lines}
+    assert "" not in prompts
+    assert len(prompts) == 2000
+    assert all(results[1][name].prompts_match for name in SERVED)
+
+
+def test_slices_and_informing_scorers_of_real_answers(results):
+    found = results[1]["int8"]
+    assert [(part.name, sum(part.cells)) for part in found.slices] == [
+        ("add", 250), ("fact", 150), ("hard", 100), ("rev", 1500)
+    ]  # fmt: skip
+    cells = [sum(column) for column in zip(*[part.cells for part in found.slices], strict=True)]
+    assert cells == [found.both, found.harm, found.gain, found.neither]
+    (f1,) = found.informing
+    assert f1.score >= found.correct / found.items, "what is right is right to F1, too"
 
 
 def test_a_killed_evaluation_goes_on(bench, results):

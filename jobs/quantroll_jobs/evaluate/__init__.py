@@ -9,18 +9,12 @@ from pydantic import ValidationError
 from quantroll.api.jobs import EvaluateInput, EvaluateResult, Report
 from quantroll.constants import Reason
 from quantroll_jobs import store
+from quantroll_jobs.asked import form_of, scorer_of
 from quantroll_jobs.datafiles import DataError, EvalSet, Item
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
-from quantroll_jobs.evaluate.answers import (
-    PARTIAL,
-    Answer,
-    Outcome,
-    join,
-    prompts_digest,
-    read_answers,
-    write_answers,
-)
+from quantroll_jobs.evaluate.answers import PARTIAL, prompts_digest, read_answers, write_answers
+from quantroll_jobs.evaluate.counting import Answers, Counting, summary
 from quantroll_jobs.evaluate.interview import Interview, hold, progress
 
 
@@ -32,7 +26,10 @@ def run(job: EvaluateInput) -> Report:
     folder = store.resumable(job)
     answers, version = asyncio.run(_ask(job, items, folder))
     result = EvaluateResult(
-        **_summary(answers, baseline), engine_version=version, seconds=round(time.monotonic() - started, 1)
+        **summary(_counting(job), items, answers, baseline),
+        prompts_digest=prompts_digest(answers.values()),
+        engine_version=version,
+        seconds=round(time.monotonic() - started, 1),
     )
     write_answers(folder / store.ITEMS, answers.values())
     (folder / PARTIAL).unlink()
@@ -45,15 +42,26 @@ def _pinned_items(job: EvaluateInput) -> list[Item]:
     if digest != job.eval_set.sha256:
         raise JobError(Reason.INPUT_CHANGED, f"{path} has sha256 {digest}, and had {job.eval_set.sha256} when prepared")
     try:
-        return list(EvalSet(path, job.eval_set.id_field))
+        return list(EvalSet(path, form_of(job.eval_set, job, job.also_report)))
     except DataError as error:
         raise JobError(Reason.EVAL_SET_MALFORMED, f"{path}: {error}") from None
 
 
-def _stored_answers(job: EvaluateInput, key: str) -> dict[str, Answer]:
+def _counting(job: EvaluateInput) -> Counting:
+    scorer, file = scorer_of(job), job.eval_set
+    return Counting(
+        repeats=job.repeats,
+        graded=scorer.graded or job.repeats > 1,
+        by_slice=file.slice_field is not None,
+        by_cluster=file.cluster_field is not None,
+        informing={name: scorer_of(job, name).score for name in job.also_report},
+    )
+
+
+def _stored_answers(job: EvaluateInput, key: str) -> Answers:
     path = store.result_folder(Path(job.store), "evaluate", key) / store.ITEMS
     try:
-        return {answer.id: answer for answer in read_answers(path)}
+        return {answer.key: answer for answer in read_answers(path)}
     except FileNotFoundError:
         message = f"the baseline's answers are not at {path}: evaluate the baseline again"
     except (OSError, ValidationError) as error:
@@ -61,27 +69,13 @@ def _stored_answers(job: EvaluateInput, key: str) -> dict[str, Answer]:
     raise JobError(Reason.BASELINE_RESULTS_MISSING, message)
 
 
-def _summary(answers: dict[str, Answer], baseline: dict[str, Answer] | None) -> dict[str, int | bool | str]:
-    outcomes = [answer.outcome for answer in answers.values()]
-    summary: dict[str, int | bool | str] = {
-        "items": len(answers),
-        "correct": outcomes.count(Outcome.RIGHT),
-        "errors": outcomes.count(Outcome.ERROR),
-        "truncated": sum(answer.finish_reason == "length" for answer in answers.values()),
-        "prompts_digest": prompts_digest(answers.values()),
-    }
-    if baseline is not None:
-        cells, match = join(baseline, answers)
-        errors = sum(answer.outcome is Outcome.ERROR for answer in baseline.values())
-        summary |= {**cells.model_dump(), "prompts_match": match, "baseline_errors": errors}
-    return summary
-
-
-async def _ask(job: EvaluateInput, items: list[Item], folder: Path) -> tuple[dict[str, Answer], str]:
+async def _ask(job: EvaluateInput, items: list[Item], folder: Path) -> tuple[Answers, str]:
     """All answers in the order of the eval set, and the engine's version."""
     async with Interview(job, job.endpoint, folder / PARTIAL) as interview:
         await interview.wait_until_ready()
         version = await interview.engine.version()
-        async with progress([interview], len(items)):
-            await hold([(interview, item) for item in interview.open_questions(items)], job.concurrency)
-    return {item.id: interview.answers[item.id] for item in items}, version
+        questions = interview.open_questions(items, job.repeats)
+        async with progress([interview], len(items) * job.repeats):
+            await hold([(interview, question) for question in questions], job.concurrency)
+    asked = [(item.id, repeat) for item in items for repeat in range(job.repeats)]
+    return {key: interview.answers[key] for key in asked}, version

@@ -27,21 +27,25 @@ class Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
+    repeat: int = 0
     request: str  # sha256 of the request's body without the model's name
+    prompt: str = ""  # sha256 of the rendered prompt's token ids, where the engine tells them
     outcome: Outcome
+    score: float | None = None  # where it is not just right or wrong
     answer: str = ""
     finish_reason: str = ""
     seconds: float = 0.0
     error: str = ""
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """What was asked, and for the how-manieth time, from 0 on."""
+        return self.id, self.repeat
 
-class Cells(BaseModel):
-    """The paired counts of baseline and variant."""
-
-    both: int = 0
-    harm: int = 0
-    gain: int = 0
-    neither: int = 0
+    @property
+    def value(self) -> float:
+        """The score; 0 for an error."""
+        return float(self.outcome is Outcome.RIGHT) if self.score is None else self.score
 
 
 class PartialAnswers:
@@ -50,14 +54,14 @@ class PartialAnswers:
     def __init__(self, path: Path) -> None:
         """Continue or begin the file."""
         self._path = path
-        self.done = {answer.id: answer for answer in read_answers(path, tolerant=True)}
+        self.done = {answer.key: answer for answer in read_answers(path, tolerant=True)}
         self._file: TextIO = path.open("a", encoding="utf-8")
         if path.stat().st_size:
             self._file.write("\n")  # the last line may have been cut off
 
     def add(self, answer: Answer) -> None:
         """Append one answer."""
-        self.done[answer.id] = answer
+        self.done[answer.key] = answer
         self._file.write(answer.model_dump_json() + "\n")
         self._file.flush()
 
@@ -94,19 +98,8 @@ def write_answers(path: Path, answers: Iterable[Answer]) -> None:
 
 
 def prompts_digest(answers: Iterable[Answer]) -> str:
-    """One digest for all that was asked, whatever the order."""
-    return sha256_json(sorted([answer.id, answer.request] for answer in answers))
-
-
-def join(baseline: dict[str, Answer], variant: dict[str, Answer]) -> tuple[Cells, bool]:
-    """The four cells over the items that both arms have, and whether both were asked exactly the same."""
-    counts = {"both": 0, "harm": 0, "gain": 0, "neither": 0}
-    match = baseline.keys() == variant.keys()
-    for name in baseline.keys() & variant.keys():
-        before, after = baseline[name], variant[name]
-        match = match and before.request == after.request
-        counts[cell(before.outcome is Outcome.RIGHT, after.outcome is Outcome.RIGHT)] += 1
-    return Cells(**counts), match
+    """One digest for all that was asked, whatever the order and however often."""
+    return sha256_json(sorted({(answer.id, answer.prompt or answer.request) for answer in answers}))
 
 
 def cell(baseline_right: bool, variant_right: bool) -> str:

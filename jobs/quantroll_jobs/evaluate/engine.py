@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import openai
 
-from quantroll.api.jobs import ConfirmInput, EvaluateInput, ProbeInput
+from quantroll.api.jobs import Asking
 from quantroll.constants import Reason
 from quantroll_jobs.datafiles import Item
 from quantroll_jobs.digests import sha256_json
@@ -46,13 +46,15 @@ class Reply:
 
     text: str
     finish_reason: str
+    prompt: str  # sha256 of the rendered prompt's token ids; empty where the engine does not tell them
 
 
-def request_body(job: EvaluateInput | ConfirmInput | ProbeInput, item: Item) -> dict[str, Any]:
+def request_body(job: Asking, item: Item) -> dict[str, Any]:
     """What is asked for an item, all but the model's name: the same for all that are compared."""
     settings = {"temperature": job.temperature, "max_tokens": job.max_tokens}
     if item.prompt is None:
-        return {"messages": list(item.messages), **settings}
+        before = [] if job.system_prompt is None else [{"role": "system", "content": job.system_prompt}]
+        return {"messages": [*before, *item.messages], **settings}
     return {"prompt": item.prompt, **settings}
 
 
@@ -73,16 +75,19 @@ class Engine:
         request_timeout: float,
         who: str = "the engine",
         single_shot: bool = False,
+        prompt_ids: bool = False,
     ) -> None:
         """Nothing is sent yet; `request_timeout` is in seconds, and `who` names the engine in messages.
 
-        `single_shot`: every question is sent once, and over a connection of its own. Proxies of the environment are not
-        used: engines are inside the cluster.
+        `single_shot`: every question is sent once, and over a connection of its own. `prompt_ids`: ask for the rendered
+        prompt's token ids, if the engine takes that. Proxies of the environment are not used: engines are inside the
+        cluster.
         """
         self._who = f"{who} at {endpoint}"
         self._served_model = served_model
         self._request_timeout = request_timeout
         self._single_shot = single_shot
+        self._extra = {"return_token_ids": True} if prompt_ids else None  # vLLM's, beside OpenAI's parameters
         limits = httpx.Limits(
             max_connections=connections + 2, max_keepalive_connections=0 if single_shot else connections + 2
         )
@@ -127,7 +132,18 @@ class Engine:
         async with asyncio.timeout(timeout):
             response = await self._http.get("/health")
             response.raise_for_status()
-            await self._client.completions.create(model=self._served_model, prompt="Hello", max_tokens=1, temperature=0)
+            try:
+                await self._complete(self._extra)
+            except openai.APIStatusError as error:
+                if self._extra is None or not _is_refusal(error):
+                    raise
+                await self._complete(None)
+                self._extra = None
+
+    async def _complete(self, extra: dict[str, bool] | None) -> None:
+        await self._client.completions.create(
+            model=self._served_model, prompt="Hello", max_tokens=1, temperature=0, extra_body=extra
+        )
 
     async def healthy(self) -> bool:
         """Whether /health says so now."""
@@ -168,19 +184,24 @@ class Engine:
     async def _send(self, body: dict[str, Any]) -> Reply:
         try:
             if "messages" in body:
-                chat = await self._client.chat.completions.create(model=self._served_model, **body)
-                return _reply(chat.choices[0].message.content, chat.choices[0].finish_reason)
-            completion = await self._client.completions.create(model=self._served_model, **body)
-            return _reply(completion.choices[0].text, completion.choices[0].finish_reason)
+                chat = await self._client.chat.completions.create(
+                    model=self._served_model, extra_body=self._extra, **body
+                )
+                return _reply(chat.choices[0].message.content, chat.choices[0].finish_reason, chat)
+            completion = await self._client.completions.create(model=self._served_model, extra_body=self._extra, **body)
+            choice = completion.choices[0]
+            return _reply(choice.text, choice.finish_reason, choice)
         except _NO_COMPLETION as error:
             raise GarbledReplyError(f"no completion came: {type(error).__name__}: {error}") from error
 
 
-def _reply(text: Any, finish_reason: Any) -> Reply:
+def _reply(text: Any, finish_reason: Any, owner_of_ids: Any) -> Reply:
     if text is not None and not isinstance(text, str):
         raise TypeError("the answer is not a text")
     readable = (text or "").encode(errors="replace").decode()  # half of a surrogate pair cannot be written
-    return Reply(readable, str(finish_reason or ""))
+    ids = getattr(owner_of_ids, "prompt_token_ids", None)
+    told = isinstance(ids, list) and bool(ids) and all(isinstance(number, int) for number in ids)
+    return Reply(readable, str(finish_reason or ""), sha256_json(ids) if told else "")
 
 
 def _status(error: Exception) -> int | None:

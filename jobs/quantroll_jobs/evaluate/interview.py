@@ -9,14 +9,16 @@ from typing import Self
 
 from quantroll.api.jobs import ConfirmInput, EvaluateInput
 from quantroll.constants import Reason
+from quantroll_jobs.asked import scorer_of
 from quantroll_jobs.datafiles import Item
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate.answers import Answer, Outcome, PartialAnswers
 from quantroll_jobs.evaluate.engine import Engine, RequestFailedError, request_body, request_digest
-from quantroll_jobs.scorers import SCORERS
+from quantroll_jobs.scorers import is_right
 
 PROGRESS_INTERVAL = 5.0  # seconds
 FAILURES_IN_A_ROW = 32  # items without an answer, none in between: that is the engine, not the items
+Question = tuple[Item, int]  # for the how-manieth time it is asked, from 0 on
 
 
 class Interview:
@@ -32,7 +34,7 @@ class Interview:
         self._job = job
         self._who = who
         self._partial = PartialAnswers(partial)
-        self._score = SCORERS[job.scorer]
+        self._scorer = scorer_of(job)
         self._failures = 0
         self.engine = Engine(
             endpoint,
@@ -40,6 +42,7 @@ class Interview:
             connections=job.concurrency,
             request_timeout=job.request_timeout_seconds,
             who=who,
+            prompt_ids=isinstance(job, EvaluateInput),
         )
 
     async def __aenter__(self) -> Self:
@@ -52,20 +55,22 @@ class Interview:
         await self.engine.aclose()
 
     @property
-    def answers(self) -> dict[str, Answer]:
-        """What is answered so far, by id."""
+    def answers(self) -> dict[tuple[str, int], Answer]:
+        """What is answered so far, by id and repeat."""
         return self._partial.done
 
     async def wait_until_ready(self) -> None:
         """Wait for the engine; raises JobError after the Job's `ready_timeout_seconds`."""
         await self.engine.wait_until_ready(self._job.ready_timeout_seconds)
 
-    def open_questions(self, items: Iterable[Item]) -> list[Item]:
-        """The items without an answer to exactly this request; an error is no answer."""
-        return [item for item in items if not self._is_answered(item)]
+    def open_questions(self, items: Iterable[Item], repeats: int = 1) -> list[Question]:
+        """The items without an answer to exactly this request, each as often as asked for; an error is no answer."""
+        asked = [(item, repeat) for repeat in range(repeats) for item in items]
+        return [question for question in asked if not self._is_answered(question)]
 
-    def _is_answered(self, item: Item) -> bool:
-        found = self.answers.get(item.id)
+    def _is_answered(self, question: Question) -> bool:
+        item, repeat = question
+        found = self.answers.get((item.id, repeat))
         if found is None or found.outcome is Outcome.ERROR:
             return False
         return found.request == request_digest(request_body(self._job, item))
@@ -74,11 +79,11 @@ class Interview:
         """Have the answers on the disk."""
         self._partial.sync()
 
-    async def ask(self, item: Item) -> None:
-        """Ask one item and keep what comes; raises JobError when the engine has gone."""
-        self._partial.add(await self._answer(item))
+    async def ask(self, question: Question) -> None:
+        """Ask and keep what comes; raises JobError when the engine has gone."""
+        self._partial.add(await self._answer(*question))
 
-    async def _answer(self, item: Item) -> Answer:
+    async def _answer(self, item: Item, repeat: int) -> Answer:
         body = request_body(self._job, item)
         digest = request_digest(body)
         started = time.monotonic()
@@ -86,12 +91,16 @@ class Interview:
             reply = await self.engine.ask(body)
         except RequestFailedError as error:
             await self._blame(error)
-            return Answer(id=item.id, request=digest, outcome=Outcome.ERROR, error=str(error))
+            return Answer(id=item.id, repeat=repeat, request=digest, outcome=Outcome.ERROR, error=str(error))
         self._failures = 0
+        score = self._scorer.score(reply.text, item)
         return Answer(
             id=item.id,
+            repeat=repeat,
             request=digest,
-            outcome=Outcome.RIGHT if self._score(reply.text, item.expected) else Outcome.WRONG,
+            prompt=reply.prompt,
+            outcome=Outcome.RIGHT if is_right(score) else Outcome.WRONG,
+            score=score if self._scorer.graded else None,
             answer=reply.text,
             finish_reason=reply.finish_reason,
             seconds=round(time.monotonic() - started, 4),
@@ -115,13 +124,13 @@ class Interview:
             ) from None
 
 
-async def hold(questions: Iterable[tuple[Interview, Item]], concurrency: int) -> None:
+async def hold(questions: Iterable[tuple[Interview, Question]], concurrency: int) -> None:
     """Ask all questions in their order, at most `concurrency` at a time; raises JobError."""
     waiting = iter(questions)
 
     async def worker() -> None:
-        for interview, item in waiting:
-            await interview.ask(item)
+        for interview, question in waiting:
+            await interview.ask(question)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -148,7 +157,7 @@ async def progress(interviews: list[Interview], total: int) -> AsyncIterator[Non
                 interview.sync()
             done, seconds = answered(), time.monotonic() - started
             rate = (done - before) / seconds
-            print(f"{done} of {total} items after {seconds:.0f} s, {rate:.1f} a second", flush=True)
+            print(f"{done} of {total} questions after {seconds:.0f} s, {rate:.1f} a second", flush=True)
 
     task = asyncio.create_task(say())
     try:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from quantroll.api.jobs import EXIT_BAD_INPUT, PROBE_VARIABLE, ProbeInput
 from quantroll.constants import PROBE_PORT
+from quantroll_jobs.errors import JobError
 from quantroll_jobs.probe.exporter import Exporter
 from quantroll_jobs.probe.prober import Prober
 from quantroll_jobs.process import end_on_sigterm
@@ -26,7 +27,11 @@ def main() -> int:
         print(f"{PROBE_VARIABLE} does not fit the contract: {place}: {first['msg']}", file=sys.stderr)
         return EXIT_BAD_INPUT
     exporter = Exporter(job)
-    prober = Prober(job, exporter)
+    try:
+        prober = Prober(job, exporter)
+    except JobError as error:
+        print(error.message, file=sys.stderr)
+        return EXIT_BAD_INPUT
     port = int(os.environ.get(PORT_VARIABLE, str(PROBE_PORT)))
     with exporter.serving(port, prober.is_alive) as served:
         revisions = " and ".join(target.revision for target in job.targets)

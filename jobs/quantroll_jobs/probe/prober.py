@@ -6,13 +6,14 @@ import traceback
 from contextlib import AsyncExitStack, aclosing
 
 from quantroll.api.jobs import ProbeInput
+from quantroll_jobs.asked import form_of, scorer_of
 from quantroll_jobs.datafiles import Item
 from quantroll_jobs.evaluate.answers import Outcome
 from quantroll_jobs.evaluate.engine import Engine, RequestFailedError, request_body
 from quantroll_jobs.probe.exporter import Exporter
 from quantroll_jobs.probe.pace import Pace, rotation
 from quantroll_jobs.probe.source import Source
-from quantroll_jobs.scorers import SCORERS
+from quantroll_jobs.scorers import is_right
 
 LOOK_INTERVAL = 3.0  # seconds between looks at the file
 BEAT = 1.0  # seconds between signs of life
@@ -25,13 +26,13 @@ class Prober:
     """Asks all targets the same item at the same time; a slot passes unused while the last question is in flight."""
 
     def __init__(self, job: ProbeInput, exporter: Exporter) -> None:
-        """Nothing is read or asked yet."""
+        """Nothing is read or asked yet; raises JobError where the scorer's settings cannot be used."""
         self._job = job
         self._exporter = exporter
         self._name = f"{job.namespace}/{job.name}"
-        self._source = Source(job.source)
+        self._source = Source(job.source, form_of(job.source, job))
         self._order: list[Item] = []
-        self._score = SCORERS[job.scorer]
+        self._score = scorer_of(job).score
         self._failing: dict[str, int] = {}  # questions in a row without an answer, by revision
         self._beat = time.monotonic()
 
@@ -101,7 +102,7 @@ class Prober:
         failed = self._failing.pop(revision, 0)
         if failed:
             print(f"{revision} answers again, after {failed} questions without an answer", flush=True)
-        return Outcome.RIGHT if self._score(reply.text, item.expected) else Outcome.WRONG, 200
+        return Outcome.RIGHT if is_right(self._score(reply.text, item)) else Outcome.WRONG, 200
 
     def _failed(self, revision: str, cause: str) -> None:
         """Say the first failure of a row, and then one in a hundred."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from quantroll.api.jobs import DataFile
-from quantroll_jobs.datafiles import DataError, Item
+from quantroll_jobs.datafiles import DataError, Item, ItemForm
 from quantroll_jobs.split import ChangingError, Part, Portion, Stamp, read_portion, stamp_of
 
 ITEM_LIMIT = 10_000  # of the probe's part, those of the lowest ranks
@@ -15,11 +15,12 @@ class Source:
     What is missing, half-written, malformed or of another digest than wanted changes no items, and is said once.
     """
 
-    def __init__(self, file: DataFile) -> None:
-        """Nothing is read yet."""
+    def __init__(self, file: DataFile, form: ItemForm) -> None:
+        """Nothing is read yet; `form` is how lines become items."""
         self.items: list[Item] = []
         self.ok = False  # the file is good as it is now
         self._file = file
+        self._form = form
         self._path = Path(file.path)
         self._stamp: Stamp | None = None
         self._said = ""
@@ -30,7 +31,7 @@ class Source:
             stamp = stamp_of(self._path)
             if stamp == self._stamp:
                 return False
-            portion = read_portion(self._path, self._file.id_field, Part.PROBE, ITEM_LIMIT)
+            portion = read_portion(self._path, self._form, Part.PROBE, ITEM_LIMIT)
             self._check(portion)
         except ChangingError:
             return self._refuse("is being written to")

@@ -43,6 +43,10 @@ def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
     return {VALIDATIONS: [{"rule": rule, "message": message} for rule, message in pairs]}
 
 
+UNSET: dict[str, Any] = {"default": None}
+"""`json_schema_extra` of a field whose default the API server does not fill in, because it depends on other fields."""
+
+
 @dataclass(frozen=True)
 class Rule:
     """A CEL rule of one field, as metadata in `Annotated`; only the API server enforces it.

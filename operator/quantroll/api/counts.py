@@ -52,15 +52,15 @@ class Counts(ApiModel):
     items: Count
     """Distinct items that were asked."""
     correct: Count
-    """Items answered correctly."""
+    """Items answered correctly; where scores lie between right and wrong, those with a score of 0.5 or more."""
     score: float | None = None
     """Mean score in [0, 1], where an item's score is not just right or wrong; absent: correct / items."""
     errors: Count = 0
-    """Requests that failed; their items count as wrong."""
+    """Items of which a request failed; it counts as wrong."""
     truncated: Count = 0
-    """Answers that were cut at maxTokens."""
+    """Items of which an answer was cut at maxTokens."""
     empty: Count = 0
-    """Answers without a character that shows."""
+    """Items of which an answer had no character that shows."""
     mean_length: float | None = None
     """Mean length of an answer, in characters."""
     both: Count | None = None
@@ -78,7 +78,7 @@ class Counts(ApiModel):
     informing: Annotated[list[ScorerCounts], Field(max_length=MAX_SCORERS)] = []
     """What the scorers say that do not gate."""
     baseline_errors: Count | None = None
-    """Failed requests of the baseline's own evaluation."""
+    """Items of which a request to the baseline failed."""
     baseline_mean_length: float | None = None
     """Mean length of the baseline's answers, in characters."""
     prompts_match: bool | None = None

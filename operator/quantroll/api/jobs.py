@@ -19,9 +19,9 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from quantroll.api.base import ApiModel
-from quantroll.api.counts import Count, Counts
+from quantroll.api.counts import MAX_SLICES, Count, Counts
 from quantroll.api.shape import ModelShape
-from quantroll.api.spec import Algorithm, Backend, Dtype, Scheme
+from quantroll.api.spec import Algorithm, Backend, Dtype, Scheme, ScorerName, Scoring
 from quantroll.constants import Reason
 
 INPUT_VARIABLE = "QUANTROLL_JOB"
@@ -40,6 +40,24 @@ class DataFile(ApiModel):
     path: str
     sha256: str | None = None
     id_field: str = "id"
+    slice_field: str | None = None
+    cluster_field: str | None = None
+
+
+class Judging(ApiModel):
+    """How answers are judged, and so what an item has to have."""
+
+    scorer: ScorerName = ScorerName.EXACT_MATCH
+    scoring: Scoring | None = None
+    system_prompt: str | None = None  # before the messages of each item
+
+
+class Asking(Judging):
+    """How items are asked: the same for all that are compared."""
+
+    temperature: float
+    max_tokens: int
+    request_timeout_seconds: float = 120
 
 
 class HubModel(ApiModel):
@@ -49,7 +67,7 @@ class HubModel(ApiModel):
     revision: str
 
 
-class PrepareInput(ApiModel):
+class PrepareInput(Judging):
     """Check and digest everything that the user gave."""
 
     kind: Literal["prepare"] = "prepare"
@@ -60,6 +78,7 @@ class PrepareInput(ApiModel):
     hub: HubModel | None = None
     dtype: Dtype
     eval_set: DataFile
+    also_report: list[ScorerName] = []
     calibration: DataFile | None = None
 
 
@@ -97,7 +116,7 @@ class QuantizeInput(ApiModel):
     calibration: CalibrationInput | None = None
 
 
-class EvaluateInput(ApiModel):
+class EvaluateInput(Asking):
     """Ask the engine every item of the eval set, and join with the baseline's stored answers."""
 
     kind: Literal["evaluate"] = "evaluate"
@@ -105,14 +124,12 @@ class EvaluateInput(ApiModel):
     key: Key
     store: str
     eval_set: DataFile
-    scorer: Literal["ExactMatch"]
-    temperature: float
-    max_tokens: int
+    also_report: list[ScorerName] = []
+    repeats: int = Field(default=1, ge=1)
     endpoint: str
     served_model: str
     concurrency: int = Field(ge=1)
     ready_timeout_seconds: float
-    request_timeout_seconds: float = 120
     baseline_key: Key | None = None
 
 
@@ -123,7 +140,7 @@ class Arm(ApiModel):
     endpoint: str
 
 
-class ConfirmInput(ApiModel):
+class ConfirmInput(Asking):
     """Ask the serving revision and the one to go back to the same items, none of which the probe ever uses."""
 
     kind: Literal["confirm"] = "confirm"
@@ -132,18 +149,14 @@ class ConfirmInput(ApiModel):
     store: str
     eval_set: DataFile
     items: int = Field(ge=1)
-    scorer: Literal["ExactMatch"]
-    temperature: float
-    max_tokens: int
     served_model: str
     serving: Arm
     target: Arm
     concurrency: int = Field(ge=1)
     ready_timeout_seconds: float
-    request_timeout_seconds: float = 120
 
 
-class ProbeInput(ApiModel):
+class ProbeInput(Asking):
     """What the prober asks, and whom; it is no Job, and reads this from the environment variable QUANTROLL_PROBE."""
 
     contract: Literal[1] = 1
@@ -151,10 +164,6 @@ class ProbeInput(ApiModel):
     name: str  # of the QuantizedModel, which is the model's name at the engine, too
     source: DataFile  # with a digest, only this very file is used; without, it is read again when it changes
     items_per_hour: int = Field(ge=1)
-    scorer: Literal["ExactMatch"]
-    temperature: float
-    max_tokens: int
-    request_timeout_seconds: float = 120
     targets: Annotated[list[Arm], Field(min_length=1, max_length=2)]  # the stable revision first
 
 
@@ -178,6 +187,15 @@ class ModelFacts(ApiModel):
     """Sizes by its config.json; absent where that does not say what the formulas need."""
 
 
+class SliceFacts(ApiModel):
+    """What prepare found of one slice."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """Value of the slice field."""
+    items: int
+    """Distinct items of the slice."""
+
+
 class DataFacts(ApiModel):
     """What prepare found in a data file."""
 
@@ -185,6 +203,8 @@ class DataFacts(ApiModel):
     """Digest of the file."""
     items: int
     """Lines that are items."""
+    slices: Annotated[list[SliceFacts], Field(max_length=MAX_SLICES)] = []
+    """Slices of an eval set, by name."""
 
 
 class PrepareResult(ApiModel):
@@ -197,7 +217,9 @@ class PrepareResult(ApiModel):
     calibration: DataFacts | None = None
     """The calibration data."""
     overlap: int = 0
-    """Calibration items that stand in the eval set."""
+    """Calibration items that show an item of the eval set, or a long passage of one."""
+    overlap_example: Annotated[str, Field(max_length=256)] = ""
+    """Where the first of them stands, and what it shows."""
     warnings: Annotated[list[Annotated[str, Field(max_length=512)]], Field(max_length=8)] = []
     """What is odd but no error."""
 

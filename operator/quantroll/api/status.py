@@ -9,7 +9,7 @@ from quantroll.api.counts import Counts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.figures import BenchmarkFigures, CostFigures, MemoryFigures
 from quantroll.api.jobs import PrepareResult
-from quantroll.api.spec import Dtype, Serving
+from quantroll.api.spec import Dtype, Scheme, Serving, Workload
 from quantroll.constants import Phase
 
 Text = Annotated[str, Field(max_length=1024)]
@@ -33,6 +33,19 @@ class ConditionStatus(ApiModel):
     """When `status` last changed."""
 
 
+class Preset(ApiModel):
+    """What the workload stood for: an upgrade with other presets changes nothing before the spec does."""
+
+    workload: Workload
+    """The workload."""
+    min_acceptable: float
+    """Floor of recovery, where qualityGate.minAcceptable is left out."""
+    repeats: int
+    """Times that an item is asked, where generation.repeats is left out."""
+    schemes: Annotated[list[Scheme], Field(max_length=3)]
+    """Variants, where these are left out."""
+
+
 class Resolved(ApiModel):
     """What was fixed when a generation was adopted: a changed engine profile does not disturb what runs."""
 
@@ -42,6 +55,8 @@ class Resolved(ApiModel):
     """Name of the engine profile."""
     profile: EngineProfile
     """The engine profile as it was then."""
+    preset: Preset | None = None
+    """What the workload stood for then."""
 
 
 class RevisionSpec(ApiModel):

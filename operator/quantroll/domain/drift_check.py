@@ -12,13 +12,14 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import Drift, DriftCheckStatus, DriftVerdict, QuantizedModelStatus, RevisionStatus
 from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, Reason
 from quantroll.domain import fingerprints, memory, rollback, schedule
+from quantroll.domain.asking import asking
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.drift import Confirmation, decide
 from quantroll.domain.evidence import Comparison
 from quantroll.domain.jobs import failure_of, report_of
 from quantroll.domain.judging import thresholds_of
 from quantroll.domain.locate import probe_source, revision_endpoint
-from quantroll.domain.pipeline import MAX_CONCURRENCY, request_seconds
+from quantroll.domain.pipeline import MAX_CONCURRENCY
 from quantroll.domain.snapshot import QualityCounts, Unknown
 from quantroll.domain.traffic import server_of
 from quantroll.domain.wanted import WantedConfirm
@@ -247,7 +248,7 @@ def _conclude(draft: Draft, spec: QuantizedModelSpec, target: RevisionStatus, re
 
 
 def _wanted_confirm(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus) -> WantedConfirm:
-    gate, name = spec.quality_gate, draft.seen.name
+    name = draft.seen.name
     return WantedConfirm(
         key=check.key,
         job_input=ConfirmInput(
@@ -255,15 +256,12 @@ def _wanted_confirm(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckSta
             store=ARTIFACTS_MOUNT,
             eval_set=probe_source(spec, draft.status.prepared),
             items=spec.drift_check.confirm.items,
-            scorer=gate.scorer,
-            temperature=gate.generation.temperature,
-            max_tokens=gate.generation.max_tokens,
             served_model=name,
             serving=Arm(revision=check.revision, endpoint=revision_endpoint(name, check.revision)),
             target=Arm(revision=check.target, endpoint=revision_endpoint(name, check.target)),
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
-            request_timeout_seconds=request_seconds(spec),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
+            **asking(spec),
         ),
     )
 

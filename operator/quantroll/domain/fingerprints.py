@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from quantroll.api.jobs import PrepareResult
-from quantroll.api.spec import Backend, Calibration, QualityGate, QuantizedModelSpec, Variant
+from quantroll.api.spec import Backend, Calibration, EvalSet, QualityGate, QuantizedModelSpec, ScorerName, Variant
 from quantroll.api.status import RevisionSpec
 
 
@@ -37,8 +37,24 @@ def prepare_key(spec: QuantizedModelSpec) -> str:
             "evalSet": [evals.source, evals.sha256, evals.id_field],
             "calibration": [calibration.dataset, calibration.sha256] if calibration else None,
             **({"revision": spec.model.revision} if spec.model.revision else {}),
+            **({"scorer": scorer} if (scorer := spec.quality_gate.scorer) is not ScorerName.EXACT_MATCH else {}),
+            **_item_fields(evals),
+            **_judging(spec.quality_gate),
         },
     )
+
+
+def _item_fields(evals: EvalSet) -> dict[str, Any]:
+    """What else an item has, where that is not the default."""
+    fields = {"sliceField": evals.slice_field, "clusterField": evals.cluster_field}
+    return {name: field for name, field in fields.items() if field is not None}
+
+
+def _judging(gate: QualityGate) -> dict[str, Any]:
+    """What else answers depend on, and how they are judged, where that is not the default."""
+    scoring = gate.scoring.to_wire() if gate.scoring else {}
+    given = {"scoring": scoring, "alsoReport": gate.also_report, "systemPrompt": gate.generation.system_prompt}
+    return {name: value for name, value in given.items() if value}
 
 
 def artifact_key(variant: Variant, calibration: Calibration | None, prepared: PrepareResult) -> str:
@@ -97,6 +113,9 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, ba
             "scorer": gate.scorer,
             "generation": [gate.generation.temperature, gate.generation.max_tokens],
             "baseline": baseline_key,
+            **({"repeats": gate.generation.repeats} if gate.generation.repeats > 1 else {}),
+            **_item_fields(gate.eval_set),
+            **_judging(gate),
         },
     )
 

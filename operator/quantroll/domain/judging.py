@@ -5,7 +5,6 @@ from typing import Any
 
 from quantroll.api.counts import Counts, Moments
 from quantroll.api.spec import QualityGate
-from quantroll.api.spec.slices import SliceFloor
 from quantroll.api.status import WorstSlice
 from quantroll.domain.draft import clip
 from quantroll.domain.evidence import Evidence, SliceEvidence, Thresholds
@@ -23,7 +22,7 @@ def thresholds_of(gate: QualityGate) -> Thresholds:
         min_baseline=gate.min_baseline,
         max_error_rate=gate.max_error_rate,
         max_drop=gate.max_drop if gate.comparison == "Difference" else None,
-        slices=_slices(gate),
+        slices=tuple(gate.slices),
     )
 
 
@@ -58,10 +57,6 @@ def verdict_of(evidence: Evidence, thresholds: Thresholds, rivals: Sequence[floa
         "worst_slice": worst and WorstSlice(name=worst.name, recovery=_rounded(worst.recovery), items=worst.items),
         "flips": judgement.flips,
     }
-
-
-def _slices(gate: QualityGate) -> tuple[SliceFloor, ...]:
-    return tuple(getattr(gate, "slices", ()))
 
 
 def _slice(name: str, cells: Cells, moments: Moments | None) -> SliceEvidence:

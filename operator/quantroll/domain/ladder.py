@@ -179,8 +179,8 @@ def _unmeasured(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: V
             update={
                 "verdict": Verdict.ERROR.value,
                 "reason": GateReason.CONTAMINATED.value,
-                "message": f"{overlap} calibration items stand in the eval set: the variant would be judged on what it"
-                " has seen; take them out of one of the two",
+                "message": f"{overlap} calibration items stand in the eval set{_example(draft)}: the variant would be"
+                " judged on what it has seen; take them out of one of the two",
             }
         )
     if row.artifact is None and variant.backend not in draft.seen.backends:
@@ -208,6 +208,11 @@ def _unmeasured(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: V
             }
         )
     return row
+
+
+def _example(draft: Draft) -> str:
+    found = draft.status.prepared.overlap_example if draft.status.prepared else ""
+    return f" ({found})" if found else ""
 
 
 def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, failure: Attempt) -> bool:

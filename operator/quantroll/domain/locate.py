@@ -1,7 +1,7 @@
 """Where a source lies inside a pod: claims are mounted under one folder, each by its name."""
 
 from quantroll.api.jobs import DataFile, HubModel, PrepareResult
-from quantroll.api.spec import ModelRef, QuantizedModelSpec
+from quantroll.api.spec import EvalSet, ModelRef, QuantizedModelSpec
 from quantroll.constants import ARTIFACTS_MOUNT, CLAIMS_MOUNT
 from quantroll.domain.fingerprints import source_key
 
@@ -20,17 +20,28 @@ def pod_path(source: str) -> str:
     return f"{CLAIMS_MOUNT}/{claim}/{path}"
 
 
-def data_file(source: str, sha256: str | None, id_field: str = "id") -> DataFile:
-    """A data set as a Job's input names it."""
-    return DataFile(path=pod_path(source), sha256=sha256, id_field=id_field)
+def data_file(source: str, sha256: str | None) -> DataFile:
+    """A calibration set as a Job's input names it."""
+    return DataFile(path=pod_path(source), sha256=sha256)
+
+
+def item_file(evals: EvalSet, sha256: str | None, source: str | None = None) -> DataFile:
+    """A file of labelled items as a Job's input names it; another source has the eval set's fields."""
+    return DataFile(
+        path=pod_path(source or evals.source),
+        sha256=sha256,
+        id_field=evals.id_field,
+        slice_field=evals.slice_field,
+        cluster_field=evals.cluster_field,
+    )
 
 
 def probe_source(spec: QuantizedModelSpec, prepared: PrepareResult | None) -> DataFile:
     """What the prober and the confirmation take their items from: labelled production data, or the eval set."""
     evals = spec.quality_gate.eval_set
     if spec.probe.source:
-        return data_file(spec.probe.source, None, evals.id_field)
-    return data_file(evals.source, prepared.eval_set.sha256 if prepared else evals.sha256, evals.id_field)
+        return item_file(evals, None, spec.probe.source)
+    return item_file(evals, prepared.eval_set.sha256 if prepared else evals.sha256)
 
 
 def revision_name(owner: str, revision: str) -> str:

@@ -22,21 +22,21 @@ from quantroll.api.status import (
 )
 from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, ENGINE_PORT, Phase, Reason
 from quantroll.domain import fingerprints
+from quantroll.domain.asking import asking, judging
 from quantroll.domain.draft import Draft, attempt
 from quantroll.domain.jobs import may_run, new_failure, report_of
-from quantroll.domain.locate import baseline_model, data_file, hub_model, model_path
+from quantroll.domain.locate import baseline_model, data_file, hub_model, item_file, model_path
+from quantroll.domain.presets import preset_of
 from quantroll.domain.snapshot import Problem
 from quantroll.domain.wanted import WantedEvaluate, WantedPrepare
 
 PREPARE_PAUSE = timedelta(seconds=30)
 BASELINE_PAUSE = timedelta(minutes=1)
 MAX_CONCURRENCY = 32
-REQUEST_SECONDS = 120.0  # for one answer, however short
-SLOWEST_TOKENS = 5.0  # a second; an engine that is slower has hung
 
 
 def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
-    """Take a new generation up: the engine profile is looked up once and pinned."""
+    """Take a new generation up: the engine profile and the workload's preset are looked up once and pinned."""
     seen, resolved = draft.seen, draft.status.resolved
     profile = seen.engines.get(spec.serving.engine)
     if resolved is None or resolved.generation != seen.generation or _is_corrected(draft, profile):
@@ -49,7 +49,14 @@ def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
                 " choose one of these, or have the admin add it to the chart's values under engines",
             )
             return False
-        draft.set(resolved=Resolved(generation=seen.generation, engine=spec.serving.engine, profile=profile))
+        draft.set(
+            resolved=Resolved(
+                generation=seen.generation,
+                engine=spec.serving.engine,
+                profile=profile,
+                preset=preset_of(spec.workload),
+            )
+        )
     return True
 
 
@@ -114,16 +121,36 @@ def prepare_again(draft: Draft, problem: Problem) -> None:
 
 
 def _enough_items(draft: Draft, spec: QuantizedModelSpec) -> bool:
-    prepared, needed = draft.status.prepared, spec.quality_gate.min_samples
-    if prepared and prepared.eval_set.items < needed:
+    """Whether the eval set has what the gate asks for; nothing is quantized for what cannot be proven."""
+    prepared, gate = draft.status.prepared, spec.quality_gate
+    if prepared is None:
+        return True
+    if prepared.eval_set.items < gate.min_samples:
         draft.say(Phase.PENDING, "the eval set is too small to judge by")
         draft.block(
             Reason.EVAL_SET_TOO_SMALL,
-            f"the eval set has {prepared.eval_set.items} distinct items and qualityGate.minSamples is {needed}: nothing"
-            " can be proven, so nothing is quantized; add items",
+            f"the eval set has {prepared.eval_set.items} distinct items and qualityGate.minSamples is"
+            f" {gate.min_samples}: nothing can be proven, so nothing is quantized; add items",
         )
         return False
-    return True
+    found = {part.name: part.items for part in prepared.eval_set.slices}
+    lacking = next((floor for floor in gate.slices if found.get(floor.name, 0) < floor.min_samples), None)
+    if lacking is None:
+        return True
+    draft.say(Phase.PENDING, "a slice of the eval set is too small to judge by")
+    if lacking.name in found:
+        draft.block(
+            Reason.EVAL_SET_TOO_SMALL,
+            f"slice {lacking.name!r} has {found[lacking.name]} distinct items and its minSamples in qualityGate.slices"
+            f" is {lacking.min_samples}: nothing can be proven, so nothing is quantized; add items",
+        )
+    else:
+        draft.block(
+            Reason.EVAL_SET_SLICE_MISSING,
+            f"qualityGate.slices names {lacking.name!r}, which no item of the eval set has as its"
+            f" {gate.eval_set.slice_field} (there are: {', '.join(sorted(found)) or 'none'}); correct one of the two",
+        )
+    return False
 
 
 def _wanted_prepare(spec: QuantizedModelSpec, key: str) -> WantedPrepare:
@@ -136,8 +163,10 @@ def _wanted_prepare(spec: QuantizedModelSpec, key: str) -> WantedPrepare:
             model_path=model_path(baseline_model(spec.model)),
             hub=hub_model(spec.model),
             dtype=spec.model.dtype,
-            eval_set=data_file(evals.source, evals.sha256, evals.id_field),
+            eval_set=item_file(evals, evals.sha256),
+            also_report=spec.quality_gate.also_report,
             calibration=data_file(calibration.dataset, calibration.sha256) if calibration else None,
+            **judging(spec.quality_gate),
         ),
     )
 
@@ -165,7 +194,7 @@ def baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
         row = row.model_copy(
             update={
                 "evaluation": measured,
-                "score": _share(measured.correct, measured.items),
+                "score": _share(measured.correct, measured.items) if measured.score is None else measured.score,
                 "failure": None,
             }
         )
@@ -246,23 +275,17 @@ def wanted_evaluate(
         job_input=EvaluateInput(
             key=key,
             store=ARTIFACTS_MOUNT,
-            eval_set=data_file(gate.eval_set.source, prepared.eval_set.sha256, gate.eval_set.id_field),
-            scorer=gate.scorer,
-            temperature=gate.generation.temperature,
-            max_tokens=gate.generation.max_tokens,
+            eval_set=item_file(gate.eval_set, prepared.eval_set.sha256),
+            also_report=gate.also_report,
+            repeats=gate.generation.repeats,
             endpoint=f"http://127.0.0.1:{ENGINE_PORT}",
             served_model=draft.seen.name,
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
-            request_timeout_seconds=request_seconds(spec),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
             baseline_key=joined,
+            **asking(spec),
         ),
     )
-
-
-def request_seconds(spec: QuantizedModelSpec) -> float:
-    """How long one answer may take."""
-    return max(REQUEST_SECONDS, spec.quality_gate.generation.max_tokens / SLOWEST_TOKENS)
 
 
 def rows(draft: Draft, spec: QuantizedModelSpec) -> None:

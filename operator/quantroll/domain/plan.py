@@ -24,6 +24,7 @@ from quantroll.domain.events import Event, events
 from quantroll.domain.fingerprints import evaluation_key
 from quantroll.domain.gate import shippable
 from quantroll.domain.locate import baseline_model
+from quantroll.domain.presets import filled_in
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
 
@@ -52,7 +53,8 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
         draft.wanted.settled = False
         draft.block(Reason.STATUS_LOST, seen.lost)
     elif pipeline.adopt(draft, seen.spec):
-        _decide(draft, seen.spec)
+        resolved = draft.status.resolved
+        _decide(draft, filled_in(seen.spec, resolved.preset) if resolved and resolved.preset else seen.spec)
     else:
         draft.wanted.settled = False
     status = _closed(draft)

@@ -2,9 +2,9 @@
 
 from quantroll.api.jobs import Arm, ProbeInput
 from quantroll.api.spec import QuantizedModelSpec
+from quantroll.domain.asking import asking
 from quantroll.domain.draft import Draft
 from quantroll.domain.locate import probe_source, revision_endpoint
-from quantroll.domain.pipeline import request_seconds
 from quantroll.domain.traffic import is_taken_back
 from quantroll.domain.wanted import WantedProber
 
@@ -17,17 +17,14 @@ def probe(draft: Draft, spec: QuantizedModelSpec) -> None:
     asked = [stable]
     if candidate and rollout and rollout.weight and not is_taken_back(rollout):
         asked.append(candidate)
-    gate, name = spec.quality_gate, draft.seen.name
+    name = draft.seen.name
     draft.wanted.prober = WantedProber(
         ProbeInput(
             namespace=draft.seen.namespace,
             name=name,
             source=probe_source(spec, draft.status.prepared),
             items_per_hour=spec.probe.items_per_hour,
-            scorer=gate.scorer,
-            temperature=gate.generation.temperature,
-            max_tokens=gate.generation.max_tokens,
-            request_timeout_seconds=request_seconds(spec),
             targets=[Arm(revision=r.revision, endpoint=revision_endpoint(name, r.revision)) for r in asked],
+            **asking(spec),
         )
     )

@@ -4,6 +4,7 @@ Pydantic's JSON Schema is not a structural schema as the API server wants it: it
 titles, and `additionalProperties: false` beside `properties`. What is left after the conversion means the same.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from quantroll.api.status import QuantizedModelStatus
 from quantroll.constants import GROUP, KIND, PLURAL, VERSION
 
 Schema = dict[str, Any]
+_LINE_BREAK = re.compile(r"(?<!\n)\n(?!\n)")  # of the source, within a paragraph
 
 DESCRIPTION = (
     "A large language model that is rolled out in the cheapest compressed form which is proven good enough against its"
@@ -89,6 +91,8 @@ class _Converter:
                     out.update({key.removeprefix("exclusive").lower(): value, key: True})  # OpenAPI 3.0 has a flag
                 case _:
                     out.setdefault(key, value)
+        if "description" in out:
+            out["description"] = _LINE_BREAK.sub(" ", out["description"])
         if "default" in out:
             self._shorten_default(out)
         return out
@@ -120,7 +124,8 @@ class _Converter:
             node["default"] = {
                 name: value
                 for name, value in node["default"].items()
-                if value is not None and value != fields[name].get("default")
+                if value is not None and ("default" in fields[name] or name in node.get("required", ()))
+                if value != fields[name].get("default")
             }
 
 

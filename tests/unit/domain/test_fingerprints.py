@@ -71,6 +71,18 @@ def variant(**changes):
         ({"serving__nodeSelector": {"gpu": "L4"}}, {"revision", "evaluation"}),
         ({"qualityGate__generation": {"maxTokens": 7}}, {"evaluation"}),
         ({"qualityGate__generation": {"temperature": 0.7}}, {"evaluation"}),
+        ({"qualityGate__generation": {"repeats": 2}}, {"evaluation"}),
+        ({"qualityGate__generation": {"systemPrompt": "Be brief."}}, {"prepare", "evaluation"}),
+        ({"qualityGate__scorer": "F1"}, {"prepare", "evaluation"}),
+        ({"qualityGate__scorer": "ExactMatch", "qualityGate__scoring": {}}, set()),  # the default, said aloud
+        ({"qualityGate__scoring": {"regex": {"pattern": "x"}}}, {"prepare", "evaluation"}),
+        ({"qualityGate__alsoReport": ["F1"]}, {"prepare", "evaluation"}),
+        (
+            {"qualityGate__evalSet": {"source": "pvc://tiny/eval.jsonl", "sliceField": "slice"}},
+            {"prepare", "evaluation"},
+        ),
+        ({"qualityGate__evalSet": {"source": "pvc://tiny/eval.jsonl", "clusterField": "c"}}, {"prepare", "evaluation"}),
+        ({"qualityGate__slices": [{"name": "a", "minAcceptable": 0.9}]}, set()),
     ],
 )
 def test_a_key_changes_with_what_goes_into_it_and_with_nothing_else(changes, moved):

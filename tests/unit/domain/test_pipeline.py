@@ -1,10 +1,12 @@
 """Adopting a spec, preparing, and measuring the baseline: what must be right before anything is quantized."""
 
+import re
 from datetime import timedelta
 
 import pytest
 
 from quantroll.api.engine import EngineProfile
+from quantroll.api.jobs import SliceFacts
 from quantroll.constants import Reason
 from quantroll.domain.snapshot import JobState, Problem
 from unit.domain.world import PROVEN, World, spec_with, steady
@@ -101,6 +103,48 @@ def test_too_few_items_start_no_job():
     assert world.replicas == {}
     world.edit(qualityGate__minSamples=2000)
     world.until("Steady")
+
+
+SLICED = {"source": "pvc://tiny/eval.jsonl", "sliceField": "topic", "clusterField": "doc"}
+
+
+@pytest.mark.parametrize(
+    ("floor", "reason", "text"),
+    [
+        ({"name": "edge"}, "EvalSetSliceMissing", "names 'edge', .* as its topic .there are: easy, hard"),
+        ({"name": "hard", "minSamples": 41}, "EvalSetTooSmall", "slice 'hard' has 40 distinct items .* is 41"),
+    ],
+)
+def test_a_slice_that_nothing_can_be_proven_of_starts_no_job(floor, reason, text):
+    floors = [{"name": "easy", "minAcceptable": 0.9}, {"minAcceptable": 0.9} | floor]
+    world = World(spec_with(qualityGate__evalSet=SLICED, qualityGate__slices=floors))
+    parts = [SliceFacts(name="easy", items=1960), SliceFacts(name="hard", items=40)]
+    facts = world.prepared.eval_set.model_copy(update={"slices": parts})
+    world.prepared = world.prepared.model_copy(update={"eval_set": facts})
+    world.tick()
+    world.finish(world.job("prepare"))
+    for _ in range(3):
+        world.tick()
+    assert world.stalled() == reason
+    assert re.search(text, world.status.conditions[2].message)
+    assert world.kinds() == ["prepare"]
+    world.edit(qualityGate__slices=[{"name": "hard", "minAcceptable": 0.9, "minSamples": 40}])
+    world.tick()
+    assert world.stalled() is None
+    assert world.kinds() == ["prepare", "evaluate"]
+
+
+def test_a_graded_baseline_has_its_mean_as_its_score():
+    world = World()
+    world.until("Baselining")
+    world.tick()
+    job = world.job("evaluate")
+    world.finish(job)
+    measured = world.jobs[job.view.key].view.report
+    graded = measured.model_copy(update={"evaluate": measured.evaluate.model_copy(update={"score": 0.7125})})
+    world.change_job(job, report=graded)
+    world.tick()
+    assert (world.status.baseline.score, world.status.baseline.evaluation.score) == (0.7125, 0.7125)
 
 
 def test_a_baseline_that_is_too_weak_starts_no_quantization():
@@ -262,6 +306,27 @@ def test_job_inputs_carry_what_the_spec_says():
     assert given.eval_set.sha256 == "b" * 64, "what prepare has digested, not what lies there by now"
     assert given.baseline_key == world.status.baseline.evaluation.key
     assert given.ready_timeout_seconds == 1800
+
+
+def test_all_that_asks_carries_how_it_asks_and_judges():
+    generation = {"maxTokens": 1000, "repeats": 4, "systemPrompt": "Be brief."}
+    scoring = {"regex": {"pattern": "x"}}
+    world = steady(
+        spec_with(
+            qualityGate__generation=generation, qualityGate__scorer="Regex", qualityGate__scoring=scoring,
+            qualityGate__alsoReport=["F1"], qualityGate__evalSet=SLICED,
+        )
+    )  # fmt: skip
+    inputs = {job.kind: job.wanted.job_input for job in world.jobs.values()}
+    asking = [inputs["evaluate"], world.tick().wanted.prober.probe_input]
+    for given in [inputs["prepare"], *asking]:
+        assert (given.scorer, given.scoring.to_wire(), given.system_prompt) == ("Regex", scoring, "Be brief.")
+    for given in asking:
+        assert given.request_timeout_seconds == 200, "at 5 tokens a second"
+    assert (inputs["prepare"].also_report, inputs["evaluate"].also_report) == (["F1"], ["F1"])
+    assert inputs["evaluate"].repeats == 4
+    for file in (inputs["prepare"].eval_set, inputs["evaluate"].eval_set, asking[1].source):
+        assert (file.slice_field, file.cluster_field) == ("topic", "doc")
 
 
 def test_variants_that_are_proven_stay_proven_when_others_come():

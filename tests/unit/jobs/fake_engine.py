@@ -56,7 +56,8 @@ class FakeEngine:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 engine.requests.append(body | {"path": self.path})
-                found = engine.warm_up if body.get("prompt") == "Hello" else engine.answer(body)
+                warm_up = engine.warm_up if callable(engine.warm_up) else lambda _: engine.warm_up
+                found = (warm_up if body.get("prompt") == "Hello" else engine.answer)(body)
                 if found is None or found is RESET:
                     self.hang_up(reset=found is RESET)
                 else:

@@ -9,6 +9,7 @@ from quantroll.api.jobs import Arm, ConfirmInput, DataFile
 from quantroll.constants import Reason
 from quantroll_jobs import confirm, split, store
 from quantroll_jobs.__main__ import execute
+from quantroll_jobs.datafiles import ItemForm
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
@@ -58,7 +59,7 @@ def make(tmp_path, engines, source):
             ready_timeout_seconds=5,
             request_timeout_seconds=5,
         )
-        return job.model_copy(update=changes)
+        return ConfirmInput.model_validate(job.model_dump() | changes)
 
     return make
 
@@ -85,7 +86,21 @@ def _wrong(numbers, refused=()):
 
 
 def _numbers(source, count):
-    return [int(found.id[1:]) for found in read_part(source, "id", Part.CONFIRM, count)]
+    return [int(found.id[1:]) for found in read_part(source, ItemForm(), Part.CONFIRM, count)]
+
+
+def test_a_graded_answer_counts_as_right_from_a_half_on(make, engines):
+    job = make(scorer="F1", system_prompt=None)
+    engines[0].answer = lambda body: f"{RIGHT(body).split()[0]} nothing"  # one of two words: one half
+    engines[1].answer = lambda body: f"{RIGHT(body).split()[0]} nothing at all"
+    result = confirm.run(job).confirm
+    assert (result.both, result.serving_only, result.target_only, result.neither) == (0, ITEMS, 0, 0)
+
+
+def test_items_that_the_scorer_cannot_judge(make, source):
+    write_lines(source, *[item(n, expected="none") for n in range(ALL)])
+    text = r"line \d+: expected must hold one number"
+    _fails(make(scorer="NumericTolerance"), Reason.EVAL_SET_MALFORMED, text, permanent=True)
 
 
 def test_both_are_asked_the_same_items_that_the_probe_never_uses(make, engines, source, tmp_path):
@@ -96,7 +111,7 @@ def test_both_are_asked_the_same_items_that_the_probe_never_uses(make, engines, 
     asked = set(_prompts(engines[0]))
     assert sorted(_prompts(engines[0])) == sorted(_prompts(engines[1]))
     assert len(_prompts(engines[0])) == len(asked) == ITEMS
-    probed = {found.prompt for found in read_part(source, "id", Part.PROBE, 10_000)}
+    probed = {found.prompt for found in read_part(source, ItemForm(), Part.PROBE, 10_000)}
     assert asked.isdisjoint(probed)
     assert asked == {f"Question {n}?" for n in _numbers(source, ITEMS)}
     assert store.finished(job).confirm == result
@@ -229,4 +244,4 @@ def test_progress_is_said(make, engines, monkeypatch, capsys):
 
     engines[0].answer = slow
     confirm.run(make())
-    assert f" of {2 * ITEMS} items after" in capsys.readouterr().out
+    assert f" of {2 * ITEMS} questions after" in capsys.readouterr().out

@@ -1,12 +1,12 @@
 import pytest
 
 from quantroll_jobs import datafiles
-from quantroll_jobs.datafiles import DataError, EvalSet, calibration_text, read_calibration
+from quantroll_jobs.datafiles import DataError, EvalSet, ItemForm, calibration_text, read_calibration
 from unit.jobs.handmade import item, write_lines
 
 
 def _items(path, id_field="id"):
-    return list(EvalSet(path, id_field))
+    return list(EvalSet(path, ItemForm(id_field)))
 
 
 def test_items_in_order(tmp_path):
@@ -61,7 +61,7 @@ def test_a_duplicate_id_names_both_lines(tmp_path):
 
 def test_a_duplicate_item_counts_once(tmp_path):
     again = item(1, id="again")
-    items = EvalSet(write_lines(tmp_path / "e", item(1), item(2), again, item(1, id="more")), "id")
+    items = EvalSet(write_lines(tmp_path / "e", item(1), item(2), again, item(1, id="more")), ItemForm())
     assert [i.id for i in items] == ["i1", "i2"]
     assert items.duplicates == 2
     assert items.first_duplicate == (3, 1)

@@ -46,7 +46,7 @@ def make(tmp_path, engine):
             ready_timeout_seconds=5,
             request_timeout_seconds=5,
         )
-        return job.model_copy(update=changes)
+        return EvaluateInput.model_validate(job.model_dump() | changes)
 
     return make
 
@@ -72,7 +72,13 @@ def test_all_right(make, engine, tmp_path):
     assert len(engine.asked()) == ITEMS
     sent = dict(engine.asked()[0])
     assert sent.pop("prompt").startswith("Question")
-    assert sent == {"path": "/v1/completions", "model": "tiny", "temperature": 0, "max_tokens": 16}
+    assert sent == {
+        "path": "/v1/completions",
+        "model": "tiny",
+        "temperature": 0,
+        "max_tokens": 16,
+        "return_token_ids": True,
+    }
     answers = list(read_answers(tmp_path / "evaluations" / KEY / "items.jsonl"))
     assert [answer.id for answer in answers] == [f"i{n}" for n in range(ITEMS)]
     assert sorted(p.name for p in (tmp_path / "evaluations").rglob("*")) == sorted(
@@ -93,11 +99,116 @@ def test_messages_are_asked_as_chat(make, engine):
     assert engine.asked()[0]["path"] == "/v1/chat/completions"
 
 
+def test_a_system_prompt_goes_before_the_messages(make, engine):
+    engine.answer = lambda _: "yes"
+    chat = {"id": 1, "messages": [{"role": "user", "content": "u"}], "expected": "yes"}
+    assert evaluate.run(make(items=[chat], system_prompt="Be brief.")).evaluate.correct == 1
+    assert engine.asked()[0]["messages"] == [{"role": "system", "content": "Be brief."}, *chat["messages"]]
+
+
+def _ids_of(body):
+    """A prompt's token ids, as vLLM tells them: of a completion in the choice, of a chat at the top."""
+    return [ord(letter) for letter in str(body.get("prompt") or body["messages"])]
+
+
+def _with_ids(body, text="yes", ids=_ids_of):
+    message = {"message": {"role": "assistant", "content": text}} if "messages" in body else {"text": text}
+    told = {"prompt_token_ids": ids(body)} if body.get("return_token_ids") else {}
+    inside, outside = ({}, told) if "messages" in body else (told, {})
+    choice = {"index": 0, "finish_reason": "stop", **message, **inside}
+    return Raw(
+        json.dumps({"id": "x", "object": "o", "created": 1, "model": "m", "choices": [choice], **outside}).encode()
+    )
+
+
+CHAT = [{"id": n, "messages": [{"role": "user", "content": f"u{n}"}], "expected": "yes"} for n in range(3)]
+
+
+@pytest.mark.parametrize("items", [CHAT, [item(n) for n in range(3)]])
+def test_the_prompt_is_known_by_its_token_ids(make, engine, items, tmp_path):
+    engine.answer = _with_ids
+    first = evaluate.run(make(key=OTHER_KEY, items=items)).evaluate
+    stored = list(read_answers(tmp_path / "evaluations" / OTHER_KEY / "items.jsonl"))
+    assert len({answer.prompt for answer in stored}) == 3
+    same = evaluate.run(make(items=items, baseline_key=OTHER_KEY)).evaluate
+    assert same.prompts_match
+    assert same.prompts_digest == first.prompts_digest
+
+
+def test_another_tokenizer_or_template_is_another_prompt(make, engine):
+    engine.answer = _with_ids
+    evaluate.run(make(key=OTHER_KEY, items=CHAT))
+    engine.answer = lambda body: _with_ids(body, ids=lambda body: [1, *_ids_of(body)])
+    assert evaluate.run(make(items=CHAT, baseline_key=OTHER_KEY)).evaluate.prompts_match is False
+
+
+@pytest.mark.parametrize("ids", [None, [], "x", [1, "x"]])
+def test_token_ids_that_are_none(make, engine, ids, tmp_path):
+    engine.answer = lambda body: _with_ids(body, ids=lambda _: ids)
+    evaluate.run(make(items=CHAT))
+    assert {answer.prompt for answer in read_answers(tmp_path / "evaluations" / KEY / "items.jsonl")} == {""}
+
+
+def test_an_engine_that_refuses_the_question_for_token_ids(make, engine):
+    engine.answer = lambda body: 400 if "return_token_ids" in body else FakeEngine().answer(body)
+    engine.warm_up = lambda body: 422 if "return_token_ids" in body else "!"
+    result = evaluate.run(make()).evaluate
+    assert (result.correct, result.errors) == (ITEMS, 0)
+
+
+def test_repeats(make, engine, tmp_path):
+    asked = {}
+
+    def every_other(body):
+        asked[body["prompt"]] = asked.get(body["prompt"], 0) + 1
+        return FakeEngine().answer(body) if asked[body["prompt"]] % 2 else "wrong"
+
+    engine.answer = every_other
+    result = evaluate.run(make(repeats=3, concurrency=1)).evaluate
+    assert set(asked.values()) == {3}
+    assert (result.items, result.correct, result.score) == (ITEMS, ITEMS, pytest.approx(2 / 3))
+    stored = list(read_answers(tmp_path / "evaluations" / KEY / "items.jsonl"))
+    assert [(answer.id, answer.repeat) for answer in stored[:4]] == [("i0", 0), ("i0", 1), ("i0", 2), ("i1", 0)]
+
+
+def test_repeats_go_on_where_a_killed_job_was(make, engine):
+    job = make(repeats=2)
+    path = _partial(job)
+    path.parent.mkdir(parents=True)
+    request = engine_module.request_digest({"prompt": "Question 3?", "temperature": 0.0, "max_tokens": 16})
+    done = Answer(id="i3", repeat=1, request=request, outcome=Outcome.WRONG)
+    path.write_text(done.model_dump_json() + "\n")
+    result = evaluate.run(job).evaluate
+    assert len(engine.asked()) == 2 * ITEMS - 1
+    assert result.score == pytest.approx((ITEMS - 0.5) / ITEMS)
+
+
+def test_a_graded_scorer_with_slices_and_clusters(make, engine):
+    lines = [item(n, topic="ab"[n % 2], doc=n // 4, expected=f"answer {n}") for n in range(ITEMS)]
+    fields = {"slice_field": "topic", "cluster_field": "doc"}
+    settings = {"items": lines, "scorer": "F1", "also_report": ["ExactMatch", "NumericTolerance"]}
+
+    def run(**changes):
+        job = make(**settings, **changes)
+        return evaluate.run(job.model_copy(update={"eval_set": job.eval_set.model_copy(update=fields)})).evaluate
+
+    base = run(key=OTHER_KEY)
+    assert (base.score, base.correct) == (1, ITEMS)
+    engine.answer = lambda _: "answer 4"  # half of the words of all others
+    result = run(baseline_key=OTHER_KEY)
+    assert (result.score, result.both) == (pytest.approx((ITEMS - 1) / ITEMS / 2 + 1 / ITEMS), ITEMS)
+    groups, x, y, *_, nn = result.moments
+    assert (groups, x, y, nn) == (5, ITEMS, pytest.approx(10.5), 5 * 16)
+    assert [(part.name, part.cells[0], part.moments[2]) for part in result.slices] == [("a", 10, 5.5), ("b", 10, 5)]
+    told = [(each.scorer, each.score, each.baseline_score) for each in result.informing]
+    assert told == [("ExactMatch", 0.05, 1), ("NumericTolerance", 0.05, 1)]
+
+
 def test_truncated_and_empty_answers(make, engine):
     engine.answer = lambda _: (None, "length")
     chat = [{"id": n, "messages": [{"role": "user", "content": f"u{n}"}], "expected": "yes"} for n in range(3)]
     result = evaluate.run(make(items=chat)).evaluate
-    assert (result.correct, result.truncated, result.errors) == (0, 3, 0)
+    assert (result.correct, result.truncated, result.empty, result.errors, result.mean_length) == (0, 3, 3, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -296,4 +407,4 @@ def test_progress_is_said(make, engine, monkeypatch, capsys):
     evaluate.run(make())
     out = capsys.readouterr().out
     assert "is ready after" in out
-    assert f" of {ITEMS} items after" in out
+    assert f" of {ITEMS} questions after" in out

@@ -43,6 +43,45 @@ def test_a_sound_artifact(tmp_path):
     assert (found.quantized, found.skipped) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after", "text"),
+    [
+        ("tokenizer.json", b'{"a": 1}', b'{"a": 2}', r"^tokenizer\.json is another one"),
+        ("tokenizer_config.json", b"{}", None, r"^tokenizer_config\.json is missing"),
+        ("chat_template.jinja", None, b"{{ messages }}", r"^chat_template\.jinja is new"),
+        ("additional_chat_templates/tool.jinja", b"a", b"b", r"^additional_chat_templates/tool\.jinja is another one"),
+        ("tokenizer.model", b"\x00\xff", b"\x00\xfe", r"^tokenizer\.model is another one"),
+        ("tokenizer.json", b"{", b"}", "another one"),
+    ],
+)
+def test_another_tokenizer_or_template(tmp_path, name, before, after, text):
+    folders = [tmp_path / "baseline", tmp_path / "artifact"]
+    write_model(folders[0])
+    write_model(folders[1], compressed(*LINEARS), QUANTIZED)
+    for folder, content in zip(folders, (before, after), strict=True):
+        if content is not None:
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+    with pytest.raises(JobError, match=text) as caught:
+        inspect_artifact(read_checkpoint(folders[0]), read_checkpoint(folders[1]), RECIPE)
+    assert caught.value.reason is Reason.TOKENIZER_DIFFERS
+
+
+def test_texts_that_are_no_part_of_a_prompt_may_differ(tmp_path):
+    write_model(tmp_path / "artifact")
+    (tmp_path / "artifact" / "generation_config.json").write_text('{"top_k": 5}')
+    (tmp_path / "artifact" / "recipe.yaml").write_text("x")
+    assert _inspect(tmp_path, compressed(*LINEARS)).quantized == 2
+
+
+def test_json_may_be_written_in_another_way(tmp_path):
+    write_model(tmp_path / "artifact")
+    (tmp_path / "baseline").mkdir()
+    (tmp_path / "baseline" / "vocab.json").write_text('{"a": 1, "b": 2}')
+    (tmp_path / "artifact" / "vocab.json").write_text('{\n  "b": 2, "a": 1}')
+    assert _inspect(tmp_path, compressed(*LINEARS)).quantized == 2
+
+
 def packed():
     tensors = dict(LLAMA)
     for name in LINEARS:

@@ -3,10 +3,11 @@ import json
 import pytest
 
 from quantroll.api.jobs import DataFile, PrepareInput
+from quantroll.api.spec import Scoring
 from quantroll.constants import Reason
 from quantroll_jobs import prepare, store
 from quantroll_jobs.errors import JobError
-from unit.jobs.handmade import CONFIG, KEY, LLAMA, item, ones, write_lines, write_model, write_sharded, zeros
+from unit.jobs.handmade import CONFIG, KEY, LLAMA, OTHER_KEY, item, ones, write_lines, write_model, write_sharded, zeros
 
 
 @pytest.fixture
@@ -148,6 +149,94 @@ def test_duplicates_are_a_warning(job, tmp_path):
     assert "line 2 repeats line 1" in result.warnings[0]
 
 
+def _with(job, file=None, **changes):
+    """The Job with fields of its eval set, and of its own, changed."""
+    given = job.model_dump()
+    return PrepareInput.model_validate({**given, "eval_set": {**given["eval_set"], **(file or {})}, **changes})
+
+
+def test_slices_are_counted(job, tmp_path):
+    lines = [item(n, topic=topic) for n, topic in enumerate(["b", "a", "b", None])]
+    write_lines(tmp_path / "eval.jsonl", *lines, item(9), item(2, id="again", topic="a"))
+    found = prepare.run(_with(job, {"slice_field": "topic"})).prepare.eval_set
+    assert [(part.name, part.items) for part in found.slices] == [("a", 1), ("b", 2)]
+    assert prepare.run(job).prepare.eval_set.slices == []
+
+
+@pytest.mark.parametrize("topic", ["", 7, "x" * 64, "\u00e9" * 32, "a\nb", ["a"]])
+def test_a_slice_that_is_no_name(job, tmp_path, topic):
+    write_lines(tmp_path / "eval.jsonl", item(1, topic="a"), item(2, topic=topic))
+    _fails(
+        _with(job, {"slice_field": "topic"}),
+        Reason.EVAL_SET_MALFORMED,
+        "line 2: topic must be a text of 1 to 63 bytes that all show",
+    )
+
+
+def test_too_many_slices(job, tmp_path):
+    write_lines(tmp_path / "eval.jsonl", *[item(n, topic=f"t{n}") for n in range(7)])
+    text = "line 7: topic has more than 6 values, which are too many slices"
+    _fails(_with(job, {"slice_field": "topic"}), Reason.EVAL_SET_MALFORMED, text)
+
+
+def test_a_field_that_no_item_has(job):
+    _fails(_with(job, {"slice_field": "topic"}), Reason.EVAL_SET_MALFORMED, "no item has the field topic, .*sliceField")
+    _fails(_with(job, {"cluster_field": "doc"}), Reason.EVAL_SET_MALFORMED, "no item has the field doc, .*clusterField")
+
+
+def test_clusters_may_be_numbers_or_missing(job, tmp_path):
+    write_lines(tmp_path / "eval.jsonl", item(1, doc=7), item(2), item(3, doc=None))
+    assert prepare.run(_with(job, {"cluster_field": "doc"}, key=OTHER_KEY)).ok
+    write_lines(tmp_path / "eval.jsonl", item(1, doc=7), item(2, doc=[1]))
+    text = "line 2: doc must be a text or a whole number"
+    _fails(_with(job, {"cluster_field": "doc"}), Reason.EVAL_SET_MALFORMED, text)
+
+
+def test_items_that_a_scorer_cannot_judge(job, tmp_path):
+    text = "line 1: MultipleChoice needs choices"
+    _fails(_with(job, scorer="MultipleChoice"), Reason.EVAL_SET_MALFORMED, text)
+    _fails(_with(job, also_report=["MultipleChoice"]), Reason.EVAL_SET_MALFORMED, text)
+    assert prepare.run(_with(job, scorer="NumericTolerance", key=OTHER_KEY)).ok
+    write_lines(tmp_path / "eval.jsonl", item(1), item(2, expected="none"))
+    _fails(_with(job, scorer="NumericTolerance"), Reason.EVAL_SET_MALFORMED, "line 2: expected must hold one number")
+
+
+def test_settings_that_only_prepare_can_check(job):
+    scoring = Scoring.model_validate({"jsonSchema": {"schema": "[]"}})
+    _fails(_with(job, scorer="JSONSchema", scoring=scoring), Reason.SPEC_INVALID, r"scoring\.jsonSchema\.schema")
+
+
+def test_a_system_prompt_goes_before_messages_alone(job, tmp_path):
+    chat = {"id": 1, "messages": [{"role": "user", "content": "u"}], "expected": "yes"}
+    write_lines(tmp_path / "eval.jsonl", chat)
+    asked = _with(job, system_prompt="Be brief.")
+    assert prepare.run(_with(asked, key=OTHER_KEY)).ok
+    write_lines(tmp_path / "eval.jsonl", chat, item(2))
+    _fails(asked, Reason.EVAL_SET_MALFORMED, r"line 2: it has a prompt, and qualityGate\.generation\.systemPrompt")
+    double = chat | {"id": 2, "messages": [{"role": "system", "content": "s"}, *chat["messages"]]}
+    write_lines(tmp_path / "eval.jsonl", chat, double)
+    _fails(asked, Reason.EVAL_SET_MALFORMED, "line 2: its messages begin with one of the role system")
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "it has no items"),
+        (b"\n\n", "it has no items"),
+        (b"\xef\xbb\xbf{}", "line 1: starts with a byte order mark"),
+        (
+            b'{"id": 1, "prompt": "p", "expected": "x"}\n{"id": 1, "prompt": "q", "expected": "x"}',
+            "lines 1 and 2 have the",
+        ),
+        (b'{"id": 1, "prompt": "p"}', "line 1: expected must be a text"),
+        (b'{"id": 1, "expected": "p"}', "line 1: needs either prompt or messages"),
+    ],
+)
+def test_bad_eval_sets_are_named_by_line_and_reason(job, tmp_path, content, text):
+    (tmp_path / "eval.jsonl").write_bytes(content)
+    _fails(job, Reason.EVAL_SET_MALFORMED, text)
+
+
 def test_calibration_missing(job, tmp_path):
     (tmp_path / "calibration.jsonl").unlink()
     _fails(job, Reason.CALIBRATION_MISSING, "no file")
@@ -167,7 +256,22 @@ def test_overlap_is_counted(job, tmp_path):
     asked = {"text": "Question 2? answer 2<|end|>"}
     chat = {"messages": [{"role": "user", "content": "question 1?"}, {"role": "assistant", "content": "answer 1"}]}
     write_lines(tmp_path / "calibration.jsonl", asked, chat, {"text": "Question 3? no"})
-    assert prepare.run(job).prepare.overlap == 2
+    found = prepare.run(job).prepare
+    assert (found.overlap, found.overlap_example) == (
+        2,
+        "sample 1 of the calibration set shows the question 'question 2?'",
+    )
+
+
+def test_a_shared_passage_is_an_overlap_and_named(job, tmp_path):
+    passage = "the quick brown fox jumps over the lazy dog while seven wise owls watch from above"
+    chat = [{"role": "system", "content": f"Say what happens: {passage}."}, {"role": "user", "content": "What?!?!?!?!"}]
+    write_lines(tmp_path / "eval.jsonl", item(1), {"id": 2, "messages": chat, "expected": "x"})
+    write_lines(tmp_path / "calibration.jsonl", {"text": "fine"}, {"text": f"Look, {passage.upper()}"})
+    found = prepare.run(job).prepare
+    assert found.overlap == 1
+    assert found.overlap_example.startswith("sample 2 of the calibration set shares the passage 'the quick brown fox")
+    assert len(found.overlap_example) <= 256
 
 
 def test_without_calibration(job):

@@ -18,6 +18,7 @@ import pytest
 import quantroll
 import quantroll_jobs
 from quantroll.api.jobs import EXIT_BAD_INPUT, Arm, DataFile, ProbeInput
+from quantroll_jobs.datafiles import ItemForm
 from quantroll_jobs.probe import exporter as exporter_module
 from quantroll_jobs.probe import prober as prober_module
 from quantroll_jobs.probe.exporter import Exporter
@@ -68,7 +69,7 @@ def make(engines, source):
                 Arm(revision=CANDIDATE, endpoint=engines[1].url),
             ][:count],
         )
-        return job.model_copy(update=changes)
+        return ProbeInput.model_validate(job.model_dump() | changes)
 
     return make
 
@@ -109,7 +110,7 @@ def _prompts(engine):
 
 
 def test_both_are_asked_the_same_in_turn(make, engines, source):
-    items = {found.prompt for found in read_part(source, "id", Part.PROBE, 1000)}
+    items = {found.prompt for found in read_part(source, ItemForm(), Part.PROBE, 1000)}
     exporter = probe(make(), asked(2 * len(items) + 1))
     prompts = _prompts(engines[0])
     count = min(len(prompts), len(_prompts(engines[1])))
@@ -123,6 +124,28 @@ def test_both_are_asked_the_same_in_turn(make, engines, source):
     answered = items_of(exporter, STABLE, "pass")
     assert answered == ended(exporter, STABLE) == pairs(exporter, "both")
     assert value(exporter, "quantroll_probe_requests_total", revision=STABLE, status="2xx") == answered
+
+
+def test_a_graded_answer_counts_as_right_from_a_half_on(make, engines):
+    engines[0].answer = lambda _: "answer nothing"  # one of two words
+    engines[1].answer = lambda _: "answer nothing at all"
+    exporter = probe(make(scorer="F1"), asked(5), asked(5, CANDIDATE))
+    assert items_of(exporter, STABLE, "pass") == ended(exporter, STABLE)
+    assert items_of(exporter, CANDIDATE, "fail") == ended(exporter, CANDIDATE)
+
+
+def test_another_slice_field_and_a_system_prompt(make, engines, source):
+    probed = next(name for name in map(str, range(100)) if place(name)[0] is Part.PROBE)
+    chat = {"id": probed, "messages": [{"role": "user", "content": "u"}], "expected": "yes", "topic": "t"}
+    write_lines(source, chat)
+    file = DataFile(path=str(source), slice_field="topic")
+    engines[0].answer = lambda _: "x"
+
+    def counted(exporter):
+        return ("t" in exporter._labels.values()) and items_of(exporter, STABLE, "fail", "t") >= 2
+
+    probe(make(1, source=file, system_prompt="Be brief."), counted)
+    assert engines[0].requests[0]["messages"][0] == {"role": "system", "content": "Be brief."}
 
 
 def test_wrong_answers_and_pairs(make, engines):
@@ -378,6 +401,14 @@ def test_sigterm_ends_the_process_at_once(start, make, engines, hanging):
         process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     assert error == ""
+
+
+def test_settings_of_a_scorer_that_cannot_be_used(start, make):
+    scoring = {"jsonSchema": {"schema": "[]"}}
+    process, _ = start(json.dumps(make(scorer="JSONSchema", scoring=scoring).to_wire()))
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == EXIT_BAD_INPUT
+    assert "qualityGate.scoring.jsonSchema.schema" in error
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"contract": 2}'])

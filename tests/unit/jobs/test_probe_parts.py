@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from quantroll.api.jobs import Arm, DataFile, ProbeInput
 from quantroll_jobs import split
-from quantroll_jobs.datafiles import Item
+from quantroll_jobs.datafiles import Item, ItemForm
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.evaluate.answers import Outcome
 from quantroll_jobs.probe import exporter as exporter_module
@@ -109,7 +109,7 @@ def _replace(path, *lines):
 
 
 def test_only_the_probes_part_is_read(path):
-    source = Source(DataFile(path=str(path)))
+    source = Source(DataFile(path=str(path)), ItemForm())
     assert source.look()
     assert source.ok
     assert _ids(source) == {f"i{n}" for n in range(60) if place(f"i{n}")[0] is Part.PROBE}
@@ -118,14 +118,14 @@ def test_only_the_probes_part_is_read(path):
 
 def test_a_large_file_is_cut_to_the_lowest_ranks(path, monkeypatch):
     monkeypatch.setattr(source_module, "ITEM_LIMIT", 5)
-    source = Source(DataFile(path=str(path)))
+    source = Source(DataFile(path=str(path)), ItemForm())
     source.look()
-    assert source.items == read_part(path, "id", Part.PROBE, 5)
+    assert source.items == read_part(path, ItemForm(), Part.PROBE, 5)
 
 
 @pytest.mark.parametrize("renamed", [True, False])
 def test_a_changed_file_is_read_again(path, renamed):
-    source = Source(DataFile(path=str(path)))
+    source = Source(DataFile(path=str(path)), ItemForm())
     source.look()
     lines = [item(n) for n in range(100, 160)]
     if renamed:
@@ -148,7 +148,7 @@ def test_a_changed_file_is_read_again(path, renamed):
     ],
 )
 def test_a_bad_replacement_keeps_the_items_from_before(path, capsys, lines, text):
-    source = Source(DataFile(path=str(path)))
+    source = Source(DataFile(path=str(path)), ItemForm())
     source.look()
     before = _ids(source)
     if lines is None:
@@ -169,7 +169,7 @@ def test_a_bad_replacement_keeps_the_items_from_before(path, capsys, lines, text
 
 
 def test_a_file_that_changes_while_it_is_read_is_read_again(path, monkeypatch, capsys):
-    source = Source(DataFile(path=str(path)))
+    source = Source(DataFile(path=str(path)), ItemForm())
     real, calls = split.read_part, []
 
     def read_part(*args):
@@ -187,7 +187,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(path, monkeypatch, c
 
 def test_a_missing_file_is_waited_for(tmp_path, capsys):
     path = tmp_path / "late.jsonl"
-    source = Source(DataFile(path=str(path)))
+    source = Source(DataFile(path=str(path)), ItemForm())
     assert not source.look()
     assert "waiting for it" in capsys.readouterr().out
     write_lines(path, *[item(n) for n in range(10)])
@@ -195,7 +195,7 @@ def test_a_missing_file_is_waited_for(tmp_path, capsys):
 
 
 def test_a_file_with_a_digest_is_the_only_one_that_is_used(path, capsys):
-    source = Source(DataFile(path=str(path), sha256=sha256_file(path)))
+    source = Source(DataFile(path=str(path), sha256=sha256_file(path)), ItemForm())
     assert source.look()
     before, lines = _ids(source), path.read_text()
     _replace(path, item(1), item(2), item(3))
@@ -208,7 +208,7 @@ def test_a_file_with_a_digest_is_the_only_one_that_is_used(path, capsys):
 
 
 def test_a_file_that_was_touched_has_the_same_items(path):
-    source = Source(DataFile(path=str(path)))
+    source = Source(DataFile(path=str(path)), ItemForm())
     source.look()
     before = source.items
     os.utime(path, (1, 1))

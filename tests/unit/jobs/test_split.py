@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantroll_jobs import split
-from quantroll_jobs.datafiles import DataError
+from quantroll_jobs.datafiles import DataError, ItemForm
 from quantroll_jobs.split import Part, place, read_part
 from unit.jobs.handmade import item, write_lines
 
@@ -15,7 +15,7 @@ def _ids(items):
 
 
 def _parts(path, limit=10_000):
-    return [_ids(read_part(path, "id", part, limit)) for part in (Part.PROBE, Part.CONFIRM)]
+    return [_ids(read_part(path, ItemForm(), part, limit)) for part in (Part.PROBE, Part.CONFIRM)]
 
 
 @pytest.fixture
@@ -56,16 +56,16 @@ def test_the_order_of_the_file_does_not_matter(many, tmp_path):
 
 @pytest.mark.parametrize("part", Part)
 def test_a_smaller_sample_is_the_beginning_of_a_larger_one(many, part):
-    large = _ids(read_part(many, "id", part, 10_000))
+    large = _ids(read_part(many, ItemForm(), part, 10_000))
     assert [place(name)[1] for name in large] == sorted(place(name)[1] for name in large)
     for limit in (1, 20, 500):
-        assert _ids(read_part(many, "id", part, limit)) == large[:limit]
+        assert _ids(read_part(many, ItemForm(), part, limit)) == large[:limit]
 
 
 def test_long_items_are_bounded_by_their_text(many, monkeypatch):
-    whole = read_part(many, "id", Part.PROBE, 10_000)
+    whole = read_part(many, ItemForm(), Part.PROBE, 10_000)
     monkeypatch.setattr(split, "TEXT_LIMIT", 1000)
-    some = read_part(many, "id", Part.PROBE, 10_000)
+    some = read_part(many, ItemForm(), Part.PROBE, 10_000)
     assert 0 < len(some) < 60
     assert some == whole[: len(some)]
 
@@ -101,10 +101,10 @@ def test_an_id_twice_is_malformed(tmp_path):
 def test_a_malformed_line_of_either_part_is_found(tmp_path, part):
     path = write_lines(tmp_path / "f", *[item(n) for n in range(50)], "not JSON")
     with pytest.raises(DataError, match="line 51: not JSON"):
-        read_part(path, "id", part, 1)
+        read_part(path, ItemForm(), part, 1)
 
 
 def test_ids_of_another_field_and_slices(tmp_path):
     lines = [{"key": n, "prompt": f"{n}", "expected": "x", "slice": "hard" if n % 2 else 5} for n in range(40)]
-    found = read_part(write_lines(tmp_path / "f", *lines), "key", Part.PROBE, 100)
+    found = read_part(write_lines(tmp_path / "f", *lines), ItemForm("key"), Part.PROBE, 100)
     assert {one.slice for one in found} == {"hard", ""}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from quantroll.api.base import ApiModel, Quantity, Rule, rules
+from quantroll.api.base import UNSET, ApiModel, Quantity, Rule, rules
 from quantroll.api.spec.drift import Confirm, DriftCheck, Probe
 from quantroll.api.spec.economics import Economics
 from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, Schedule, Sha256, Source
@@ -21,6 +21,7 @@ from quantroll.api.spec.model import (
     Scheme,
     TokenSecretRef,
     Variant,
+    Workload,
 )
 from quantroll.api.spec.rollout import (
     Analysis,
@@ -32,15 +33,18 @@ from quantroll.api.spec.rollout import (
     Routing,
     Step,
 )
+from quantroll.api.spec.scoring import JSONSchema, NumericTolerance, Regex, ScorerName, Scoring
 from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOverride, Toleration
+from quantroll.api.spec.slices import SliceFloor
 from quantroll.constants import BASELINE
 
 __all__ = [
     "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Calibration", "Confirm", "Deadlines", "DriftCheck",
-    "Dtype", "Economics", "EvalSet", "Generation", "Labels", "ModelRef", "ModelSource", "Name", "ObjectName",
-    "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec", "Resources", "Rollback", "Rollout",
-    "Routing", "Schedule", "Scheme", "Serving", "ServingOverride", "Sha256", "Source", "Step", "Storage",
-    "TokenSecretRef", "Toleration", "Variant",
+    "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "Labels", "ModelRef", "ModelSource", "Name",
+    "NumericTolerance", "ObjectName", "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec", "Regex",
+    "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving",
+    "ServingOverride", "Sha256", "SliceFloor", "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant",
+    "Workload",
 ]  # fmt: skip
 
 
@@ -83,8 +87,9 @@ class QuantizedModelSpec(ApiModel):
             ),
             (
                 (
-                    "has(self.calibration) || !self.variants.exists(v, has(v.smoothQuantStrength)"
-                    " || v.?algorithm.orValue(v.scheme == 'FP8_DYNAMIC' ? 'RTN' : 'GPTQ') != 'RTN')"
+                    "has(self.calibration) || !has(self.variants)"
+                    " || !self.variants.exists(v, has(v.smoothQuantStrength) || v.?algorithm.orValue("
+                    "v.scheme == 'FP8_DYNAMIC' ? 'RTN' : 'GPTQ') != 'RTN')"
                 ),
                 "GPTQ, AWQ and SmoothQuant need spec.calibration",
             ),
@@ -97,15 +102,19 @@ class QuantizedModelSpec(ApiModel):
 
     model: ModelRef
     """The baseline: the full-precision model that every variant is verified against, and the first stable."""
+    workload: Workload = Workload.CHAT
+    """What the model is for. It decides what qualityGate.minAcceptable, generation.repeats and variants are where they
+    are left out: a small loss matters more to Extraction and Code, and most to Reasoning."""
     variants: Annotated[
         list[Variant],
         Field(
             min_length=1,
             max_length=7,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], **UNSET},
         ),
-    ]
-    """Compressed forms, tried in this order."""
+    ] = []
+    """Compressed forms, tried in this order. Default: fp8 (FP8_DYNAMIC) and int8 (W8A16, rounded), and with
+    `calibration` int4 (W4A16), but for Reasoning."""
     ladder: Literal["Sequential", "All"] = "Sequential"
     """Sequential: one by one, each tested at the full confidence, and nothing past the first that is not proven. All:
     every variant is made and tested, and a proof takes more the more there are (Holm)."""

@@ -4,20 +4,31 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from quantroll.api.base import ApiModel, rules
+from quantroll.api.base import UNSET, ApiModel, Rule, rules
+from quantroll.api.counts import MAX_SCORERS, MAX_SLICES
 from quantroll.api.spec.fields import Sha256, Source
 from quantroll.api.spec.model import Dtype
+from quantroll.api.spec.scoring import ScorerName, Scoring
+from quantroll.api.spec.slices import SliceFloor
+
+FieldName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
 
 class EvalSet(ApiModel):
     """Held-out items with known answers."""
 
     source: Source
-    """JSON lines with an id, `prompt` or `messages`, and `expected`, as pvc://CLAIM/PATH."""
+    """JSON lines with an id, `prompt` or `messages`, and `expected`, as pvc://CLAIM/PATH. For MultipleChoice, with
+    `choices`, a list of texts, of which `expected` names one."""
     sha256: Sha256 | None = None
     """Digest that the file must have. Default: whatever it has when prepare reads it."""
-    id_field: Annotated[str, StringConstraints(min_length=1, max_length=64)] = "id"
+    id_field: FieldName = "id"
     """Name of the field that holds an item's id."""
+    slice_field: FieldName | None = None
+    """Name of the field that holds an item's slice, a text; at most 6 slices. Default: slices are not counted apart."""
+    cluster_field: FieldName | None = None
+    """Name of the field that items from one source share, such as a document or a conversation: errors of items that
+    belong together are not independent. Default: all items are independent."""
 
 
 class Generation(ApiModel):
@@ -27,6 +38,19 @@ class Generation(ApiModel):
     """Sampling temperature; 0 takes the most likely token."""
     max_tokens: Annotated[int, Field(ge=1, le=32_768)] = 256
     """Tokens after which an answer is cut."""
+    repeats: Annotated[int, Field(ge=1, le=16, json_schema_extra=UNSET)] = 1
+    """Times that every item is asked in an evaluation; its score is the mean. Default: by `workload`, 4 for Reasoning
+    and 1 for others."""
+    system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
+    """Put before each item's `messages`, as a message of the role system. Not for items with a `prompt`."""
+
+
+def _settings(scorer: ScorerName, field: str, *, needed: bool) -> list[tuple[str, str]]:
+    """Rules about the settings of a scorer: only where it is used, and there, if `needed`."""
+    used = f"(self.scorer == '{scorer}' || '{scorer}' in self.alsoReport)"
+    given = f"(has(self.scoring) && has(self.scoring.{field}))"
+    found = [(f"!{given} || {used}", f"scoring.{field} is for {scorer}, which is neither scorer nor in alsoReport")]
+    return [*found, (f"!{used} || {given}", f"{scorer} needs scoring.{field}")] if needed else found
 
 
 class QualityGate(ApiModel):
@@ -39,8 +63,19 @@ class QualityGate(ApiModel):
                 "comparison: Difference needs maxDrop, and maxDrop is for comparison: Difference",
             ),
             (
-                "self.comparison == 'Relative' || self.?minAcceptable.orValue(0.94) == 0.94",
+                "self.comparison == 'Relative' || !has(self.minAcceptable)",
                 "minAcceptable is for comparison: Relative; with comparison: Difference maxDrop is the floor",
+            ),
+            *_settings(ScorerName.NUMERIC_TOLERANCE, "numericTolerance", needed=False),
+            *_settings(ScorerName.REGEX, "regex", needed=True),
+            *_settings(ScorerName.JSON_SCHEMA, "jsonSchema", needed=True),
+            (
+                "!(self.scorer in self.alsoReport)",
+                "alsoReport is for scorers beside the one that gates: leave scorer out of it",
+            ),
+            (
+                "!has(self.slices) || size(self.slices) == 0 || has(self.evalSet.sliceField)",
+                "slices need evalSet.sliceField, the field that holds an item's slice",
             ),
         ),
     )
@@ -49,14 +84,26 @@ class QualityGate(ApiModel):
     """The baseline's dtype, said once more: quality is relative to the full-precision model."""
     eval_set: EvalSet
     """Held-out items with known answers, which both the baseline and every variant are asked."""
-    scorer: Literal["ExactMatch"] = "ExactMatch"
-    """How an answer is judged. ExactMatch: equal to the expected text, without surrounding white space."""
+    scorer: ScorerName = ScorerName.EXACT_MATCH
+    """How an answer is judged. ExactMatch: equal to the expected text, without surrounding white space.
+    NumericTolerance: its last number is near the expected one. Regex: what a pattern finds in it is the expected text.
+    JSONSchema: it is JSON that keeps a schema. F1: the words that it shares with the expected text, from 0 to 1.
+    MultipleChoice: it names the expected choice, by letter or text."""
+    scoring: Scoring | None = None
+    """Settings of the scorers that are used."""
+    also_report: Annotated[
+        list[ScorerName],
+        Field(max_length=MAX_SCORERS),
+        Rule("self.all(a, self.exists_one(b, b == a))", "names a scorer twice"),
+    ] = []
+    """Scorers that inform beside the one that gates."""
     generation: Generation = Generation()
     """How answers are generated, the same for both arms."""
     comparison: Literal["Relative", "Difference"] = "Relative"
     """What is compared: recovery, which is the variant's score divided by the baseline's, or the scores' difference."""
-    min_acceptable: Annotated[float, Field(gt=0, le=1)] = 0.94
-    """Floor of recovery, for comparison: Relative."""
+    min_acceptable: Annotated[float, Field(gt=0, le=1, json_schema_extra=UNSET)] = 0.94
+    """Floor of recovery, for comparison: Relative. Default: by `workload`, 0.97 for Reasoning, 0.95 for Extraction and
+    Code, 0.94 for Chat."""
     max_drop: Annotated[float, Field(gt=0, le=1)] | None = None
     """What the score may lose at most, for comparison: Difference; 0.02 is two points of a hundred."""
     confidence: Annotated[float, Field(ge=0.5, le=0.9999)] = 0.95
@@ -67,3 +114,11 @@ class QualityGate(ApiModel):
     """Score that the baseline itself must reach for the eval set to say anything."""
     max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of requests that may fail before an evaluation counts as an error."""
+    slices: Annotated[
+        list[SliceFloor],
+        Field(
+            max_length=MAX_SLICES,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    """Floors of single slices, which a variant has to keep as well."""

@@ -34,6 +34,15 @@ class Scheme(StrEnum):
         return {"W8A8": 8, "W8A16": 8, "FP8_DYNAMIC": 8, "W4A16": 4, "W3A16": 3, "W2A16": 2}[self.value]
 
 
+class Workload(StrEnum):
+    """What the model is for: how much a small loss matters."""
+
+    CHAT = "Chat"
+    REASONING = "Reasoning"
+    EXTRACTION = "Extraction"
+    CODE = "Code"
+
+
 class Algorithm(StrEnum):
     """How the rounded weights are found."""
 
