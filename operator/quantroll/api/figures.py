@@ -23,7 +23,7 @@ class MemoryFigures(ApiModel):
     """Tokens that the KV cache holds on the GPUs of one pod; absent where their memory is not known."""
     concurrency: int | None = None
     """Requests of the greatest length that these tokens are enough for."""
-    fits_on: Annotated[list[Short], Field(max_length=4)] = []
+    fits_on: Annotated[list[Short], Field(max_length=3)] = []
     """The cheapest GPUs of the price table that hold it, the cheapest first, as NAME or NAMExCOUNT."""
     message: Text = ""
     """What is not known, and why."""

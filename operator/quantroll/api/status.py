@@ -433,7 +433,7 @@ class QuantizedModelStatus(ApiModel):
     """The revision that is being tried."""
     last_good: Annotated[list[PastRevision], Field(max_length=2)] = []
     """Revisions that served before, newest first."""
-    rejected: Annotated[list[RejectedRevision], Field(max_length=10)] = []
+    rejected: Annotated[list[RejectedRevision], Field(max_length=8)] = []
     """Revisions that were taken back, newest first."""
     rollout: RolloutStatus | None = None
     """The rollout under way."""
@@ -451,5 +451,5 @@ class QuantizedModelStatus(ApiModel):
         ),
     ] = []
     """The last command of each verb, and what came of it."""
-    history: Annotated[list[HistoryEntry], Field(max_length=20)] = []
+    history: Annotated[list[HistoryEntry], Field(max_length=16)] = []
     """The latest transitions, oldest first."""

@@ -14,7 +14,7 @@ from quantroll.domain.draft import LIST_LIMIT, clip
 from quantroll.domain.footprint import Format, UnknownSizeError
 from quantroll.domain.pricing import Gpus, UnknownPriceError, gpus_of, hourly
 
-FITS = 4
+FITS = 3
 """GPUs that the status names."""
 
 
