@@ -5,6 +5,7 @@ from typing import Any
 
 from quantroll.report.arms import Arm, arms_of
 from quantroll.report.choice import choice
+from quantroll.report.findings import Finding, findings
 from quantroll.report.subject import Subject
 from quantroll.report.table import Table, table_of
 
@@ -66,13 +67,9 @@ class Report:
         return f"The spec is at generation {now}, the status at {'none' if seen is None else seen}: it is behind."
 
     @property
-    def findings(self) -> list[tuple[str, str, str]]:
-        """Arm, verdict with its reason, and what was found, of each that has something to say."""
-        return [
-            (arm.name, f"{arm.verdict} ({arm.reason})" if arm.reason else arm.verdict or "", arm.message)
-            for arm in self.arms
-            if arm.message
-        ]
+    def findings(self) -> list[Finding]:
+        """What was found of each arm."""
+        return findings(self.arms, self.table.units)
 
     def to_wire(self) -> dict[str, Any]:
         """The report for programs: JSON values, rates and bytes unrounded; what is missing is null, with its reason."""

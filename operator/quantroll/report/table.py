@@ -74,4 +74,4 @@ def _record(arm: Arm, cells: dict[str, Cell]) -> dict[str, Any]:
     values = {key: cell.value for key, cell in cells.items()}
     missing = {key: cell.missing for key, cell in cells.items() if cell.missing}
     currency = {"currency": arm.cost.currency} if arm.cost else {}
-    return {**values, **currency, "message": arm.message, "missing": missing}
+    return {**values, **currency, "revision": arm.revision, "message": arm.message, "missing": missing}

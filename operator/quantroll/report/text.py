@@ -3,6 +3,7 @@
 import re
 import unicodedata
 
+from quantroll.report.findings import Finding
 from quantroll.report.report import Report
 from quantroll.report.table import Shown
 
@@ -28,9 +29,17 @@ def text(report: Report, *, width: int | None = None, styled: bool = False) -> s
     notes = [f"[{number}] {note}" for number, note in enumerate(table.notes, 1)]
     notes += [f"left out, no value: {sentence}" for sentence in table.left_out]
     parts += ["\n".join(notes)] if notes else []
-    found = [f"{name}: {verdict}: {said}" for name, verdict, said in report.findings]
-    parts += ["\n".join(found)] if found else []
+    parts += ["\n".join(_found(finding) for finding in report.findings)] if report.findings else []
     return "\n\n".join(parts) + "\n"
+
+
+def _said(*parts: str) -> str:
+    return ": ".join(part for part in parts if part)
+
+
+def _found(finding: Finding) -> str:
+    said = _said(finding.arm, finding.verdict, finding.message)
+    return f"{said}\n{_INDENT}{finding.details}" if finding.details else said
 
 
 def _text_table(report: Report, width: int | None, *, styled: bool) -> str:
@@ -97,7 +106,8 @@ def markdown(report: Report) -> str:
     notes = [f"{number}. {_escaped(note)}" for number, note in enumerate(table.notes, 1)]
     parts += ["\n".join(notes)] if notes else []
     parts += [f"Left out, no value: {_escaped('. '.join(table.left_out))}"] if table.left_out else []
-    found = [f"- **{_escaped(name)}** {_escaped(verdict)}: {_escaped(said)}" for name, verdict, said in report.findings]
+    told = [(one.arm, _said(one.verdict, f"{one.message} {one.details}".strip())) for one in report.findings]
+    found = [f"- **{_escaped(arm)}** {_escaped(said)}" for arm, said in told]
     parts += ["\n".join(found)] if found else []
     return "\n\n".join(parts) + "\n"
 

@@ -93,7 +93,7 @@ def _figures(scale: float, fits: list[str], tokens: float, hourly: float, baseli
             "gpu": fits[0], "gpus": 1, "hourly": hourly, "replicas": 2, "monthly": monthly,
             "perMillionOutputTokens": per_tokens, "perMillionRequests": per_tokens * 128,
             "monthlySaving": baseline - monthly, "saving": 1 - monthly / baseline, "paybackDays": 2.4,
-            "worthwhile": True,
+            "worthwhile": True, "predictedSpeedup": 1 / scale, "measuredSpeedup": tokens / 702.3,
         },
     }  # fmt: skip
 
@@ -158,6 +158,7 @@ def hostile(text: str) -> Object:
     for at, variant in enumerate(status["variants"]):
         variant.update(message=text, reason=text, scheme=text[:100])
         variant["worstSlice"]["name"] = text
+        variant["evaluation"].update(engineVersion=text, informing=[{"scorer": text, "score": 0.5}])
         if at:
             variant["name"] = f"{text}{at}"
         if "memory" in variant:
