@@ -446,10 +446,10 @@ class QuantizedModelStatus(ApiModel):
     commands: Annotated[
         list[CommandStatus],
         Field(
-            max_length=8,
+            max_length=5,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["verb"]},
         ),
     ] = []
     """The last command of each verb, and what came of it."""
-    history: Annotated[list[HistoryEntry], Field(max_length=16)] = []
+    history: Annotated[list[HistoryEntry], Field(max_length=20)] = []
     """The latest transitions, oldest first."""

@@ -28,7 +28,7 @@ from quantroll.domain.presets import filled_in
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
 
-HISTORY = 16
+HISTORY = 20
 GATEWAY_API_POLL = timedelta(seconds=15)  # no watch tells of it
 
 
