@@ -20,6 +20,7 @@ from quantroll.domain.arms import Model
 from quantroll.domain.estimate import ArmEstimate, Estimate
 from quantroll.domain.estimate import estimate as estimated
 from quantroll.domain.footprint import Fit
+from quantroll.domain.presets import filled_in, preset_of
 
 _COLUMNS = (
     "VARIANT", "BITS", "WEIGHTS GB", "WITH 20 %", "GPUS", "FIT", "KV TOKENS", "AT ONCE", "SPEED*", "A MONTH", "SAVING",
@@ -102,9 +103,10 @@ def _spec(path: Path) -> QuantizedModelSpec:
     if len(models) != 1:
         _refuse(path, f"must hold one {KIND}, and holds {len(models)}")
     try:
-        return QuantizedModelSpec.model_validate(models[0].get("spec"))
+        spec = QuantizedModelSpec.model_validate(models[0].get("spec"))
     except ValidationError as error:
         _refuse(path, _first(error, "spec"))
+    return filled_in(spec, preset_of(spec.workload))
 
 
 def _prices(path: Path) -> PriceTable:

@@ -37,6 +37,11 @@ def filled_in(spec: QuantizedModelSpec, preset: Preset) -> QuantizedModelSpec:
     changes: dict[str, object] = {"generation": generation}
     if "min_acceptable" not in gate.model_fields_set:
         changes["min_acceptable"] = preset.min_acceptable
-    default = [_VARIANTS[scheme] for scheme in preset.schemes]
+    default = [_VARIANTS.get(scheme) or _plain(scheme) for scheme in preset.schemes]
     made = [variant for variant in default if spec.calibration or not variant.needs_calibration]
     return spec.model_copy(update={"quality_gate": gate.model_copy(update=changes), "variants": spec.variants or made})
+
+
+def _plain(scheme: Scheme) -> Variant:
+    """For what another release pinned and this one does not offer by itself."""
+    return Variant(name=scheme.value.lower().replace("_", "-"), scheme=scheme)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.constants import GROUP, KIND
+from quantroll.domain.presets import filled_in, preset_of
 from quantroll.errors import QuantrollError
 
 # What steers a terminal, turns the direction of text, breaks a line, or may not stand in XML.
@@ -31,6 +32,7 @@ class Subject:
     generation: int | None
     """Generation of the spec; absent in a manifest that was never applied."""
     spec: QuantizedModelSpec
+    """With what its workload stands for where the user left something out."""
     status: QuantizedModelStatus
 
 
@@ -49,19 +51,18 @@ def read(document: object) -> Subject:
     plain = _cleaned(document)
     meta = plain.get("metadata") or {}
     try:
-        return Subject(
-            name=str(meta["name"]),
-            namespace=str(meta.get("namespace", "")),
-            generation=meta.get("generation"),
-            spec=QuantizedModelSpec.model_validate(plain.get("spec"), extra="ignore"),
-            status=QuantizedModelStatus.model_validate(plain.get("status") or {}, extra="ignore"),
-        )
+        spec = QuantizedModelSpec.model_validate(plain.get("spec"), extra="ignore")
+        status = QuantizedModelStatus.model_validate(plain.get("status") or {}, extra="ignore")
+        name, namespace, generation = str(meta["name"]), str(meta.get("namespace", "")), meta.get("generation")
     except (AttributeError, KeyError, TypeError) as error:
         raise NotAQuantizedModel("metadata.name is missing") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "spec"
         raise NotAQuantizedModel(clean(f"{error.title}: {place}: {first['msg']}")) from error
+    pinned = status.resolved.preset if status.resolved else None
+    whole = filled_in(spec, pinned or preset_of(spec.workload))
+    return Subject(name=name, namespace=namespace, generation=generation, spec=whole, status=status)
 
 
 def clean(text: str) -> str:

@@ -186,3 +186,11 @@ def test_a_wrong_manifest_is_named(run, files, content, said):
 )
 def test_wrong_use_is_64(arguments):
     assert CliRunner().invoke(app, ["estimate", *arguments]).exit_code == 64
+
+
+def test_a_manifest_without_variants_has_those_of_its_workload(run, files):
+    document = yaml.safe_load(EXAMPLE.read_text())
+    del document["spec"]["variants"]
+    document["spec"]["workload"] = "Reasoning"
+    arms, _ = found(run("-o", "json", manifest=files("edited.yaml", document)))
+    assert list(arms) == ["baseline", "fp8", "int8"]

@@ -28,7 +28,7 @@ def test_from_nothing_to_steady():
 
 
 def test_the_worst_status_stays_small(monkeypatch):
-    """As many variants as there may be that no engine can load, each with a long cause, and more rejections than are remembered."""
+    """As many variants as there may be that no engine can load, for long reasons; more rejections than are kept."""
     names = [f"variant-number-{index:02}-of-seven" for index in range(6)]
     variants = [{"name": n, "scheme": "W8A16", "ignore": [n]} for n in names] + [{"name": "int8", "scheme": "W8A8"}]
     world = World(spec_with(variants=variants))

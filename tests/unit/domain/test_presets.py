@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantroll.api.spec import QuantizedModelSpec, Workload
+from quantroll.api.spec import QuantizedModelSpec, Scheme, Workload
 from quantroll.domain import presets
 from unit.domain.world import World, spec_with
 
@@ -85,3 +85,9 @@ def test_the_floor_of_a_workload_is_that_of_the_gate_and_of_the_drift_check():
     reasoning.until("Rejected")
     assert reasoning.status.variants[0].verdict == "FAIL"
     assert "floor 0.97" in reasoning.status.variants[0].message
+
+
+def test_a_preset_that_another_release_pinned_is_kept():
+    pinned = presets.preset_of(Workload.CHAT).model_copy(update={"schemes": [Scheme.W8A8]})
+    found = presets.filled_in(QuantizedModelSpec.model_validate(bare()), pinned).variants
+    assert [(variant.name, variant.scheme) for variant in found] == [("w8a8", "W8A8")]

@@ -233,3 +233,13 @@ def test_a_newer_operators_fields_are_left_out():
     document["status"]["variants"][0]["news"] = 1
     document["spec"]["news"] = True
     assert report_on(read(document)).table.records == table(documents.proven()).records
+
+
+def test_what_the_workload_stands_for_is_filled_in_as_it_was_pinned():
+    document = documents.pending()
+    document["spec"]["workload"] = "Reasoning"
+    assert read(document).spec.quality_gate.min_acceptable == 0.97
+    pinned = {"workload": "Reasoning", "minAcceptable": 0.96, "repeats": 4, "schemes": []}
+    resolved = {"generation": 1, "engine": "vllm", "profile": documents.PROFILE, "preset": pinned}
+    document["status"] = {"resolved": resolved}
+    assert read(document).spec.quality_gate.min_acceptable == 0.96
