@@ -12,6 +12,7 @@ from quantroll_jobs import store
 from quantroll_jobs.datafiles import DataError, EvalSet, Item
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
+from quantroll_jobs.evaluate import record
 from quantroll_jobs.evaluate.answers import (
     PARTIAL,
     Answer,
@@ -35,6 +36,7 @@ def run(job: EvaluateInput) -> Report:
         **_summary(answers, baseline), engine_version=version, seconds=round(time.monotonic() - started, 1)
     )
     write_answers(folder / store.ITEMS, answers.values())
+    result = result.model_copy(update={"record": record.write(folder, job, result)})
     (folder / PARTIAL).unlink()
     return store.commit(folder, job, Report(kind="evaluate", key=job.key, evaluate=result))
 

@@ -14,7 +14,7 @@ Layout of the artifact volume, all written as `*.tmp-…` and renamed when whole
     sources/KEY/…checkpoint…           a model that was fetched
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -113,6 +113,8 @@ class EvaluateInput(ApiModel):
     ready_timeout_seconds: float
     request_timeout_seconds: float = 120
     baseline_key: Key | None = None
+    subject: dict[str, Any] | None = None
+    """What the operator knows of what is evaluated, for the record."""
 
 
 class Arm(ApiModel):
