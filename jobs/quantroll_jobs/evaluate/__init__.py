@@ -13,6 +13,7 @@ from quantroll_jobs.asked import form_of, scorer_of
 from quantroll_jobs.datafiles import DataError, EvalSet, Item
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
+from quantroll_jobs.evaluate import record
 from quantroll_jobs.evaluate.answers import PARTIAL, prompts_digest, read_answers, write_answers
 from quantroll_jobs.evaluate.counting import Answers, Counting, summary
 from quantroll_jobs.evaluate.interview import Interview, hold, progress
@@ -32,6 +33,7 @@ def run(job: EvaluateInput) -> Report:
         seconds=round(time.monotonic() - started, 1),
     )
     write_answers(folder / store.ITEMS, answers.values())
+    result = result.model_copy(update={"record": record.write(folder, job, result)})
     (folder / PARTIAL).unlink()
     return store.commit(folder, job, Report(kind="evaluate", key=job.key, evaluate=result))
 

@@ -85,3 +85,5 @@ class Counts(ApiModel):
     """Whether both arms were sent byte-identical prompts."""
     engine_version: Annotated[str, Field(max_length=128)] = ""
     """Version that the engine reported."""
+    record: Annotated[str, Field(max_length=64)] = ""
+    """SHA-256 of record.json, beside the answers on the artifact volume: what was verified, how, and the outcome."""

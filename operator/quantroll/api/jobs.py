@@ -14,7 +14,7 @@ Layout of the artifact volume, all written as `*.tmp-…` and renamed when whole
     sources/KEY/…checkpoint…           a model that was fetched
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -131,6 +131,8 @@ class EvaluateInput(Asking):
     concurrency: int = Field(ge=1)
     ready_timeout_seconds: float
     baseline_key: Key | None = None
+    subject: dict[str, Any] | None = None
+    """What the operator knows of what is evaluated, for the record."""
 
 
 class Arm(ApiModel):

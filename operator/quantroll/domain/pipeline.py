@@ -21,7 +21,7 @@ from quantroll.api.status import (
     VariantStatus,
 )
 from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, ENGINE_PORT, Phase, Reason
-from quantroll.domain import fingerprints
+from quantroll.domain import fingerprints, record
 from quantroll.domain.asking import asking, judging
 from quantroll.domain.draft import Draft, attempt
 from quantroll.domain.jobs import may_run, new_failure, report_of
@@ -266,6 +266,7 @@ def wanted_evaluate(
     gate, prepared, base = spec.quality_gate, draft.status.prepared, draft.status.baseline
     if prepared is None:
         raise AssertionError("nothing is evaluated before it is prepared")
+    artifact = next((row.artifact for row in draft.status.variants if row.name == variant), None)
     joined = base.evaluation.key if variant != BASELINE and base and base.evaluation else None
     return WantedEvaluate(
         key=key,
@@ -284,6 +285,7 @@ def wanted_evaluate(
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
             baseline_key=joined,
             **asking(spec),
+            subject=record.subject(spec, prepared, variant, revision, served, artifact),
         ),
     )
 

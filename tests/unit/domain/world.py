@@ -132,6 +132,7 @@ class World:
         )
         self.slices: list[SliceCounts] = []
         self.moments: list[float] | None = None
+        self.record = ""
         self.cells = {"int8": PROVEN, "gptq4": (1900, 90, 2, 8), "rtn4": BAD}
         self.prepared = PrepareResult(
             model=ModelFacts(digest="a" * 64, weight_bytes=10**6, architecture="LlamaForCausalLM", dtype="bfloat16"),
@@ -267,7 +268,7 @@ class World:
         return Report(kind="evaluate", key=given.key, evaluate=self._measured(given, job.variant))
 
     def _measured(self, given: EvaluateInput, variant: str) -> EvaluateResult:
-        plain = {"items": ITEMS, "truncated": 0, "prompts_digest": "d" * 64}
+        plain = {"items": ITEMS, "truncated": 0, "prompts_digest": "d" * 64, "record": self.record}
         if given.baseline_key is None:
             return EvaluateResult(correct=self.baseline_correct, errors=self.baseline_errors, **plain)
         both, harm, gain, neither = self.cells[variant]

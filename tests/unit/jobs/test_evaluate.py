@@ -1,5 +1,6 @@
 import json
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -82,8 +83,24 @@ def test_all_right(make, engine, tmp_path):
     answers = list(read_answers(tmp_path / "evaluations" / KEY / "items.jsonl"))
     assert [answer.id for answer in answers] == [f"i{n}" for n in range(ITEMS)]
     assert sorted(p.name for p in (tmp_path / "evaluations").rglob("*")) == sorted(
-        [KEY, "items.jsonl", "manifest.json"]
+        [KEY, "items.jsonl", "manifest.json", "record.json"]
     )
+
+
+def test_the_record_says_what_was_verified_and_its_digest_is_reported(make, tmp_path):
+    subject = {"name": "int8", "artifact": {"digest": "a" * 64}, "engine": {"image": "example.com/vllm@sha256:1"}}
+    result = evaluate.run(make(subject=subject)).evaluate
+    folder = tmp_path / "evaluations" / KEY
+    assert result.record == sha256_file(folder / "record.json")
+    found = json.loads((folder / "record.json").read_text())
+    assert (found["version"], found["subject"]) == (1, subject)
+    assert found["questions"]["evalSet"]["sha256"] == sha256_file(tmp_path / "eval.jsonl")
+    assert (found["questions"]["scorer"], found["questions"]["maxTokens"]) == ("ExactMatch", 16)
+    assert (found["counts"]["correct"], found["counts"]["promptsDigest"]) == (ITEMS, result.prompts_digest)
+    assert found["answers"] == {"file": "items.jsonl", "sha256": sha256_file(folder / "items.jsonl")}
+    assert found["client"].keys() == {"version", "python", "machine"}
+    assert datetime.fromisoformat(found["at"]) <= datetime.now(UTC)
+    assert json.loads((folder / "manifest.json").read_text())["report"]["evaluate"]["record"] == result.record
 
 
 def test_white_space_around_an_answer_does_not_count(make, engine):
