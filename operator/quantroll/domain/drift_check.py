@@ -69,9 +69,12 @@ def window(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime
 
 
 def floor_of(status: QuantizedModelStatus, spec: QuantizedModelSpec) -> float | None:
-    """Score below which nothing may serve; None while the baseline's is not known."""
-    base = status.baseline
-    return spec.quality_gate.min_acceptable * base.score if base and base.score is not None else None
+    """Share of right answers below which nothing may serve; None while the baseline's is not known.
+
+    The prober and the confirm Job count right and wrong, so it is not the mean of a graded score.
+    """
+    counted = status.baseline.evaluation if status.baseline else None
+    return spec.quality_gate.min_acceptable * counted.correct / counted.items if counted and counted.items else None
 
 
 def _change(draft: Draft, **changes: object) -> None:
