@@ -22,6 +22,7 @@ _DTYPES = {Dtype.FLOAT32: "F32", Dtype.FLOAT16: "F16", Dtype.BFLOAT16: "BF16"}
 _ADAPTER = "adapter_config.json"
 _NAME_LIMIT = 128  # characters
 _QUOTE = 80  # characters of an item in a message
+_EXAMPLE_LIMIT = 256  # characters
 
 
 def run(job: PrepareInput) -> Report:
@@ -211,7 +212,7 @@ def check_calibration(file: DataFile, items: list[Item]) -> tuple[DataFacts, int
             else:
                 continue
             overlap += 1
-            example = example or f"sample {count} of the calibration set {found}"
+            example = example or cut(f"sample {count} of the calibration set {found}", _EXAMPLE_LIMIT)
     except DataError as error:
         raise JobError(Reason.CALIBRATION_MALFORMED, f"{path}: {error}") from None
     return DataFacts(sha256=digest, items=count), overlap, example

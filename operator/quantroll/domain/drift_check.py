@@ -71,12 +71,16 @@ def window(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime
 
 
 def floor_of(status: QuantizedModelStatus, spec: QuantizedModelSpec) -> float | None:
-    """Score below which nothing may serve; None while the baseline's is not known."""
-    base, thresholds = status.baseline, thresholds_of(spec.quality_gate)
-    if base is None or base.score is None:
+    """Share of right answers below which nothing may serve; None while the baseline's is not known.
+
+    The prober and the confirm Job count right and wrong, so it is not the mean of a graded score.
+    """
+    counted, thresholds = status.baseline.evaluation if status.baseline else None, thresholds_of(spec.quality_gate)
+    if counted is None or not counted.items:
         return None
+    score = counted.correct / counted.items
     relative = thresholds.comparison is Comparison.RELATIVE
-    return base.score * thresholds.floor if relative else max(base.score + thresholds.floor, 0.0)
+    return score * thresholds.floor if relative else max(score + thresholds.floor, 0.0)
 
 
 def _change(draft: Draft, **changes: object) -> None:

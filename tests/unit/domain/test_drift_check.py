@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 
 from quantroll.api.jobs import ConfirmResult
+from quantroll.api.spec import QuantizedModelSpec
 from quantroll.constants import BASELINE, Condition, Phase, Reason
+from quantroll.domain.drift_check import floor_of
 from quantroll.domain.snapshot import JobState, Problem, QualityCounts, ServerView, Unknown
 from unit.domain.world import World, spec_with, steady
 
@@ -55,6 +57,14 @@ def test_where_differences_are_compared_the_floor_is_the_baselines_score_less_th
     world.quality = QualityCounts(right=930, wrong=70, distinct=1000)
     assert check(world) == "Suspect"
     assert "(0.930), floor 0.935" in world.status.drift.confirming.screen
+
+
+def test_the_floor_is_of_right_answers_whatever_the_mean_of_a_graded_score():
+    world = steady()
+    graded = world.status.baseline.model_copy(update={"score": 0.5})
+    spec = QuantizedModelSpec.model_validate(world.spec)
+    assert floor_of(world.status.model_copy(update={"baseline": graded}), spec) == pytest.approx(0.94 * 0.995)
+    assert floor_of(world.status.model_copy(update={"baseline": None}), spec) is None
 
 
 def test_the_full_precision_model_is_not_checked():

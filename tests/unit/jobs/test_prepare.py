@@ -271,7 +271,13 @@ def test_a_shared_passage_is_an_overlap_and_named(job, tmp_path):
     found = prepare.run(job).prepare
     assert found.overlap == 1
     assert found.overlap_example.startswith("sample 2 of the calibration set shares the passage 'the quick brown fox")
-    assert len(found.overlap_example) <= 256
+
+
+def test_an_example_with_control_characters_stays_short(job, tmp_path):
+    write_lines(tmp_path / "eval.jsonl", item(1, prompt="\x01" * 100))
+    write_lines(tmp_path / "calibration.jsonl", {"text": "\x01" * 100})
+    found = prepare.run(job).prepare
+    assert (found.overlap, len(found.overlap_example)) == (1, 256)
 
 
 def test_without_calibration(job):
