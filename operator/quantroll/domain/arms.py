@@ -45,6 +45,8 @@ class Arm:
     """GPUs and seconds of the Jobs that made and measured it; None: not known."""
     problem: str = ""
     """Why there is no size by formula."""
+    unmeasured: str = ""
+    """Why there is no benchmark, where one is asked for."""
 
     @property
     def weights(self) -> int | None:
@@ -154,6 +156,7 @@ def cost_of(model: Model, arm: Arm) -> CostFigures:
         price = None
         notes.add(f"no cost: {error}")
     else:
+        notes.add(arm.unmeasured)
         notes.add(why)
     tokens, requests = (measured.output_tokens_per_second, measured.requests_per_second) if measured else (None, None)
 
@@ -182,7 +185,7 @@ def _replicas(wanted: Economics, arm: Arm, measured: BenchmarkFigures | None) ->
         return economics.replicas(demand, measured.requests_per_second, wanted.utilization), ""
     if arm.benchmark:
         return None, "replicas are not known: the benchmark found no load inside the SLO"
-    return None, "replicas are not known before a benchmark: set spec.benchmark"
+    return None, "" if arm.unmeasured else "replicas are not known before a benchmark: set spec.benchmark"
 
 
 def compared(model: Model, arm: Arm, base: Arm, base_cost: CostFigures) -> CostFigures:

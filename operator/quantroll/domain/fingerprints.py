@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from quantroll.api.jobs import PrepareResult
-from quantroll.api.spec import Backend, Calibration, QualityGate, QuantizedModelSpec, Variant
+from quantroll.api.spec import Backend, Benchmark, Calibration, QualityGate, QuantizedModelSpec, Variant
 from quantroll.api.status import RevisionSpec
 
 
@@ -97,6 +97,19 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, ba
             "scorer": gate.scorer,
             "generation": [gate.generation.temperature, gate.generation.max_tokens],
             "baseline": baseline_key,
+        },
+    )
+
+
+def benchmark_key(of_revision: str, benchmark: Benchmark) -> str:
+    """What a benchmark Job measures: one revision under one sweep; the SLO is held against it afterwards."""
+    return fingerprint(
+        "benchmark",
+        1,
+        {
+            "revision": of_revision,
+            "concurrency": benchmark.concurrency,
+            "tokens": [benchmark.prompt_tokens, benchmark.output_tokens],
         },
     )
 

@@ -4,9 +4,9 @@ from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, Evaluation, RevisionSpec, VariantStatus
 from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
-from quantroll.domain import fingerprints
+from quantroll.domain import fingerprints, selection
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
-from quantroll.domain.gate import Evidence, GateReason, Thresholds, Verdict, judge, ladder_next, select_smallest
+from quantroll.domain.gate import Evidence, GateReason, Thresholds, Verdict, judge, ladder_next, shippable
 from quantroll.domain.jobs import may_run, new_failure, report_of
 from quantroll.domain.locate import baseline_model, model_path, pod_path
 from quantroll.domain.paired import Cells
@@ -261,8 +261,8 @@ def _want_evaluate(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row
         draft.wanted.jobs.append(wanted_evaluate(draft, spec, variant.name, revision, served, key))
 
 
-def choose(draft: Draft) -> VariantStatus | None:
-    """The smallest proven variant; None when none is proven."""
+def choose(draft: Draft, spec: QuantizedModelSpec) -> VariantStatus | None:
+    """The variant to serve, of those that are proven; None when there is none."""
     table = draft.status.variants
-    index = select_smallest([gate_verdict(row) for row in table], [row.weight_bytes for row in table])
-    return None if index is None else table[index]
+    may_ship = [table[index] for index in shippable([gate_verdict(row) for row in table])]
+    return selection.best(may_ship, spec.benchmark.slo if spec.benchmark else None)

@@ -7,6 +7,7 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import HistoryEntry, QuantizedModelStatus, RevisionStatus, VariantStatus
 from quantroll.constants import BASELINE, Phase, Reason
 from quantroll.domain import (
+    benchmarking,
     commands,
     drift_check,
     figures,
@@ -22,7 +23,7 @@ from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.events import Event, events
 from quantroll.domain.fingerprints import evaluation_key
-from quantroll.domain.gate import shippable
+from quantroll.domain.gate import Verdict, shippable
 from quantroll.domain.locate import baseline_model
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
@@ -83,7 +84,9 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Measure, judge, and go on with the traffic."""
     pipeline.rows(draft, spec)
     measured = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec)
-    done = draft.judged = measured and ladder.climb(draft, spec)
+    draft.judged = measured and ladder.climb(draft, spec)
+    done = draft.judged and benchmarking.attend(draft, spec)
+    figures.fill(draft, spec)  # costs decide which of the proven is chosen
     chosen = _chosen(draft, spec) if done else None
     _refresh_stable(draft)
     if draft.status.rollout:
@@ -95,7 +98,7 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
 
 def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
     """The revision that should serve: the smallest proven variant, or the baseline in its present form."""
-    best = ladder.choose(draft)
+    best = ladder.choose(draft, spec)
     if best and best.artifact:
         variant = next(v for v in spec.variants if v.name == best.name)
         revision, served, _ = ladder.identity(draft, spec, variant, best.artifact)
@@ -146,7 +149,7 @@ def _rejection_key(draft: Draft, spec: QuantizedModelSpec, revision: str | None 
 def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | None) -> None:
     """The ladder is done and nothing moves: start a rollout, or say why there is none."""
     stable = draft.status.stable
-    proven = ladder.choose(draft) is not None
+    proven = ladder.choose(draft, spec) is not None
     if chosen and stable and chosen.revision != stable.revision:
         if entry := memory.rejection(draft, _rejection_key(draft, spec, chosen.revision)):
             again = memory.how_to_retry(draft, entry)
@@ -159,13 +162,14 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
         draft.say(Phase.STEADY, f"{chosen.variant} serves, recovery {chosen.recovery}")
     else:
         said = "; ".join(f"{r.name} {_verdict(r)}" for r in draft.status.variants if r.verdict)
-        draft.say(Phase.REJECTED, f"no variant is proven good enough ({said}); {_server(stable)} keeps serving")
+        too_slow = any(r.verdict == Verdict.PASS.value for r in draft.status.variants)
+        what = "no proven variant holds the SLO" if too_slow else "no variant is proven good enough"
+        draft.say(Phase.REJECTED, f"{what} ({said}); {_server(stable)} keeps serving")
 
 
 def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stable: RevisionStatus) -> None:
     if draft.status.phase is not Phase.SELECTING:
-        why = "has new serving settings" if chosen.variant == BASELINE else "is the smallest proven variant"
-        draft.say(Phase.SELECTING, f"{chosen.variant} {why}")
+        draft.say(Phase.SELECTING, f"{chosen.variant} {_why_chosen(draft, chosen)}")
         draft.wake(draft.now)
     elif not traffic.can_split(draft, spec):
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
@@ -175,6 +179,17 @@ def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stab
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     else:
         rollout.begin(draft, spec, chosen)
+
+
+def _why_chosen(draft: Draft, chosen: RevisionStatus) -> str:
+    if chosen.variant == BASELINE:
+        return "has new serving settings"
+    row = next((row for row in draft.status.variants if row.name == chosen.variant), None)
+    cost = row.cost if row else None
+    if cost and cost.per_million_output_tokens is not None:
+        price = f"{cost.per_million_output_tokens:.4g} {cost.currency} a million output tokens"
+        return f"is the cheapest proven variant, at {price}"
+    return "is the smallest proven variant"
 
 
 def _verdict(row: VariantStatus) -> str:
