@@ -76,6 +76,8 @@ def work(spec: QuantizedModelSpec) -> Work:
     """The Jobs, and the GPUs that they and what serves take at the same time."""
     variants = len(spec.variants)
     jobs = {"prepare": 1, "quantize": variants, "evaluate": variants + 1}
+    if spec.benchmark:
+        jobs["benchmark"] = variants + 1
     making, replicas = gpus_of(spec.jobs), spec.serving.replicas
     base, *others = (gpus_of(spec.serving_of(arm)) for arm in (BASELINE, *(v.name for v in spec.variants)))
     serving = Counter({base.product: base.count * replicas})

@@ -86,7 +86,8 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     measured = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec)
     draft.judged = measured and ladder.climb(draft, spec)
     done = draft.judged and benchmarking.attend(draft, spec)
-    figures.fill(draft, spec)  # costs decide which of the proven is chosen
+    if done:
+        figures.fill(draft, spec)  # costs decide which of the proven is chosen
     chosen = _chosen(draft, spec) if done else None
     _refresh_stable(draft)
     if draft.status.rollout:
