@@ -17,6 +17,7 @@ from quantroll.api.jobs import (
     INPUT_VARIABLE,
     JOB_INPUT,
     AnyJobInput,
+    BenchmarkInput,
     ConfirmInput,
     PrepareInput,
     QuantizeInput,
@@ -75,6 +76,10 @@ def execute(job: AnyJobInput) -> Report:
         from quantroll_jobs import confirm  # noqa: PLC0415 - not in every image
 
         return confirm.run(job)
+    if isinstance(job, BenchmarkInput):
+        from quantroll_jobs import benchmark  # noqa: PLC0415 - not in every image
+
+        return benchmark.run(job)
     from quantroll_jobs import evaluate  # noqa: PLC0415 - not in every image
 
     return evaluate.run(job)

@@ -12,14 +12,28 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from quantroll.api.jobs import AnyJobInput, ConfirmInput, EvaluateInput, PrepareInput, QuantizeInput, Report
+from quantroll.api.jobs import (
+    AnyJobInput,
+    BenchmarkInput,
+    ConfirmInput,
+    EvaluateInput,
+    PrepareInput,
+    QuantizeInput,
+    Report,
+)
 from quantroll.constants import Reason
 from quantroll_jobs.errors import JobError
 
 MODEL_MANIFEST = "quantroll-manifest.json"
 MANIFEST = "manifest.json"
 ITEMS = "items.jsonl"
-_FOLDERS = {"prepare": "prepare", "quantize": "models", "evaluate": "evaluations", "confirm": "confirmations"}
+_FOLDERS = {
+    "prepare": "prepare",
+    "quantize": "models",
+    "evaluate": "evaluations",
+    "confirm": "confirmations",
+    "benchmark": "benchmarks",
+}
 
 
 def result_folder(store: Path, kind: str, key: str) -> Path:
@@ -41,7 +55,7 @@ def finished(job: AnyJobInput) -> Report | None:
 
 
 @contextmanager
-def attempt(job: PrepareInput | QuantizeInput) -> Iterator[Path]:
+def attempt(job: PrepareInput | QuantizeInput | BenchmarkInput) -> Iterator[Path]:
     """An empty folder for this attempt, removed if it is not committed; what dead attempts left goes away, too."""
     final = result_folder(Path(job.store), job.kind, job.key)
     _make_folder(final.parent)

@@ -29,6 +29,7 @@ PROBE_PORT = 9400
 ENGINE_CONTAINER = "engine"
 ARTIFACTS_MOUNT = "/artifacts"
 CLAIMS_MOUNT = "/claims"
+BENCHMARK_MOUNT = "/benchmark"  # what the load generator leaves for the client beside it
 
 
 class Component(StrEnum):
@@ -39,6 +40,7 @@ class Component(StrEnum):
     QUANTIZE = "quantize"
     EVALUATE = "evaluate"
     CONFIRM = "confirm"
+    BENCHMARK = "benchmark"
     SERVE = "serve"
     PROBE = "probe"
     ROUTE = "route"
@@ -78,6 +80,7 @@ class Condition(StrEnum):
     QUALITY_FLOOR_MET = "QualityFloorMet"
     AWAITING_APPROVAL = "AwaitingApproval"
     SUSPENDED = "Suspended"
+    WORTHWHILE = "Worthwhile"
 
 
 class Reason(StrEnum):
@@ -149,6 +152,10 @@ class Reason(StrEnum):
     RESUMED = "Resumed"
     COMMAND_DONE = "CommandDone"
     COMMAND_REFUSED = "CommandRefused"
+    # what it is worth
+    NOT_WORTHWHILE = "CompressionNotWorthwhile"
+    COST_UNKNOWN = "CostUnknown"
+    SAVES = "Saves"
     # going well
     PROGRESSING = "Progressing"
     SETTLED = "Settled"

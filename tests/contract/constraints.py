@@ -89,6 +89,21 @@ PAIRS: dict[str, Pair] = {
         "*/15,7 0-23/2 1,31 JAN-12 7", "61 * * * *"
     ),
     "must be above 0": Pair(1, "0", python=False),
+    "must be milliseconds or seconds, such as 60ms or 0.5s": Pair("0.25ms", "1m"),
+    "must rise from level to level": Pair([1, 2, 4096], [1, 8, 8], python=False),
+    "an SLO needs a limit: set ttftP99, itlP99 or both": Pair(
+        {"ttftP99": None}, {"ttftP99": None, "itlP99": None}, python=False
+    ),
+    "slo.atConcurrency may not be above the last of concurrency: more is not measured": Pair(
+        {"concurrency": [1, 8], "slo": {"atConcurrency": 8}},
+        {"concurrency": [1, 8], "slo": {"atConcurrency": 9}},
+        python=False,
+    ),
+    "serving.maxModelLen must be above benchmark.promptTokens and outputTokens together": Pair(
+        {"benchmark": {"promptTokens": 200, "outputTokens": 55}, "serving": {"maxModelLen": 256}},
+        {"benchmark": {"promptTokens": 200, "outputTokens": 56}, "serving": {"maxModelLen": 256}},
+        python=False,
+    ),
     "weights must rise from step to step": Pair(
         [{"weight": 1, "duration": "1s"}, {"weight": 100, "duration": "1s"}],
         [{"weight": 50, "duration": "1s"}, {"weight": 50, "duration": "1s"}],
@@ -327,6 +342,8 @@ def stretched(text: str, length: int) -> str:
     """A valid text of exactly this length that is like `text`."""
     if re.fullmatch(r"[0-9dhms]+[dhms]", text):
         return "9999d99999h99999m99999s".rjust(length, "9")
+    if text.endswith("s") and "." in text:
+        return "999999.999ms".rjust(length, "9")
     if text.count(" ") == 4:
         return ("10 " if length % 2 == 0 else "1 ") + "0 * * 1" + ",1" * ((length - 9) // 2)
     if re.fullmatch(r"[0-9]+[A-Za-z]*", text):
@@ -339,6 +356,8 @@ def repeated(items: list[Any], length: int) -> list[Any]:
     if len(items) >= length:
         return items[:length]
     out = [copy.deepcopy(items[0]) for _ in range(length)]
+    if isinstance(items[0], int):
+        return list(range(1, length + 1))
     for i, item in enumerate(out):
         if "scheme" in item or "minAcceptable" in item:
             item["name"] = f"v{i}"

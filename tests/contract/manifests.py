@@ -124,6 +124,12 @@ def full() -> Object:
             "onBreach": "Alert",
         },
         "probe": {"itemsPerHour": 120, "source": "pvc://data/production.jsonl"},
+        "benchmark": {
+            "concurrency": [4096],
+            "promptTokens": 8,
+            "outputTokens": 4,
+            "slo": {"atConcurrency": 1, "ttftP99": "0.5s", "itlP99": "60.5ms"},
+        },
         "economics": {
             "gpuHourlyCost": {"NVIDIA-L4": 0.81},
             "currency": "EUR",

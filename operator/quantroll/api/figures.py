@@ -6,6 +6,11 @@ from pydantic import Field
 
 from quantroll.api.base import ApiModel
 
+Level = Annotated[list[float], Field(min_length=9, max_length=9)]
+"""One load of a benchmark: requests under way at once; TTFT p50 and p99, ITL p50 and p99 in milliseconds; output tokens
+and requests a second; requests that failed; requests that were sent. A list, because a status has room for no names."""
+MAX_LEVELS = 6
+
 Short = Annotated[str, Field(max_length=128)]
 Text = Annotated[str, Field(max_length=256)]
 
@@ -30,7 +35,7 @@ class MemoryFigures(ApiModel):
 
 
 class BenchmarkFigures(ApiModel):
-    """What the benchmark measured at the highest load inside the SLO; the whole sweep lies on the artifact volume."""
+    """What the benchmark measured: the whole sweep, and the highest load inside the SLO."""
 
     key: Short
     """Content key of the benchmark."""
@@ -50,8 +55,13 @@ class BenchmarkFigures(ApiModel):
     """Requests that ended in a second."""
     seconds: float | None = None
     """How long the benchmark took."""
+    levels: Annotated[list[Level], Field(max_length=MAX_LEVELS)] = []
+    """The sweep, level by level: requests under way at once; TTFT p50 and p99, ITL p50 and p99 in milliseconds; output
+    tokens and requests a second; requests that failed; requests that were sent."""
     failed: int = 0
     """Requests that failed in the whole sweep."""
+    notes: Annotated[str, Field(max_length=512)] = ""
+    """What the Job said of levels that failed."""
     message: Text = ""
     """What was odd: saturated, failed, outside the SLO."""
 

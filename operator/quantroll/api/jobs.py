@@ -11,6 +11,7 @@ Layout of the artifact volume, all written as `*.tmp-…` and renamed when whole
     models/KEY/…checkpoint…            models/KEY/quantroll-manifest.json
     evaluations/KEY/items.jsonl        evaluations/KEY/manifest.json
     confirmations/KEY/items.jsonl      confirmations/KEY/manifest.json
+    benchmarks/KEY/CONCURRENCY.json    benchmarks/KEY/manifest.json
     sources/KEY/…checkpoint…           a model that was fetched
 """
 
@@ -20,6 +21,7 @@ from pydantic import Field, TypeAdapter
 
 from quantroll.api.base import ApiModel
 from quantroll.api.counts import MAX_SLICES, Count, Counts
+from quantroll.api.figures import MAX_LEVELS, Level
 from quantroll.api.shape import ModelShape
 from quantroll.api.spec import Algorithm, Backend, Dtype, Scheme, ScorerName, Scoring
 from quantroll.constants import Reason
@@ -158,6 +160,28 @@ class ConfirmInput(Asking):
     ready_timeout_seconds: float
 
 
+class BenchmarkInput(ApiModel):
+    """Ask the engine so many requests at once, level by level.
+
+    A load generator of the engine's own does so before the Job's container starts, and leaves its results in a folder.
+    """
+
+    kind: Literal["benchmark"] = "benchmark"
+    contract: Literal[1] = 1
+    key: Key
+    store: str
+    results: str
+    model_path: str
+    endpoint: str
+    served_model: str
+    concurrency: Annotated[list[int], Field(min_length=1, max_length=MAX_LEVELS)]
+    prompt_tokens: int
+    output_tokens: int
+    requests: int = 100  # of a level at least: a 99th percentile of fewer is their maximum
+    ready_timeout_seconds: float
+    level_timeout_seconds: float = 3600
+
+
 class ProbeInput(Asking):
     """What the prober asks, and whom; it is no Job, and reads this from the environment variable QUANTROLL_PROBE."""
 
@@ -169,7 +193,7 @@ class ProbeInput(Asking):
     targets: Annotated[list[Arm], Field(min_length=1, max_length=2)]  # the stable revision first
 
 
-AnyJobInput = PrepareInput | QuantizeInput | EvaluateInput | ConfirmInput
+AnyJobInput = PrepareInput | QuantizeInput | EvaluateInput | ConfirmInput | BenchmarkInput
 JobInput = Annotated[AnyJobInput, Field(discriminator="kind")]
 JOB_INPUT: TypeAdapter[AnyJobInput] = TypeAdapter(JobInput)
 
@@ -265,16 +289,28 @@ class ConfirmResult(ApiModel):
     seconds: float = 0
 
 
+class BenchmarkResult(ApiModel):
+    """What a load generator measured."""
+
+    levels: Annotated[list[Level], Field(max_length=MAX_LEVELS)]
+    """The sweep, in rising order."""
+    seconds: float = 0
+    """How long it took."""
+    notes: Annotated[str, Field(max_length=512)] = ""
+    """What went wrong at single levels."""
+
+
 class Report(ApiModel):
     """What a Job says at its end: exactly one of the results, or a failure's reason and message."""
 
     contract: Literal[1] = 1
-    kind: Literal["prepare", "quantize", "evaluate", "confirm"]
+    kind: Literal["prepare", "quantize", "evaluate", "confirm", "benchmark"]
     key: Key
     prepare: PrepareResult | None = None
     quantize: QuantizeResult | None = None
     evaluate: EvaluateResult | None = None
     confirm: ConfirmResult | None = None
+    benchmark: BenchmarkResult | None = None
     reason: Reason | None = None
     message: str = ""
 

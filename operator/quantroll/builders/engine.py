@@ -3,6 +3,7 @@
 What was proven must be what serves, so image, flags, environment, resources and mounts come from here for both.
 """
 
+from quantroll.api.engine import EngineProfile
 from quantroll.api.status import RevisionSpec
 from quantroll.builders import pods, sources
 from quantroll.builders.meta import Manifest
@@ -35,9 +36,7 @@ def container(served_name: str, served: RevisionSpec, store: str) -> Manifest:
         "image": profile.image,
         "command": ["vllm", "serve"],
         "args": [pods.literal(model), *_flags(served_name, served), *profile.args],
-        "env": pods.environment(
-            _ENVIRONMENT | (_CPU_ENVIRONMENT if profile.device == "cpu" else {}) | profile.env,
-        ),
+        "env": pods.environment(environment(profile)),
         "ports": [{"name": PORT_NAME, "containerPort": ENGINE_PORT, "protocol": "TCP"}],
         "terminationMessagePolicy": "FallbackToLogsOnError",  # why it could not load stands in its last lines
         "securityContext": pods.container_security(read_only_root=profile.read_only_root)
@@ -46,6 +45,11 @@ def container(served_name: str, served: RevisionSpec, store: str) -> Manifest:
     }
     resources = pods.resources(served.serving.resources)
     return engine | ({"resources": resources} if resources else {})
+
+
+def environment(profile: EngineProfile) -> dict[str, str]:
+    """Environment of a process of the engine's image."""
+    return _ENVIRONMENT | (_CPU_ENVIRONMENT if profile.device == "cpu" else {}) | profile.env
 
 
 def shared_memory_volume(served: RevisionSpec) -> Manifest:

@@ -1,9 +1,10 @@
-"""The Jobs: prepare, quantize, evaluate with the engine as a native sidecar, and confirm."""
+"""The Jobs: prepare, quantize, evaluate and benchmark with the engine as a native sidecar, and confirm."""
 
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     INPUT_VARIABLE,
     AnyJobInput,
+    BenchmarkInput,
     ConfirmInput,
     EvaluateInput,
     PrepareInput,
@@ -11,7 +12,7 @@ from quantroll.api.jobs import (
 )
 from quantroll.api.spec import Placement, TokenSecretRef
 from quantroll.api.status import RevisionSpec
-from quantroll.builders import engine, names, pods, sources
+from quantroll.builders import benchmark, engine, names, pods, sources
 from quantroll.builders.meta import Manifest, Owner, labels, object_meta
 from quantroll.constants import ANNOTATION_KEY, ARTIFACTS_MOUNT, Component
 from quantroll.domain import locate
@@ -27,6 +28,7 @@ _GRACE_SECONDS = 30
 _PREPARE_LIMIT = 24 * 3600
 _QUANTIZE_LIMIT = 7 * 24 * 3600
 _EVALUATE_LIMIT = 3 * 24 * 3600
+_BENCHMARK_LIMIT = 24 * 3600  # nothing waits for it longer
 _CONFIRM_LIMIT = 3 * 24 * 3600  # the drift check's own deadline comes first
 
 _COMMAND = ["python", "-m", "quantroll_jobs"]
@@ -114,6 +116,37 @@ def evaluate_job(
         labels(owner, Component.EVALUATE, variant=variant, revision=revision),
         _EVALUATE_LIMIT,
         pod | {"initContainers": [sidecar], "containers": [client | {"resources": _CLIENT_RESOURCES}]},
+    )
+
+
+def benchmark_job(
+    owner: Owner,
+    job_input: BenchmarkInput,
+    served: RevisionSpec,
+    *,
+    variant: str,
+    revision: str,
+    store: str,
+    images: Images,
+) -> Manifest:
+    """Job that measures the engine's speed where the revision would serve.
+
+    Beside the engine, the load generator of its own image runs first, and then the client, which reads what that left.
+    """
+    model = locate.model_path(served.model)
+    client = _container(job_input, images.client, images, [], store)
+    client["volumeMounts"] = [*client["volumeMounts"], benchmark.mount(job_input, read_only=True)]
+    sidecar = engine.container(owner.name, served, store) | {"restartPolicy": "Always"}
+    load = benchmark.load_container(job_input, served, store)
+    pod = _pod([model], store) | pods.placement(served.serving)
+    pod["volumes"] = [*pod["volumes"], engine.shared_memory_volume(served), benchmark.VOLUME]
+    return _job(
+        owner,
+        names.benchmark_job(owner.name, job_input.key),
+        job_input.key,
+        labels(owner, Component.BENCHMARK, variant=variant, revision=revision),
+        _BENCHMARK_LIMIT,
+        pod | {"initContainers": [sidecar, load], "containers": [client | {"resources": _CLIENT_RESOURCES}]},
     )
 
 

@@ -29,6 +29,11 @@ def confirm_job(owner: str, key: str) -> str:
     return _job(owner, "confirm", key)
 
 
+def benchmark_job(owner: str, key: str) -> str:
+    """Job that measures the speed of one revision."""
+    return _job(owner, "benchmark", key)
+
+
 def prober(owner: str) -> str:
     """Deployment that asks the revisions that serve."""
     return f"{owner}-prober"

@@ -187,8 +187,8 @@ def _ref(body: Body, api_version: str, kind: str) -> ObjectRef:
 def _referenced_keys(status: QuantizedModelStatus) -> set[str]:
     """Keys of Jobs whose logs somebody may still want to read."""
     base = status.baseline
-    parts = [status.prepare_failure, *((base.evaluation, base.failure) if base else ())]
+    parts = [status.prepare_failure, *((base.evaluation, base.benchmark, base.failure) if base else ())]
     for row in status.variants:
-        parts += [row.artifact, row.evaluation, row.failure]
+        parts += [row.artifact, row.evaluation, row.benchmark, row.failure]
     confirmed = status.drift.confirmation if status.drift else None
     return {part.key for part in parts if part} | {status.prepared_key or "", confirmed or ""}

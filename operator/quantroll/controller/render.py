@@ -6,7 +6,7 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.builders import claim, deployment, jobs, names, prober, route, service
 from quantroll.builders.meta import Manifest, Owner
-from quantroll.domain.wanted import Wanted, WantedConfirm, WantedEvaluate, WantedJob, WantedPrepare
+from quantroll.domain.wanted import Wanted, WantedBenchmark, WantedConfirm, WantedEvaluate, WantedJob, WantedPrepare
 from quantroll.settings import Settings
 
 
@@ -38,6 +38,16 @@ def _job(owner: Owner, spec: QuantizedModelSpec, job: WantedJob, store: str, set
         )
     if isinstance(job, WantedConfirm):
         return jobs.confirm_job(owner, job.job_input, store=store, images=settings.images)
+    if isinstance(job, WantedBenchmark):
+        return jobs.benchmark_job(
+            owner,
+            job.job_input,
+            job.served,
+            variant=job.variant,
+            revision=job.revision,
+            store=store,
+            images=settings.images,
+        )
     if isinstance(job, WantedEvaluate):
         return jobs.evaluate_job(
             owner,

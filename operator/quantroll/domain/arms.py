@@ -45,6 +45,8 @@ class Arm:
     """GPUs and seconds of the Jobs that made and measured it; None: not known."""
     problem: str = ""
     """Why there is no size by formula."""
+    unmeasured: str = ""
+    """Why there is no benchmark, where one is asked for."""
 
     @property
     def weights(self) -> int | None:
@@ -154,6 +156,7 @@ def cost_of(model: Model, arm: Arm) -> CostFigures:
         price = None
         notes.add(f"no cost: {error}")
     else:
+        notes.add(arm.unmeasured)
         notes.add(why)
     tokens, requests = (measured.output_tokens_per_second, measured.requests_per_second) if measured else (None, None)
 
@@ -182,7 +185,7 @@ def _replicas(wanted: Economics, arm: Arm, measured: BenchmarkFigures | None) ->
         return economics.replicas(demand, measured.requests_per_second, wanted.utilization), ""
     if arm.benchmark:
         return None, "replicas are not known: the benchmark found no load inside the SLO"
-    return None, "replicas are not known before a benchmark: set spec.benchmark"
+    return None, "" if arm.unmeasured else "replicas are not known before a benchmark: set spec.benchmark"
 
 
 def compared(model: Model, arm: Arm, base: Arm, base_cost: CostFigures) -> CostFigures:
@@ -191,7 +194,7 @@ def compared(model: Model, arm: Arm, base: Arm, base_cost: CostFigures) -> CostF
     notes.add(own.message)
     changes: dict[str, object] = {
         "predicted_speedup": _predicted(model, arm, base),
-        "measured_speedup": _speedup(arm, base),
+        "measured_speedup": _measured_speedup(arm, base),
     }
     if own.monthly is None or base_cost.monthly is None:
         if own.monthly is not None and base_cost.message:
@@ -222,18 +225,27 @@ def compared(model: Model, arm: Arm, base: Arm, base_cost: CostFigures) -> CostF
     )
 
 
-def _predicted(model: Model, arm: Arm, base: Arm) -> float | None:
-    """The speed-up that the bytes read promise; only the same kind of GPU reads equally fast."""
-    if model.shape is None or not arm.weights or not base.weights or arm.gpus.product != base.gpus.product:
+def speedup(model: Model, arm: Arm, base: Arm) -> float | None:
+    """Output tokens a second against the baseline's on the same GPUs, by the bytes that one token reads.
+
+    None for models whose layers are not Llama's: a mixture of experts does not read all of its weights.
+    """
+    if model.shape is None or model.shape.intermediate is None or not arm.weights or not base.weights:
         return None
     ours, theirs = (
-        footprint.bytes_per_token(side.weights or 0, model.shape, model.dtype) / side.serving.tensor_parallel_size
-        for side in (arm, base)
+        footprint.bytes_per_token(weights, model.shape, model.dtype) for weights in (arm.weights, base.weights)
     )
-    return _round(theirs / ours, 2) if ours > 0 else None
+    return footprint.predicted_speedup(theirs, ours) if ours > 0 else None
 
 
-def _speedup(arm: Arm, base: Arm) -> float | None:
+def _predicted(model: Model, arm: Arm, base: Arm) -> float | None:
+    """The same on the GPUs that the arms have; nothing is known of how fast another kind of GPU reads."""
+    found = speedup(model, arm, base) if arm.gpus.product == base.gpus.product else None
+    shards = arm.serving.tensor_parallel_size / base.serving.tensor_parallel_size
+    return None if found is None else _round(found * shards, 2)
+
+
+def _measured_speedup(arm: Arm, base: Arm) -> float | None:
     ours, theirs = (s.benchmark.output_tokens_per_second if s.benchmark else None for s in (arm, base))
     return _round(ours / theirs, 2) if ours and theirs else None
 

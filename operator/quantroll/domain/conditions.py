@@ -5,6 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import ConditionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
+from quantroll.domain import figures
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
 
@@ -27,6 +28,7 @@ def conditions(draft: Draft) -> list[ConditionStatus]:
         Condition.QUALITY_FLOOR_MET: _quality_floor_met(draft),
         Condition.AWAITING_APPROVAL: _awaiting_approval(draft),
         Condition.SUSPENDED: _suspended(draft),
+        Condition.WORTHWHILE: _worthwhile(draft),
     }
     old = {c.type: c for c in draft.status.conditions}
     return [_condition(draft, kind, answer, old.get(kind)) for kind, answer in answers.items()]
@@ -168,3 +170,18 @@ def _suspended(draft: Draft) -> Answer:
     if draft.status.suspended_at:
         return True, Reason.SUSPENDED, "spec.suspend holds everything where it is"
     return False, Reason.PROGRESSING, ""
+
+
+def _worthwhile(draft: Draft) -> Answer:
+    """What is proven costs less than the baseline, by more than the user asks for. Nothing depends on it."""
+    if not draft.judged:
+        return None, Reason.WAITING, "the ladder is not done"
+    proven = [row for row in draft.status.variants if row.verdict == Verdict.PASS.value]
+    if not proven:
+        return None, Reason.NONE_PROVEN, "no variant is proven"
+    if saves := [row for row in proven if row.cost and row.cost.worthwhile]:
+        return True, Reason.SAVES, ", ".join(f"{row.name} saves {figures.saving_of(row)}" for row in saves)
+    said = "; ".join(f"{row.name}: {row.cost.message}" for row in proven if row.cost and row.cost.message)
+    if any(row.cost is None or row.cost.worthwhile is None for row in proven):
+        return None, Reason.COST_UNKNOWN, said or "no cost is known"
+    return False, Reason.NOT_WORTHWHILE, said

@@ -51,7 +51,9 @@ def not_worthwhile(
     """
     if same_gpus:
         return "it needs as many GPUs of the same kind as the baseline: nothing is saved at this demand"
-    if monthly_saving <= 0:
+    if monthly_saving == 0:
+        return "it costs as much as the baseline"
+    if monthly_saving < 0:
         return f"it costs {-monthly_saving:,.0f} {currency} a month more than the baseline"
     if monthly_saving < minimum:
         return f"it saves {monthly_saving:,.0f} {currency} a month, and economics.minMonthlySaving is {minimum:,.0f}"

@@ -7,7 +7,7 @@ from quantroll.api.figures import CostFigures, MemoryFigures
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.constants import BASELINE
 from quantroll.domain import footprint
-from quantroll.domain.arms import Arm, Model, compared, cost_of, formula, memory_of, usable_memory
+from quantroll.domain.arms import Arm, Model, compared, cost_of, formula, memory_of, speedup, usable_memory
 from quantroll.domain.footprint import Fit
 from quantroll.domain.pricing import Gpus, gpus_of
 
@@ -76,6 +76,8 @@ def work(spec: QuantizedModelSpec) -> Work:
     """The Jobs, and the GPUs that they and what serves take at the same time."""
     variants = len(spec.variants)
     jobs = {"prepare": 1, "quantize": variants, "evaluate": variants + 1}
+    if spec.benchmark:
+        jobs["benchmark"] = variants + 1
     making, replicas = gpus_of(spec.jobs), spec.serving.replicas
     base, *others = (gpus_of(spec.serving_of(arm)) for arm in (BASELINE, *(v.name for v in spec.variants)))
     serving = Counter({base.product: base.count * replicas})
@@ -104,16 +106,10 @@ def _arm(spec: QuantizedModelSpec, model: Model, variant: Variant | None) -> Arm
 def _estimated(model: Model, name: str, bits: int, arm: Arm, base: Arm, cost: CostFigures) -> ArmEstimate:
     usable, weights = usable_memory(model, arm), arm.weights
     fits = footprint.fit(weights, usable * arm.serving.tensor_parallel_size) if weights and usable else None
+    faster = speedup(model, arm, base)
     return ArmEstimate(
-        name, bits, weights, fits, _speedup(model, arm, base), memory_of(model, arm), cost, tuple(_fits(model, arm))
+        name, bits, weights, fits, faster and round(faster, 2), memory_of(model, arm), cost, tuple(_fits(model, arm))
     )
-
-
-def _speedup(model: Model, arm: Arm, base: Arm) -> float | None:
-    if model.shape is None or not arm.weights or not base.weights:
-        return None
-    theirs, ours = (footprint.bytes_per_token(side.weights or 0, model.shape, model.dtype) for side in (base, arm))
-    return round(footprint.predicted_speedup(theirs, ours), 2)
 
 
 def _fits(model: Model, arm: Arm) -> list[GpuFit]:

@@ -7,7 +7,7 @@ from quantroll.api.jobs import ModelFacts
 from quantroll.api.spec import Dtype, QuantizedModelSpec, Serving, Variant
 from quantroll.api.status import Evaluation, VariantStatus
 from quantroll.constants import BASELINE
-from quantroll.domain import footprint
+from quantroll.domain import benchmarking, footprint
 from quantroll.domain.arms import Arm, Model, compared, cost_of, formula, memory_of
 from quantroll.domain.draft import Draft
 from quantroll.domain.pricing import Gpus, gpus_of
@@ -62,6 +62,7 @@ def _baseline(draft: Draft, spec: QuantizedModelSpec, model: Model, facts: Model
         benchmark=row.benchmark if row else None,
         jobs=_measured(serving, row.evaluation if row else None, row.benchmark if row else None),
         problem=problem,
+        unmeasured=benchmarking.problem(spec, row.revision, row.failure) if row and not row.benchmark else "",
     )
 
 
@@ -76,6 +77,7 @@ def _variant(spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, mod
         benchmark=row.benchmark,
         jobs=(*making, *_measured(serving, row.evaluation, row.benchmark)),
         problem=problem,
+        unmeasured="" if row.benchmark else benchmarking.problem(spec, row.revision, row.failure),
     )
 
 

@@ -10,7 +10,16 @@ from datetime import datetime
 from typing import Any
 
 from quantroll.api.jobs import PrepareResult
-from quantroll.api.spec import Backend, Calibration, EvalSet, QualityGate, QuantizedModelSpec, ScorerName, Variant
+from quantroll.api.spec import (
+    Backend,
+    Benchmark,
+    Calibration,
+    EvalSet,
+    QualityGate,
+    QuantizedModelSpec,
+    ScorerName,
+    Variant,
+)
 from quantroll.api.status import RevisionSpec
 
 
@@ -116,6 +125,19 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, ba
             **({"repeats": gate.generation.repeats} if gate.generation.repeats > 1 else {}),
             **_item_fields(gate.eval_set),
             **_judging(gate),
+        },
+    )
+
+
+def benchmark_key(of_revision: str, benchmark: Benchmark) -> str:
+    """What a benchmark Job measures: one revision under one sweep; the SLO is held against it afterwards."""
+    return fingerprint(
+        "benchmark",
+        1,
+        {
+            "revision": of_revision,
+            "concurrency": benchmark.concurrency,
+            "tokens": [benchmark.prompt_tokens, benchmark.output_tokens],
         },
     )
 

@@ -4,9 +4,9 @@ from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, RevisionSpec, VariantStatus
 from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
-from quantroll.domain import fingerprints, staleness
+from quantroll.domain import fingerprints, selection, staleness
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
-from quantroll.domain.gate import GateReason, Verdict, ladder_next, proof, select_smallest
+from quantroll.domain.gate import GateReason, Verdict, ladder_next, proof, shippable
 from quantroll.domain.jobs import may_run, new_failure, report_of
 from quantroll.domain.judging import evidence_of, thresholds_of, verdict_of
 from quantroll.domain.locate import baseline_model, model_path, pod_path
@@ -271,8 +271,7 @@ def _want_evaluate(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row
 
 
 def choose(draft: Draft, spec: QuantizedModelSpec) -> VariantStatus | None:
-    """The smallest proven variant; None when none is proven."""
+    """The variant to serve, of those that are proven; None when there is none."""
     table = draft.status.variants
-    verdicts, sizes = [gate_verdict(row) for row in table], [row.weight_bytes for row in table]
-    index = select_smallest(verdicts, sizes, spec.ladder)
-    return None if index is None else table[index]
+    may_ship = [table[index] for index in shippable([gate_verdict(row) for row in table], spec.ladder)]
+    return selection.best(may_ship, spec.benchmark.slo if spec.benchmark else None)

@@ -7,6 +7,7 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import HistoryEntry, QuantizedModelStatus, RevisionStatus, VariantStatus
 from quantroll.constants import BASELINE, Phase, Reason
 from quantroll.domain import (
+    benchmarking,
     commands,
     drift_check,
     figures,
@@ -22,7 +23,7 @@ from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.events import Event, events
 from quantroll.domain.fingerprints import evaluation_key
-from quantroll.domain.gate import shippable
+from quantroll.domain.gate import Verdict, shippable
 from quantroll.domain.locate import baseline_model
 from quantroll.domain.presets import filled_in
 from quantroll.domain.snapshot import Snapshot
@@ -85,7 +86,10 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Measure, judge, and go on with the traffic."""
     pipeline.rows(draft, spec)
     measured = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec)
-    done = draft.judged = measured and ladder.climb(draft, spec)
+    draft.judged = measured and ladder.climb(draft, spec)
+    done = draft.judged and benchmarking.attend(draft, spec)
+    if done:
+        figures.fill(draft, spec)  # costs decide which of the proven is chosen
     chosen = _chosen(draft, spec) if done else None
     _refresh_stable(draft)
     if draft.status.rollout:
@@ -162,13 +166,14 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
         draft.say(Phase.STEADY, f"{chosen.variant} serves, recovery {chosen.recovery}")
     else:
         said = "; ".join(f"{r.name} {_verdict(r)}" for r in draft.status.variants if r.verdict)
-        draft.say(Phase.REJECTED, f"no variant is proven good enough ({said}); {_server(stable)} keeps serving")
+        too_slow = any(r.verdict == Verdict.PASS.value for r in draft.status.variants)
+        what = "no proven variant holds the SLO" if too_slow else "no variant is proven good enough"
+        draft.say(Phase.REJECTED, f"{what} ({said}); {_server(stable)} keeps serving")
 
 
 def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stable: RevisionStatus) -> None:
     if draft.status.phase is not Phase.SELECTING:
-        why = "has new serving settings" if chosen.variant == BASELINE else "is the smallest proven variant"
-        draft.say(Phase.SELECTING, f"{chosen.variant} {why}")
+        draft.say(Phase.SELECTING, f"{chosen.variant} {_why_chosen(draft, chosen)}")
         draft.wake(draft.now)
     elif not traffic.can_split(draft, spec):
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
@@ -178,6 +183,17 @@ def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stab
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     else:
         rollout.begin(draft, spec, chosen)
+
+
+def _why_chosen(draft: Draft, chosen: RevisionStatus) -> str:
+    if chosen.variant == BASELINE:
+        return "has new serving settings"
+    row = next((row for row in draft.status.variants if row.name == chosen.variant), None)
+    cost = row.cost if row else None
+    if cost and cost.per_million_output_tokens is not None:
+        price = f"{cost.per_million_output_tokens:.4g} {cost.currency} a million output tokens"
+        return f"is the cheapest proven variant, at {price}"
+    return "is the smallest proven variant"
 
 
 def _verdict(row: VariantStatus) -> str:

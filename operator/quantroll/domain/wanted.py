@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from quantroll.api.jobs import ConfirmInput, EvaluateInput, PrepareInput, ProbeInput, QuantizeInput
+from quantroll.api.jobs import BenchmarkInput, ConfirmInput, EvaluateInput, PrepareInput, ProbeInput, QuantizeInput
 from quantroll.api.status import RevisionSpec, Share
 
 
@@ -42,7 +42,18 @@ class WantedConfirm:
     job_input: ConfirmInput
 
 
-WantedJob = WantedPrepare | WantedQuantize | WantedEvaluate | WantedConfirm
+@dataclass(frozen=True, slots=True)
+class WantedBenchmark:
+    """A benchmark Job, with the revision that its engine stands for."""
+
+    key: str
+    variant: str
+    revision: str
+    served: RevisionSpec
+    job_input: BenchmarkInput
+
+
+WantedJob = WantedPrepare | WantedQuantize | WantedEvaluate | WantedConfirm | WantedBenchmark
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from quantroll.api.jobs import (
     INPUT_VARIABLE,
     JOB_INPUT,
     AnyJobInput,
+    BenchmarkInput,
+    BenchmarkResult,
     ConfirmInput,
     ConfirmResult,
     DataFacts,
@@ -58,6 +60,9 @@ def report_for(job: AnyJobInput, variant: str) -> Report:
             seconds=1,
         )
         return Report(kind="quantize", key=job.key, quantize=made)
+    if isinstance(job, BenchmarkInput):
+        levels = [[float(c), 10, 20, 5, 9, 100 * c, c, 0, 100] for c in job.concurrency]
+        return Report(kind="benchmark", key=job.key, benchmark=BenchmarkResult(levels=levels, seconds=60))
     if isinstance(job, ConfirmInput):
         found = ConfirmResult(
             items=400, errors=0, both=320, serving_only=4, target_only=72, neither=4, source_sha256="e" * 64

@@ -5,6 +5,7 @@ from datetime import timedelta
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import (
     Arm,
+    BenchmarkInput,
     CalibrationInput,
     ConfirmInput,
     DataFile,
@@ -32,6 +33,7 @@ from quantroll.api.spec import (
 from quantroll.api.status import RevisionSpec, Share
 from quantroll.builders import claim, deployment, jobs, prober, route, service
 from quantroll.builders.meta import Owner
+from quantroll.domain import locate
 from quantroll.settings import HuggingFace, Images
 
 OWNER = Owner(name="ticket-triage", namespace="team-a", uid="7f1c2f0e-3a52-4c0b-9a57-0d4f5b1f2a11")
@@ -122,6 +124,18 @@ EVALUATE = EvaluateInput(
     ready_timeout_seconds=1800,
     baseline_key=KEY,
 )
+BENCHMARK = BenchmarkInput(
+    key=KEY,
+    store="/artifacts",
+    results="/benchmark",
+    model_path="/claims/models/tiny/llama",
+    endpoint="http://127.0.0.1:8000",
+    served_model=OWNER.name,
+    concurrency=[1, 8, 64],
+    prompt_tokens=512,
+    output_tokens=128,
+    ready_timeout_seconds=1800,
+)
 ARMS = [
     Arm(revision=revision, endpoint=f"http://ticket-triage-{revision}.team-a.svc") for revision in (STABLE, CANDIDATE)
 ]
@@ -172,6 +186,12 @@ def evaluation(served, variant, revision):
     return jobs.evaluate_job(OWNER, EVALUATE, served, variant=variant, revision=revision, store=STORE, images=IMAGES)
 
 
+def benchmark_of(served, variant, revision):
+    path = locate.model_path(served.model)
+    job_input = BENCHMARK.model_copy(update={"model_path": path})
+    return jobs.benchmark_job(OWNER, job_input, served, variant=variant, revision=revision, store=STORE, images=IMAGES)
+
+
 def preparation(job_input, store=STORE, endpoint="", token=None):
     hugging_face = HuggingFace(endpoint=endpoint)
     return jobs.prepare_job(OWNER, job_input, store=store, images=IMAGES, hugging_face=hugging_face, token=token)
@@ -193,6 +213,8 @@ def all_manifests():
         "quantize-job-gpu": quantization(GPU_JOBS),
         "evaluate-job-cpu": evaluation(CPU, "baseline", STABLE),
         "evaluate-job-gpu": evaluation(GPU, "int4", CANDIDATE),
+        "benchmark-job-cpu": benchmark_of(CPU, "baseline", STABLE),
+        "benchmark-job-gpu": benchmark_of(GPU, "int4", CANDIDATE),
         "confirm-job": jobs.confirm_job(OWNER, CONFIRM, store=STORE, images=IMAGES),
         "prober": prober.prober(OWNER, PROBE, images=IMAGES),
         "deployment-cpu": server(CPU, "baseline", STABLE),

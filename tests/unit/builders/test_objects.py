@@ -25,6 +25,7 @@ def test_names_are_dns_labels(owner, key):
         names.quantize_job(owner, key),
         names.evaluate_job(owner, key),
         names.confirm_job(owner, key),
+        names.benchmark_job(owner, key),
         names.prober(owner),
         names.revision(owner, key[:10]),
         names.stable_service(owner),

@@ -95,7 +95,8 @@ def test_only_jobs_write_and_only_to_the_store(manifests, name):
     pod = pod_template(manifests[name])
     for container in containers(pod):
         written = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
-        allowed = {"/tmp", "/dev/shm"} | ({"/artifacts"} if container["name"] == "job" else set())
+        own = {"job": {"/artifacts"}, "load": {"/benchmark"}}.get(container["name"], set())
+        allowed = {"/tmp", "/dev/shm"} | own
         assert written <= allowed
         assert "/tmp" in written
 

@@ -75,7 +75,7 @@ def test_table_for_people(run):
         "1,175", "USD", "67.8%",
     ]  # fmt: skip
     assert "Tesla-T4                    no (needs 2)  yes" in result.stdout
-    assert "1 prepare, 3 quantize, 4 evaluate; at most 1 GPUs each" in result.stdout
+    assert "1 prepare, 3 quantize, 4 evaluate, 4 benchmark; at most 1 GPUs each" in result.stdout
     assert "3 x NVIDIA-A100-SXM4-80GB, 2 x NVIDIA-L4" in result.stdout
 
 
@@ -90,7 +90,7 @@ def test_json_for_programs(run):
     assert four["cost"]["monthlySaving"] == 2474.7
     assert base["gpus"]["Tesla-T4"] == {"alone": "no", "needed": 2}
     assert rest == {
-        "jobs": {"prepare": 1, "quantize": 3, "evaluate": 4},
+        "jobs": {"prepare": 1, "quantize": 3, "evaluate": 4, "benchmark": 4},
         "gpusOfOneJob": 1,
         "peakGpus": {"NVIDIA-A100-SXM4-80GB": 3, "NVIDIA-L4": 2},
     }

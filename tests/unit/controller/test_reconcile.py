@@ -9,6 +9,7 @@ import pytest
 
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import INPUT_VARIABLE, JOB_INPUT, DataFacts, ModelFacts, PrepareResult, Report
+from quantroll.api.prices import PriceTable
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders.jobs import CONTAINER
 from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT
@@ -406,3 +407,15 @@ def test_a_child_that_is_applied_is_not_applied_again_before_the_watch_shows_it(
     asyncio.run(operator._ensure(stamped(service), children))
     asyncio.run(operator._ensure(stamped({**service, "spec": {"a": 5}}), children))
     assert names(world, "force") == ["Service/s"] * 3
+
+
+def test_the_admins_price_table_reaches_the_status(world):
+    gpus = {"NVIDIA-L4": {"usdPerHour": 0.805, "memoryGiB": 22.5}}
+    prices = PriceTable.model_validate({"asOf": "2026-05-31", "source": "list", "gpus": gpus})
+    settings = SETTINGS.model_copy(update={"prices": prices})
+    world.run(settings)
+    world.prepared()
+    world.run(settings)
+    assert world.model["status"]["baseline"]["memory"]["fitsOn"] == ["NVIDIA-L4"]
+    world.run()
+    assert world.model["status"]["baseline"]["memory"]["fitsOn"] == []

@@ -42,3 +42,27 @@ def test_each_backend_runs_in_its_own_image():
         world.until("Quantizing")
         world.tick()
         assert container(world, "quantize")["image"] == image
+
+
+def test_a_benchmark_runs_beside_the_engine_and_loads_it_with_its_own_image():
+    sweep = {"concurrency": [1, 8], "promptTokens": 64, "outputTokens": 16}
+    world = World(spec_with(benchmark=sweep))
+    for _ in range(60):
+        world.tick()
+        if world.job("benchmark"):
+            break
+        world.works()
+    spec = QuantizedModelSpec.model_validate(world.spec)
+    wanted = Wanted(jobs=[world.job("benchmark").wanted])
+    (job,) = (m for m in render(OWNER, spec, wanted, SETTINGS) if m["kind"] == "Job")
+    pod = job["spec"]["template"]["spec"]
+    engine, load = pod["initContainers"]
+    assert (engine["name"], engine["restartPolicy"], load["name"]) == ("engine", "Always", "load")
+    assert engine["image"] == load["image"] == "example.com/vllm-cpu:1"
+    assert "restartPolicy" not in load
+    assert pod["containers"][0]["image"] == "client:1"
+    assert job["metadata"]["labels"]["quantroll.io/component"] == "benchmark"
+    script = load["command"][2]
+    assert "--random-input-len=64 --random-output-len=16" in script
+    assert "--ready-check-timeout-sec=1800" in script, "deadlines.modelLoad"
+    assert "--max-concurrency=8" in script

@@ -63,6 +63,7 @@ def test_payback():
         ({}, None),
         ({"payback": None}, None),
         ({"same_gpus": True, "monthly_saving": 0}, "as many GPUs"),
+        ({"monthly_saving": 0, "minimum": 0}, "costs as much as the baseline"),
         ({"monthly_saving": -250}, "costs 250 EUR a month more"),
         ({"monthly_saving": 99.9}, "minMonthlySaving is 100"),
         ({"monthly_saving": 100}, None),

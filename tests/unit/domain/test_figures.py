@@ -189,6 +189,10 @@ def test_prediction_is_for_the_same_kind_of_gpu():
     found = compared(model(), arm(weights=four), arm(), cost_of(model(), arm()))
     assert found.predicted_speedup == pytest.approx(15.009 / 4.649, abs=0.01)
     assert compared(model(), arm(T4, weights=four), arm(), cost_of(model(), arm())).predicted_speedup is None
+    other = model(LLAMA_8B | {"model_type": "mixtral"})
+    assert compared(other, arm(weights=four), arm(), cost_of(other, arm())).predicted_speedup is None, "experts"
+    huge = model(LLAMA_8B | {"vocab_size": 10**8})
+    assert compared(huge, arm(weights=four), arm(), cost_of(huge, arm())).predicted_speedup is None, "a wrong config"
     halves = arm(A100, 2, tensor_parallel_size=2)
     assert compared(model(), arm(weights=four), halves, cost_of(model(), halves)).predicted_speedup == pytest.approx(
         found.predicted_speedup / 2, abs=0.01

@@ -3,7 +3,7 @@
 import pytest
 
 from quantroll.api.jobs import DataFacts, HubModel, ModelFacts, PrepareResult
-from quantroll.api.spec import ModelRef, QuantizedModelSpec
+from quantroll.api.spec import Benchmark, ModelRef, QuantizedModelSpec
 from quantroll.api.status import RevisionSpec
 from quantroll.domain import fingerprints, locate
 from unit.domain.world import ENGINES, spec_with
@@ -135,6 +135,24 @@ def test_another_engine_image_is_another_revision():
         served = RevisionSpec(engine="e", profile=profile, serving=spec.serving, dtype=spec.model.dtype, model="m")
         found.add(fingerprints.revision(served, "f" * 64))
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "moved"),
+    [
+        ({}, False),
+        ({"slo": {"ttftP99": "1s"}}, False),  # held against what was measured
+        ({"promptTokens": 256}, True),
+        ({"outputTokens": 64}, True),
+        ({"concurrency": [1, 8, 16]}, True),
+    ],
+)
+def test_a_benchmark_is_kept_while_its_load_is_the_same(changes, moved):
+    load = {"concurrency": [1, 8]}
+    keys = [fingerprints.benchmark_key("aaaaaaaaaa", Benchmark.model_validate(made)) for made in (load, load | changes)]
+    assert keys[0] == "89e18fa7b7f70f8cfd38221b5ea7d4d00029962ca5cea58260754a729bd93555"
+    assert (keys[0] != keys[1]) is moved
+    assert fingerprints.benchmark_key("bbbbbbbbbb", Benchmark.model_validate(load)) != keys[0]
 
 
 def test_kinds_of_keys_do_not_meet():

@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from quantroll.api.counts import SliceCounts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import (
+    BenchmarkInput,
+    BenchmarkResult,
     ConfirmInput,
     ConfirmResult,
     DataFacts,
@@ -42,7 +44,14 @@ from quantroll.domain.snapshot import (
     Snapshot,
     Unknown,
 )
-from quantroll.domain.wanted import WantedConfirm, WantedEvaluate, WantedJob, WantedPrepare, WantedQuantize
+from quantroll.domain.wanted import (
+    WantedBenchmark,
+    WantedConfirm,
+    WantedEvaluate,
+    WantedJob,
+    WantedPrepare,
+    WantedQuantize,
+)
 from unit.domain import invariants
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -89,6 +98,7 @@ KINDS = {
     WantedQuantize: "quantize",
     WantedEvaluate: "evaluate",
     WantedConfirm: "confirm",
+    WantedBenchmark: "benchmark",
 }
 
 
@@ -140,6 +150,7 @@ class World:
             calibration=DataFacts(sha256="c" * 64, items=256),
         )
         self.baseline_correct, self.baseline_errors = 1990, 0
+        self.speeds = {"baseline": 1.0, "int8": 2.0, "gptq4": 3.0, "rtn4": 3.0}  # times 100 tokens a second at once
         self.told: list[Event] = []
         self._uids = 0
 
@@ -265,7 +276,17 @@ class World:
             return Report(kind="quantize", key=given.key, quantize=made)
         if isinstance(given, ConfirmInput):
             return Report(kind="confirm", key=given.key, confirm=self.confirmed)
+        if isinstance(given, BenchmarkInput):
+            measured = BenchmarkResult(
+                levels=[self._level(c, self.speeds[job.variant]) for c in given.concurrency], seconds=600
+            )
+            return Report(kind="benchmark", key=given.key, benchmark=measured)
         return Report(kind="evaluate", key=given.key, evaluate=self._measured(given, job.variant))
+
+    def _level(self, concurrency: int, speed: float) -> list[float]:
+        """A faster form answers sooner, too; more at once make all wait longer."""
+        ttft, itl, tokens = 50 * concurrency / speed, 10 * concurrency / speed, 100 * speed * concurrency**0.5
+        return [concurrency, ttft / 2, ttft, itl / 2, itl, tokens, tokens / 128, 0, 100]
 
     def _measured(self, given: EvaluateInput, variant: str) -> EvaluateResult:
         plain = {"items": ITEMS, "truncated": 0, "prompts_digest": "d" * 64, "record": self.record}

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from quantroll.api.base import UNSET, ApiModel, Quantity, Rule, rules
+from quantroll.api.spec.benchmark import Benchmark, Slo
 from quantroll.api.spec.drift import Confirm, DriftCheck, Probe
 from quantroll.api.spec.economics import Economics
 from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, Schedule, Sha256, Source
@@ -39,12 +40,12 @@ from quantroll.api.spec.slices import SliceFloor
 from quantroll.constants import BASELINE
 
 __all__ = [
-    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Calibration", "Confirm", "Deadlines", "DriftCheck",
-    "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "Labels", "ModelRef", "ModelSource", "Name",
-    "NumericTolerance", "ObjectName", "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec", "Regex",
-    "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving",
-    "ServingOverride", "Sha256", "SliceFloor", "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant",
-    "Workload",
+    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Benchmark", "Calibration", "Confirm", "Deadlines",
+    "DriftCheck", "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "Labels", "ModelRef", "ModelSource",
+    "Name", "NumericTolerance", "ObjectName", "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec",
+    "Regex", "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving",
+    "ServingOverride", "Sha256", "SliceFloor", "Slo", "Source", "Step", "Storage", "TokenSecretRef", "Toleration",
+    "Variant", "Workload",
 ]  # fmt: skip
 
 
@@ -97,6 +98,13 @@ class QuantizedModelSpec(ApiModel):
                 "self.qualityGate.generation.maxTokens < self.serving.?maxModelLen.orValue(10000000)",
                 "serving.maxModelLen must be above qualityGate.generation.maxTokens: it holds prompt and answer",
             ),
+            (
+                (
+                    "!has(self.benchmark) || self.benchmark.promptTokens + self.benchmark.outputTokens"
+                    " < self.serving.?maxModelLen.orValue(10000000)"
+                ),
+                "serving.maxModelLen must be above benchmark.promptTokens and outputTokens together",
+            ),
         ),
     )
 
@@ -132,6 +140,8 @@ class QuantizedModelSpec(ApiModel):
     """When and how the quality of what serves is checked, from the prober's counts in Prometheus."""
     probe: Probe = Probe()
     """Questions with known answers that are asked all the time."""
+    benchmark: Benchmark | None = None
+    """How the speed of the baseline and of every proven variant is measured. Default: it is not."""
     economics: Economics = Economics()
     """What serving costs the user, how much is asked for, and from when on a saving is worth it."""
     storage: Annotated[

@@ -56,7 +56,7 @@ class Placement(ApiModel):
     """Requests and limits of the main container, as in a pod's spec."""
     node_selector: Labels | None = None
     """Labels that a node must have."""
-    tolerations: Annotated[list[Toleration], Field(max_length=16)] | None = None
+    tolerations: Annotated[list[Toleration], Field(max_length=8)] | None = None
     """Taints that the pods tolerate."""
 
 
