@@ -140,6 +140,22 @@ def test_the_report_reads_the_cluster_and_its_items_the_volume(stage):
     assert jobs(stage) == before, "the Job is gone"
 
 
+def test_a_floor_that_is_patched_gives_another_verdict_in_seconds_and_no_job(stage, until):
+    before, serving = jobs(stage), stage.status()["stable"]["revision"]
+    usual = stage.model()["spec"]["qualityGate"]["minAcceptable"]
+
+    def judged(floor: float, verdict: str) -> dict[str, Any]:
+        change = {"spec": {"qualityGate": {"minAcceptable": floor}}}
+        stage.kubectl("patch", "qm", MODEL, "--type=merge", "-p", json.dumps(change))
+        return until(lambda s: s["variants"][0]["verdict"] == verdict, timeout=5)
+
+    strict = judged(0.999, "FAIL")
+    assert strict["stable"]["revision"] == serving, "what serves keeps serving"
+    judged(usual, "PASS")
+    until(phase("Steady"), timeout=60)
+    assert jobs(stage) == before
+
+
 def test_the_chart_upgrades_while_requests_go_on(stage):
     before = stage.model()["metadata"]["resourceVersion"]
     with Traffic(stage.gateway, HOST, MODEL) as traffic:
@@ -190,6 +206,32 @@ def test_missing_claim_is_said_and_heals(stage, until, tmp_path):
     stage.apply(manifest)
     until(lambda s: s.get("prepared") and condition(s, "Stalled")["status"] == "False", name="lost", timeout=120)
     stage.kubectl("delete", "qm", "lost", "--wait")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason", "told"),
+    [
+        (("qualityGate", "evalSet", "sha256"), "0" * 64, "EvalSetDigestMismatch", "0000"),
+        (("qualityGate", "evalSet", "source"), "pvc://tiny/eval-20.jsonl", "EvalSetTooSmall", "20"),
+        (("calibration", "dataset"), "pvc://tiny/eval-short.jsonl", "ContaminatedCalibration", "stand in the eval set"),
+    ],
+)
+def test_data_that_would_prove_nothing_are_named(stage, until, place, value, reason, told):
+    manifest = shorter()
+    manifest["metadata"]["name"] = "wrong"
+    node = manifest["spec"]
+    for name in place[:-1]:
+        node = node[name]
+    node[place[-1]] = value
+    stage.apply(manifest)
+
+    def messages(status: dict[str, Any]) -> list[str]:
+        told = [*status.get("conditions", []), *status.get("variants", [])]
+        return [row["message"] for row in told if row.get("reason") == reason]
+
+    seen = until(messages, name="wrong", timeout=120)
+    assert any(told in message for message in messages(seen)), messages(seen)
+    stage.kubectl("delete", "qm", "wrong", "--wait")
 
 
 def test_a_quantize_job_out_of_memory_and_an_artifact_that_cannot_be_loaded(stage, until):

@@ -11,6 +11,7 @@ from bootstrap import cache, environments
 EXAMPLE = cache.CHECKOUT / "examples" / "tiny"
 PRODUCTION = EXAMPLE / "production.py"
 SHORT = 800  # items that tell the variants apart just as well, at the demo's floor
+FEW = 20  # items that cannot tell anything
 
 
 def folder() -> Path:
@@ -48,6 +49,7 @@ def copy_to(target: Path) -> None:
     shutil.copytree(folder(), target, dirs_exist_ok=True)
     production("usual", target / "production.jsonl")
     questions = (target / "eval.jsonl").read_text().splitlines(keepends=True)
-    (target / "eval-short.jsonl").write_text("".join(questions[:SHORT]))
+    for count, name in ((SHORT, "eval-short.jsonl"), (FEW, "eval-20.jsonl")):
+        (target / name).write_text("".join(questions[:count]))
     for path in target.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
