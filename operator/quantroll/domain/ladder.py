@@ -29,11 +29,12 @@ _NOTHING = {
 
 def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
     """Record what the Jobs made, judge what was measured, and want the next Job; True when the ladder is done."""
+    overlap = draft.status.prepared.overlap if draft.status.prepared else 0
     for variant in spec.variants:
         _learn(draft, spec, variant)
         if draft.status.prepared is None:
             break  # the data have changed: nothing is measured before they are digested anew
-    _judge(draft, spec)
+    _judge(draft, spec, overlap)
     if draft.status.prepared is None:
         return False
     rung = ladder_next([gate_verdict(row) for row in draft.status.variants], spec.ladder)
@@ -147,11 +148,11 @@ def identity(
     return revision, served, key
 
 
-def _judge(draft: Draft, spec: QuantizedModelSpec) -> None:
+def _judge(draft: Draft, spec: QuantizedModelSpec, overlap: int) -> None:
     """The verdicts, computed anew from what is stored: a changed threshold changes them without any Job."""
     thresholds = thresholds_of(spec.quality_gate)
     found = {
-        variant.name: evidence_of(row.evaluation, _overlap(draft, variant))
+        variant.name: evidence_of(row.evaluation, overlap if variant.needs_calibration else 0)
         for variant, row in zip(spec.variants, draft.status.variants, strict=True)
         if row.evaluation
     }
@@ -163,16 +164,14 @@ def _judge(draft: Draft, spec: QuantizedModelSpec) -> None:
             changes = verdict_of(found[variant.name], thresholds, rivals)
             draft.set_variant(row.model_copy(update=changes))
         else:
-            draft.set_variant(_unmeasured(draft, spec, variant, row))
+            seen = overlap if variant.needs_calibration else 0
+            draft.set_variant(_unmeasured(draft, spec, variant, row, seen))
 
 
-def _overlap(draft: Draft, variant: Variant) -> int:
-    return draft.status.prepared.overlap if draft.status.prepared and variant.needs_calibration else 0
-
-
-def _unmeasured(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> VariantStatus:
+def _unmeasured(
+    draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, overlap: int
+) -> VariantStatus:
     """What can be said of a variant without counts."""
-    overlap = _overlap(draft, variant)
     row = row.model_copy(update={**_NOTHING, "message": clip(_why_anew(draft, spec, variant, row))})
     if overlap:
         return row.model_copy(

@@ -20,7 +20,7 @@ def upper_tail(t: float, freedom: int) -> float:
     """P(T >= t) for T of Student's distribution with this many degrees of freedom (at least 1: ValueError)."""
     if freedom < 1:
         raise ValueError(f"degrees of freedom are at least 1, not {freedom}")
-    if t * t == 0:  # also of a t too small to be squared
+    if t * t / freedom == 0:  # also of a t too small to be squared
         return 0.5
     if math.isinf(t):
         return 0.0 if t > 0 else 1.0

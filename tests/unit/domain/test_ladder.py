@@ -101,6 +101,18 @@ def test_contaminated_calibration_starts_no_quantization():
     assert [kind for kind in world.kinds() if kind == "quantize"] == ["quantize"], "rtn4's, which uses no calibration"
 
 
+def test_a_contaminated_variant_stays_one_while_the_data_are_digested_anew():
+    world = World()
+    world.prepared = world.prepared.model_copy(update={"overlap": 3})
+    world.until("Evaluating")
+    world.tick()
+    assert world.verdicts()["int8"] == "ERROR"
+    world.fail(world.job("evaluate", "rtn4"), Reason.INPUT_CHANGED, "the file is not the one that was digested")
+    world.tick()
+    assert world.status.prepared is None
+    assert (world.verdicts()["int8"], world.status.variants[0].reason) == ("ERROR", "ContaminatedCalibration")
+
+
 def test_a_changed_threshold_gives_a_new_verdict_and_no_job():
     world = steady()
     made = len(world.made)
