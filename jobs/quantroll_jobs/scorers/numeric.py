@@ -44,7 +44,10 @@ def scorer(tolerance: NumericTolerance | None) -> Callable[[str, Item], float]:
             pass
         if said is None or expected is None:
             return 0.0
-        return float(abs(said - expected) <= max(absolute, relative * abs(expected)))
+        try:
+            return float(abs(said - expected) <= max(absolute, relative * abs(expected)))
+        except ArithmeticError:  # a number beyond all bounds
+            return 0.0
 
     return score
 

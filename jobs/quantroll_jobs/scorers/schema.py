@@ -6,7 +6,6 @@ to other documents: nothing is fetched.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ from quantroll_jobs.scorers.errors import ScoringError
 from quantroll_jobs.scorers.pattern import compiled
 
 _FIELD = "jsonSchema.schema"
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
+_FENCES = ("```", "```json")
 
 
 def scorer(settings: JSONSchema | None) -> Callable[[str, Item], float]:
@@ -34,7 +33,7 @@ def scorer(settings: JSONSchema | None) -> Callable[[str, Item], float]:
     def score(answer: str, _: Item) -> float:
         try:
             return float(validator.is_valid(_parsed(answer)))
-        except (ValueError, RecursionError):
+        except (ValueError, ArithmeticError, RecursionError):
             return 0.0
 
     return score
@@ -42,8 +41,9 @@ def scorer(settings: JSONSchema | None) -> Callable[[str, Item], float]:
 
 def _parsed(answer: str) -> Any:
     text = answer.strip()
-    if fenced := _FENCE.fullmatch(text):
-        text = fenced[1]
+    head, _, rest = text.partition("\n")
+    if head.rstrip().lower() in _FENCES and rest.endswith("```"):
+        text = rest.removesuffix("```")
     return json.loads(text, parse_constant=_refuse)
 
 

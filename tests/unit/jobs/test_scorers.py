@@ -91,7 +91,7 @@ def test_the_last_number_of_an_answer(answer, number):
     assert score("NumericTolerance", answer, f"{2 * float(number) + 1}") == 0
 
 
-@pytest.mark.parametrize("answer", ["", "no number", "12 or 13", "1e999999"])
+@pytest.mark.parametrize("answer", ["", "no number", "12 or 13", "1e999999", f"{'9' * 40}e999999", "9" * 9999])
 def test_no_such_number(answer):
     assert score("NumericTolerance", answer, "12") == 0
 
@@ -161,6 +161,10 @@ def test_no_answer_holds_a_pattern_up():
     assert score("Regex", "a" * 5000, regex={"pattern": "^(a|aa)+$|b"}) == 0
     schema = '{"type": "string", "pattern": "^(a|aa)+$"}'
     assert score("JSONSchema", '"' + "a" * 5000 + '!"', jsonSchema={"schema": schema}) == 0
+    settings = Scoring.model_validate({"regex": {"pattern": "(a|aa)+b"}, "jsonSchema": {"schema": schema}})
+    for answer in (f"```\n{chr(10) * 200_000}", "1," * 100_000, "1" * 200_000, "answer " * 30_000, "[" * 100_000):
+        for name in ScorerName:
+            assert make(name, settings).score(answer, item("7", ["7", "8"])) == 0
     assert time.monotonic() - started < 5
 
 
@@ -205,6 +209,8 @@ def test_json_schema(answer, right):
         ('{"pattern": "^a*$"}', "true", 1),
         ('{"multipleOf": 0.01}', "0.0075", 0),
         ('{"uniqueItems": true}', "[1, true]", 1),
+        ('{"type": "integer", "multipleOf": 0.123456789}', "1e308", 0),
+        ('{"multipleOf": 0.5}', "1e400", 0),
         ('{"enum": [[false]]}', "[0]", 0),
         ("false", "{}", 0),
         ('{"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1, "exclusiveMinimum": true}', "1", 0),
