@@ -183,7 +183,7 @@ def _cell(arm: ArmEstimate, name: str) -> str:
         return "-"
     if fit.alone is Fit.YES:
         return fit.alone
-    return f"{fit.alone} (needs {fit.needed})" if fit.needed else f"{fit.alone} (no {footprint.LARGEST_NODE} of them)"
+    return f"{fit.alone} (needs {fit.needed})" if fit.needed else f"{fit.alone} ({footprint.LARGEST_NODE} are too few)"
 
 
 def _gigabytes(size: int | None) -> str:

@@ -42,13 +42,12 @@ def _baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
 def _variants(draft: Draft, spec: QuantizedModelSpec) -> bool:
     for variant in spec.variants:
         row = next(row for row in draft.status.variants if row.name == variant.name)
-        if row.verdict != Verdict.PASS.value or row.artifact is None:
-            draft.set_variant(row.model_copy(update={"benchmark": None}))
+        if row.artifact is None:
             continue
         revision, served, _ = ladder.identity(draft, spec, variant, row.artifact)
         figures, failure = _learnt(draft, spec.benchmark, revision, (row.benchmark, row.failure))
         draft.set_variant(row.model_copy(update={"benchmark": figures, "failure": failure}))
-        if spec.benchmark is None or figures:
+        if spec.benchmark is None or figures or row.verdict != Verdict.PASS.value:
             continue
         job = _wanted(draft, spec, spec.benchmark, variant.name, revision, served)
         if not _given_up(draft, job, failure):
@@ -56,10 +55,21 @@ def _variants(draft: Draft, spec: QuantizedModelSpec) -> bool:
     return True
 
 
-def problem(spec: QuantizedModelSpec, revision: str | None, failure: Attempt | None) -> str:
+def current(
+    spec: QuantizedModelSpec, revision: str | None, figures: BenchmarkFigures | None
+) -> BenchmarkFigures | None:
+    """The figures, if they are of this revision and of the load that the spec asks for."""
+    if spec.benchmark is None or revision is None or figures is None:
+        return None
+    return figures if figures.key == fingerprints.benchmark_key(revision, spec.benchmark) else None
+
+
+def problem(spec: QuantizedModelSpec, revision: str | None, failure: Attempt | None, verdict: str | None = None) -> str:
     """Why there are no figures of a benchmark that is asked for; empty where none is."""
     if spec.benchmark is None:
         return ""
+    if verdict and verdict != Verdict.PASS.value:
+        return "only what is proven is benchmarked"
     if revision and failure and failure.key == fingerprints.benchmark_key(revision, spec.benchmark):
         return f"no benchmark: {failure.message}"
     return "not benchmarked yet"

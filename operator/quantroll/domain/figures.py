@@ -5,7 +5,7 @@ from itertools import pairwise
 from quantroll.api.figures import BenchmarkFigures
 from quantroll.api.jobs import ModelFacts
 from quantroll.api.spec import Dtype, QuantizedModelSpec, Serving, Variant
-from quantroll.api.status import Evaluation, VariantStatus
+from quantroll.api.status import BaselineStatus, Evaluation, VariantStatus
 from quantroll.constants import BASELINE
 from quantroll.domain import benchmarking, footprint
 from quantroll.domain.arms import Arm, Model, compared, cost_of, formula, memory_of
@@ -16,7 +16,7 @@ _KV_FLAG = "--kv-cache-dtype"
 
 
 def fill(draft: Draft, spec: QuantizedModelSpec) -> None:
-    """Write the figures of all arms into the status."""
+    """Write the figures of all arms into the status; a benchmark of something else is dropped."""
     status = draft.status
     if status.prepared is None or status.baseline is None:
         return
@@ -29,12 +29,17 @@ def fill(draft: Draft, spec: QuantizedModelSpec) -> None:
         economics=spec.economics,
         prices=draft.seen.prices,
     )
-    base = _baseline(draft, spec, model, facts)
+    whole = status.baseline
+    fresh = benchmarking.current(spec, whole.revision, whole.benchmark)
+    whole = whole.model_copy(update={"benchmark": fresh})
+    base = _baseline(spec, whole, model, facts)
     cost = cost_of(model, base)
-    draft.set(baseline=status.baseline.model_copy(update={"memory": memory_of(model, base), "cost": cost}))
+    draft.set(baseline=whole.model_copy(update={"memory": memory_of(model, base), "cost": cost}))
     for variant in spec.variants:
         row = next((row for row in status.variants if row.name == variant.name), None)
         if row:
+            fresh = benchmarking.current(spec, row.revision, row.benchmark)
+            row = row.model_copy(update={"benchmark": fresh})
             arm = _variant(spec, variant, row, model)
             figures = {"memory": memory_of(model, arm), "cost": compared(model, arm, base, cost)}
             draft.set_variant(row.model_copy(update=figures))
@@ -52,17 +57,17 @@ def kv_width(arguments: list[str], dtype: Dtype) -> int:
     return 1 if chosen and chosen[-1].startswith("fp8") else footprint.width_of(dtype)
 
 
-def _baseline(draft: Draft, spec: QuantizedModelSpec, model: Model, facts: ModelFacts) -> Arm:
-    row, serving = draft.status.baseline, spec.serving_of(BASELINE)
+def _baseline(spec: QuantizedModelSpec, row: BaselineStatus, model: Model, facts: ModelFacts) -> Arm:
+    serving = spec.serving_of(BASELINE)
     size, problem = formula(model, None)
     return Arm(
         serving=serving,
         formula_bytes=size,
         measured_bytes=facts.weight_bytes,
-        benchmark=row.benchmark if row else None,
-        jobs=_measured(serving, row.evaluation if row else None, row.benchmark if row else None),
+        benchmark=row.benchmark,
+        jobs=_measured(serving, row.evaluation, row.benchmark),
         problem=problem,
-        unmeasured=benchmarking.problem(spec, row.revision, row.failure) if row and not row.benchmark else "",
+        unmeasured="" if row.benchmark else benchmarking.problem(spec, row.revision, row.failure),
     )
 
 
@@ -77,7 +82,7 @@ def _variant(spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, mod
         benchmark=row.benchmark,
         jobs=(*making, *_measured(serving, row.evaluation, row.benchmark)),
         problem=problem,
-        unmeasured="" if row.benchmark else benchmarking.problem(spec, row.revision, row.failure),
+        unmeasured="" if row.benchmark else benchmarking.problem(spec, row.revision, row.failure, row.verdict),
     )
 
 

@@ -103,6 +103,8 @@ def test_70b_of_8_bits_is_tight_on_80_gib_and_of_4_bits_fits(run, edited):
     assert [arms[name]["fit"] for name in ("baseline", "int8", "gptq4")] == ["no", "tight", "yes"]
     needed = [arms[name]["gpus"]["NVIDIA-A100-SXM4-80GB"]["needed"] for name in ("baseline", "int8", "gptq4")]
     assert needed == [4, 2, 1]
+    text = run(manifest=edited(serving=serving), config=LLAMA_70B).stdout
+    assert "Tesla-T4                    no (8 are too few)  no (8)" in text.replace(" (needs 8)", " (8)")
 
 
 def test_without_prices_sizes_are_told_and_costs_are_not(run):

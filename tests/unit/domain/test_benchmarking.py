@@ -115,6 +115,43 @@ def test_a_changed_slo_is_held_against_the_stored_sweep():
     assert "ITL p99 is 80 ms at 8 at once" in world.status.baseline.benchmark.message
 
 
+def test_a_verdict_that_comes_and_goes_costs_no_second_benchmark():
+    world = benchmarked()
+    world.settle()
+    before = list(world.made)
+    world.edit(qualityGate__minAcceptable=0.99)
+    world.settle()
+    assert world.verdicts()["gptq4"] == "FAIL"
+    assert world.status.variants[1].benchmark
+    world.edit(qualityGate__minAcceptable=0.94)
+    world.settle()
+    assert world.made == before
+    assert world.status.variants[2].cost.message.startswith("no cost"), "it asks for no GPU"
+
+
+def test_what_was_measured_of_another_revision_is_dropped():
+    world = benchmarked()
+    world.settle()
+    world.edit(serving__maxNumSeqs=8)
+    world.tick()
+    assert world.status.baseline.benchmark is None
+    old = world.status.variants[0].revision
+    while world.status.variants[0].revision == old:
+        world.works()
+        world.tick()
+    assert world.status.variants[0].benchmark is None
+    world.settle()
+    assert world.kinds().count("benchmark") == 6
+
+
+def test_what_is_not_proven_is_not_benchmarked_and_says_so():
+    world = priced(benchmark=SWEEP)
+    world.cells = {"int8": BAD, "gptq4": BAD}
+    world.settle()
+    assert world.kinds().count("benchmark") == 1, "the baseline's"
+    assert world.status.variants[0].cost.message == "only what is proven is benchmarked"
+
+
 def test_another_sweep_is_measured_anew_and_none_is_forgotten():
     world = benchmarked()
     world.settle()
