@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -232,4 +233,4 @@ Loop.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes longer than a test may
 )
-TestLoop = Loop.TestCase
+TestLoop = pytest.mark.timeout(300)(Loop.TestCase)  # half a minute of computing, on a machine that does nothing else
