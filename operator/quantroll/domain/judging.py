@@ -1,6 +1,7 @@
 """Verdicts from what status keeps: counts, and the spec's thresholds as they are now."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from quantroll.api.counts import Counts, Moments
@@ -11,6 +12,8 @@ from quantroll.domain.evidence import Evidence, SliceEvidence, Thresholds
 from quantroll.domain.gate import judge
 from quantroll.domain.graded import Sums
 from quantroll.domain.paired import Cells
+
+_judge = lru_cache(maxsize=1024)(judge)  # every pass asks again, and most find what was found before
 
 
 def thresholds_of(gate: QualityGate) -> Thresholds:
@@ -44,7 +47,7 @@ def evidence_of(counts: Counts, overlap: int) -> Evidence:
 
 def verdict_of(evidence: Evidence, thresholds: Thresholds, rivals: Sequence[float]) -> dict[str, Any]:
     """The fields of a variant's row that come from its verdict; `rivals` as `judge` takes them."""
-    judgement = judge(evidence, thresholds, rivals)
+    judgement = _judge(evidence, thresholds, tuple(rivals))
     worst = judgement.worst_slice
     return {
         "verdict": judgement.verdict.value,

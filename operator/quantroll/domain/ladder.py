@@ -157,10 +157,11 @@ def _judge(draft: Draft, spec: QuantizedModelSpec, overlap: int) -> None:
         if row.evaluation
     }
     # Every declared variant counts, measured or not: what comes later takes no proof away.
-    proofs = {v.name: proof(found[v.name], thresholds) if v.name in found else 1.0 for v in spec.variants}
+    at_once = spec.variants if spec.ladder == "All" else []
+    proofs = {v.name: proof(found[v.name], thresholds) if v.name in found else 1.0 for v in at_once}
     for variant, row in zip(spec.variants, draft.status.variants, strict=True):
         if variant.name in found:
-            rivals = [p for name, p in proofs.items() if name != variant.name] if spec.ladder == "All" else []
+            rivals = [p for name, p in proofs.items() if name != variant.name]
             changes = verdict_of(found[variant.name], thresholds, rivals)
             draft.set_variant(row.model_copy(update=changes))
         else:
