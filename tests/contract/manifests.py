@@ -77,7 +77,7 @@ def full() -> Object:
             "scorer": "Regex",
             "scoring": {
                 "numericTolerance": {"absolute": 0.5, "relative": 0.01},
-                "regex": {"pattern": "answer: (.*)"},
+                "regex": {"pattern": "(.*) points"},
                 "jsonSchema": {"schema": '{"type": "object"}'},
             },
             "alsoReport": ["NumericTolerance", "JSONSchema"],

@@ -74,9 +74,9 @@ MISTAKES = (
     ),
     Mistake(
         "too many variants",
-        _variants(*({**INT8, "name": f"v{i}"} for i in range(17))),
-        "spec.variants: Too many: 17: must have at most 16 items",
-        _variants(*({**INT8, "name": f"v{i}"} for i in range(16))),
+        _variants(*({**INT8, "name": f"v{i}"} for i in range(8))),
+        "spec.variants: Too many: 8: must have at most 7 items",
+        _variants(*({**INT8, "name": f"v{i}"} for i in range(7))),
     ),
     Mistake(
         "a variant called baseline",

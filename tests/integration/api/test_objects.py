@@ -22,7 +22,17 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 def test_defaults_of_the_api_server_are_those_of_the_models(rest: Rest, namespace: str) -> None:
     code, stored = rest.request("POST", models(namespace), quantized_model(minimal()))
     assert code == 201, stored
-    assert stored["spec"] == QuantizedModelSpec.model_validate(minimal()).to_wire()
+    defaults = QuantizedModelSpec.model_validate(minimal()).to_wire()
+    del defaults["qualityGate"]["minAcceptable"], defaults["qualityGate"]["generation"]["repeats"]  # by workload
+    assert stored["spec"] == defaults
+
+
+def test_variants_may_be_left_to_the_workload(rest: Rest, namespace: str) -> None:
+    spec = {name: part for name, part in minimal().items() if name != "variants"}
+    code, stored = rest.request("POST", models(namespace), quantized_model(spec))
+    assert code == 201, stored
+    assert "variants" not in stored["spec"]
+    assert stored["spec"]["workload"] == "Chat"
 
 
 def test_a_status_is_written_and_read_without_loss(rest: Rest, namespace: str) -> None:
