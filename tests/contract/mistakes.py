@@ -79,6 +79,24 @@ MISTAKES = (
         _variants(*({**INT8, "name": f"v{i}"} for i in range(7))),
     ),
     Mistake(
+        "an SLO in minutes",
+        {"benchmark": {"concurrency": [1, 8], "slo": {"ttftP99": "1m"}}},
+        "must be milliseconds or seconds, such as 60ms or 0.5s",
+        {"benchmark": {"concurrency": [1, 8], "slo": {"ttftP99": "500ms"}}},
+    ),
+    Mistake(
+        "an SLO at a load that is not measured",
+        {"benchmark": {"concurrency": [1, 8], "slo": {"atConcurrency": 16, "ttftP99": "1s"}}},
+        "slo.atConcurrency may not be above the last of concurrency",
+        {"benchmark": {"concurrency": [1, 8, 16], "slo": {"atConcurrency": 16, "ttftP99": "1s"}}},
+    ),
+    Mistake(
+        "a price of nothing",
+        {"economics": {"gpuHourlyCost": {"NVIDIA-L4": 0}}},
+        "spec.economics.gpuHourlyCost.NVIDIA-L4 in body should be greater than 0",
+        {"economics": {"gpuHourlyCost": {"NVIDIA-L4": 0.8}}},
+    ),
+    Mistake(
         "a variant called baseline",
         _variants({**INT8, "name": "baseline"}),
         "baseline is the name of the full-precision model",

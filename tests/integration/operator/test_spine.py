@@ -181,3 +181,15 @@ def test_children_changed_or_deleted_by_hand_are_put_back(operator, player, appl
     while rest.request("GET", f"{services}/tiny")[0] != 200 and time.monotonic() < end:
         time.sleep(0.1)
     assert rest.request("GET", f"{services}/tiny")[0] == 200
+
+
+def test_benchmarks_run_once_the_ladder_is_done(operator, player, apply, status, rest, namespace):
+    spec = spec_with("int8", "gptq4", steps=FOREVER)
+    spec["benchmark"] = {"concurrency": [1, 8], "slo": {"atConcurrency": 8, "itlP99": "10ms"}}
+    apply(spec)
+    done = status(phase("Analyzing"), timeout=80)
+    assert [kind for kind, _ in player.finished][-3:] == ["benchmark"] * 3
+    rows = [done["baseline"], *done["variants"]]
+    assert [row["benchmark"]["concurrency"] for row in rows] == [8, 8, 8]
+    assert [len(row["benchmark"]["levels"]) for row in rows] == [2, 2, 2]
+    assert rows[1]["cost"]["message"].startswith("no cost: it asks for no GPU")
