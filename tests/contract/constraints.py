@@ -216,7 +216,7 @@ PAIRS: dict[str, Pair] = {
         {"comparison": "Difference", "maxDrop": 0.05, "minAcceptable": None}, {"maxDrop": 0.05}, python=False
     ),
     "minAcceptable is for comparison: Relative; with comparison: Difference maxDrop is the floor": Pair(
-        {"comparison": "Difference", "maxDrop": 0.05, "minAcceptable": 0.94},
+        {"comparison": "Difference", "maxDrop": 0.05, "minAcceptable": None},
         {"comparison": "Difference", "maxDrop": 0.05},
         python=False,
     ),

@@ -125,7 +125,7 @@ def test_kubectl_explains_the_gate(cluster: ControlPlaneOnly) -> None:
     text = " ".join(wait_for("kubectl explain", explained, 20, every=0.5).split())
     assert "What a variant must prove before it may serve" in text
     assert "evalSet <Object> -required-" in text
-    assert "Floor of recovery, which is the variant's score divided by the baseline's." in text
+    assert "Floor of recovery, for comparison: Relative." in text
 
 
 @pytest.mark.parametrize("path", sorted((CHECKOUT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
