@@ -27,6 +27,7 @@ def shorter() -> dict[str, Any]:
     spec = manifest["spec"]
     spec["variants"] = [v for v in spec["variants"] if v["name"] != "int8"]
     spec["qualityGate"]["evalSet"]["source"] = "pvc://tiny/eval-short.jsonl"
+    spec["benchmark"]["concurrency"] = [2]
     spec["rollout"]["steps"] = [{"weight": 10, "duration": "10s"}, {"weight": 50, "duration": "30s"}]
     spec["driftCheck"]["schedule"] = "@weekly"
     return manifest
@@ -106,12 +107,15 @@ def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, u
     row = next(r for r in done["variants"] if r["name"] == "gptq4")
     assert row["lowerBound"] >= 0.94
     assert row["weightBytes"] < 0.5 * done["baseline"]["weightBytes"]
+    for measured in (done["baseline"]["benchmark"], row["benchmark"]):
+        assert (measured["concurrency"], measured["failed"]) == (2, 0), measured
+        assert measured["outputTokensPerSecond"] > 1
     assert at_half["traffic"]["applied"], "the weights were accepted by the gateway"
     assert 0.3 < share["gptq4"] / share.total() < 0.7, share
     assert traffic.failures == []
     assert min(traffic.sent["whole"], traffic.sent["streamed"]) > 50
     assert made <= jobs(stage), "a Job was made again"
-    assert len(jobs(stage)) == 6, "prepare, two quantize, three evaluate"
+    assert len(jobs(stage)) == 8, "prepare, two quantize, three evaluate, two benchmark"
 
 
 def test_only_the_proven_variant_serves_under_the_stable_name(stage):
@@ -187,7 +191,7 @@ def test_drift_is_seen_confirmed_and_rolled_back_while_requests_go_on(stage, unt
     assert [(r["variant"], r["revision"], r["reason"]) for r in done["rejected"]] == [("gptq4", bad, "FloorBreached")]
     told = stage.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}").split()
     assert {"FloorMet", "QualityUnknown", "FloorSuspect", "FloorBreached", "RolledBack"} <= set(told)
-    assert len(jobs(stage)) == 7, "one confirm Job beside those of the rollout"
+    assert len(jobs(stage)) == 9, "one confirm Job beside those of the rollout"
 
 
 def test_missing_claim_is_said_and_heals(stage, until, tmp_path):
