@@ -95,7 +95,7 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.status.rollout:
         target = chosen.revision if chosen else _proven_candidate(draft, spec) if measured else None
         rollout.advance(draft, spec, target, _rejection_key(draft, spec))
-    if done and not draft.status.rollout:
+    elif done:  # a pass later: what has drained is gone before the whole is said to be settled
         _settle(draft, spec, chosen)
 
 
