@@ -77,6 +77,9 @@ def _variance(cells: Cells, difference: float) -> float:
     square = 2 * cells.n
     linear = (square - cells.gain + cells.harm) * difference - cells.flips
     constant = -cells.harm * difference * (1 - difference)
-    root = math.sqrt(max(linear * linear - 4 * square * constant, 0.0))
+    if constant <= 0:  # without squares: those of the smallest differences vanish
+        root = math.hypot(linear, 2 * math.sqrt(-square * constant))
+    else:
+        root = math.sqrt(max(linear * linear - 4 * square * constant, 0.0))
     harm = (root - linear) / (2 * square)
     return 2 * harm + difference * (1 - difference)
