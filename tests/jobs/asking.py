@@ -13,7 +13,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from jobs.processes import ROOT, SERVED_MODEL, environment
+from bench.jobs import ROOT, SERVED_MODEL, environment
 from quantroll.api.jobs import PROBE_VARIABLE, Arm, ConfirmInput, DataFile, ProbeInput
 
 REVISIONS = ("aaaaaaaaaa", "bbbbbbbbbb")

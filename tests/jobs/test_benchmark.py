@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.processes import ROOT, SERVED_MODEL, environment, run_job, serving
+from bench.jobs import ROOT, SERVED_MODEL, environment, run_job, serving
 from quantroll.api.jobs import BenchmarkInput
 from quantroll.api.spec import Slo
 from quantroll.builders import benchmark

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.jobs import SERVED_MODEL, Ended, run_job, serving, start_job
 from jobs import asking
-from jobs.processes import SERVED_MODEL, Ended, run_job, serving, start_job
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     CalibrationInput,

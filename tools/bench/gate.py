@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from bench.report import columns
 from quantroll.domain.evidence import Evidence, Thresholds
 from quantroll.domain.gate import Verdict, judge
 from quantroll.domain.graded import Sums
@@ -83,13 +84,6 @@ def shipped_linear(baseline: float, items: int, clusters: int, runs: int) -> flo
     return found / runs
 
 
-def rows(head: Iterable[object], body: Iterable[Iterable[object]]) -> str:
-    """A table in columns as wide as their widest cell."""
-    cells = [[str(cell) for cell in row] for row in (head, *body)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
-
-
 def level(title: str, thresholds: Thresholds, recovery: Callable[[float], float], runs: int) -> bool:
     """Print the false-ship table of a test that decides with any number of items; whether all keep LIMIT."""
     found = [
@@ -98,7 +92,7 @@ def level(title: str, thresholds: Thresholds, recovery: Callable[[float], float]
     ]
     body = [(b, f"{100 * c:g} %", *(f"{100 * rate:.2f} %" for rate in rates)) for b, c, rates in found]
     print(f"\n{title}; nominal {100 * (1 - CONFIDENCE):g} %, limit {100 * LIMIT:g} %, {runs} runs each")
-    print(rows(("baseline", "churn", *(f"n {n}" for n in SIZES)), body))
+    print(columns(("baseline", "churn", *(f"n {n}" for n in SIZES)), body))
     return all(rate <= LIMIT for _, _, rates in found for rate in rates)
 
 
@@ -108,7 +102,7 @@ def linear(runs: int) -> bool:
     found = {baseline: [shipped_linear(baseline, n, g, runs) for n, g in LINEAR] for baseline in scores}
     print(f"\nFalse ships of the linear test (graded or clustered scores), recovery exactly {FLOOR}; {runs} runs each")
     body = [(baseline, *(f"{100 * rate:.2f} %" for rate in rates)) for baseline, rates in found.items()]
-    print(rows(("baseline", *(f"{n} in {g}" for n, g in LINEAR)), body))
+    print(columns(("baseline", *(f"{n} in {g}" for n, g in LINEAR)), body))
     return all(rate <= LIMIT for rates in found.values() for rate in rates)
 
 
@@ -119,7 +113,7 @@ def power(runs: int) -> None:
         for b, c, r, published in POWER
     ]
     print(f"\nShare of PASS, beside the published one in brackets; {runs} runs each")
-    print(rows(("baseline", "churn", "recovery", *(f"n {n}" for n in POWER_SIZES)), body))
+    print(columns(("baseline", "churn", "recovery", *(f"n {n}" for n in POWER_SIZES)), body))
 
 
 def _published(shares: tuple[float | None, ...]) -> Iterable[tuple[int, float | None]]:

@@ -3,7 +3,7 @@
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -37,8 +37,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(math.ceil(share * len(values)) - 1, 0)]
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """For people."""
+def table(figures: Sequence[Figure], note: str = PEERS) -> str:
+    """For people, with a note below."""
     rows = [("", "measured", "goal", "")]
     for figure in figures:
         goal = "" if figure.goal is None else f"{figure.goal:g} {figure.unit}".strip()
@@ -46,7 +46,14 @@ def table(figures: Sequence[Figure]) -> str:
         rows.append((figure.name, f"{_rounded(figure.value)} {figure.unit}".strip(), goal, met))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip() for row in rows]
-    return "\n".join([*lines, "", PEERS])
+    return "\n".join([*lines, "", note])
+
+
+def columns(head: Iterable[object], body: Iterable[Iterable[object]]) -> str:
+    """Rows in columns as wide as their widest cell."""
+    cells = [[str(cell) for cell in row] for row in (head, *body)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells)
 
 
 def _rounded(value: float) -> str:

@@ -84,13 +84,14 @@ class Engine:
 
 
 @contextmanager
-def serving(python: str, model: Path, log: Path) -> Iterator[Engine]:
+def serving(python: str, model: Path, log: Path, *more_flags: str) -> Iterator[Engine]:
     """vLLM on the CPU, in a process group of its own, which is gone afterwards."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [python, "-m", "vllm.entrypoints.openai.api_server", f"--model={model}"]
     command += [f"--served-model-name={SERVED_MODEL}", "--host=127.0.0.1", f"--port={port}", *_ENGINE_FLAGS.split()]
+    command += more_flags
     variables = environment(**_ENGINE_VARIABLES)
     with (
         log.open("wb") as output,
