@@ -137,7 +137,8 @@ def _worst(evidence: Evidence) -> WorstPart | None:
 def _figures(case: Case, lower: float | None, upper: float | None, p: float) -> str:
     cells, evidence, floor = case.cells, case.evidence, case.floor
     clusters = f" in {evidence.sums.clusters} clusters" if evidence.sums else ""
-    counts = f"n {cells.n}{clusters}, harm {cells.harm}, gain {cells.gain}, McNemar p {p:.2g}"
+    told = f"{p:.2g}" if p else "below 1e-300"  # which floats have no numbers for
+    counts = f"n {cells.n}{clusters}, harm {cells.harm}, gain {cells.gain}, McNemar p {told}"
     if evidence.length_ratio is not None:
         counts += f", answers {evidence.length_ratio:.2f} times as long"
     if evidence.recovery.estimate is None or lower is None or upper is None:

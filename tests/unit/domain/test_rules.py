@@ -199,6 +199,10 @@ class TestJudgement:
         assert judgement.worst_slice == WorstPart("b", HARMED.recovery, 120)
         assert "McNemar p 0.0022, answers 1.23 times as long" in judgement.message
 
+    def test_a_p_value_is_never_told_as_nothing(self):
+        evidence = case(Cells(326, 1673, 0, 1)).evidence
+        assert "McNemar p below 1e-300" in judge(evidence, THRESHOLDS).message
+
     @pytest.mark.parametrize("wrong", [{"max_drop": 0}, {"max_drop": 1.1}, {"min_acceptable": 0}, {"min_samples": 0}])
     def test_thresholds_that_make_no_gate(self, wrong):
         with pytest.raises(ValueError, match=r"lies in|at least"):
