@@ -1,5 +1,6 @@
 """A cluster with a node: it comes up, runs pods, and whatever happens leaves nothing behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -38,17 +39,14 @@ def traces(folder):
     return found
 
 
-def deserted_cgroups():
-    """Those of clusters in which nothing runs any more; another one may run beside these tests."""
-    made = {d for h in cgroups.hierarchies() for d in h.glob("quantroll-*")}
-    return {d for d in made if not any(has_processes(f) for f in d.rglob("cgroup.procs"))}
+def identity(folder):
+    """Name of the cluster in this folder, which its cgroups have; empty before its first process has started."""
+    record = folder / "state.json"
+    return json.loads(record.read_text())["id"] if record.exists() else ""
 
 
-def has_processes(file):
-    try:
-        return bool(file.read_text().strip())
-    except OSError:  # it went meanwhile
-        return False
+def cgroups_of(name):
+    return {d for h in cgroups.hierarchies() for d in h.glob("quantroll-*") if d.name == name}
 
 
 def web(image, text):
@@ -99,12 +97,13 @@ def web(image, text):
 
 
 def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
-    before = deserted_cgroups()
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "hello").write_text("from the volume")
     with Cluster(tmp_path / "cluster") as c:
         c.up(images=images.build(["client"]).values(), with_gateway=True)
+        name = identity(tmp_path / "cluster")
+        assert cgroups_of(name)
         c.client.apply(
             {
                 "apiVersion": "v1",
@@ -124,13 +123,13 @@ def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
         ]
     assert traces(tmp_path / "cluster") == []
     assert not (tmp_path / "cluster").exists()
-    assert deserted_cgroups() == before
+    assert cgroups_of(name) == set()
     assert (folder / "hello").exists(), "a user's files outlive the cluster"
 
 
 @pytest.mark.parametrize("seconds", [0.5, 3, 6, 9])
 def test_ctrl_c_during_the_start_leaves_only_logs(tmp_path, seconds):
-    before, folder = deserted_cgroups(), tmp_path / "cluster"
+    folder = tmp_path / "cluster"
     up = subprocess.Popen(
         [sys.executable, "-m", "cluster", "up", "--dir", folder, "--gateway"],
         stdout=subprocess.DEVNULL,
@@ -138,17 +137,18 @@ def test_ctrl_c_during_the_start_leaves_only_logs(tmp_path, seconds):
         env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
     )
     time.sleep(seconds)
+    name = identity(folder)
     up.send_signal(signal.SIGINT)
     code = up.wait(60)
     if code == 0:  # it was faster than that
         Cluster(folder).down()
     assert traces(folder) == []
-    assert deserted_cgroups() == before
+    assert cgroups_of(name) == set()
     assert not folder.exists() or {x.name for x in folder.iterdir()} <= {"log"}
 
 
 def test_what_a_killed_start_left_is_taken_down(tmp_path):
-    before, folder = deserted_cgroups(), tmp_path / "cluster"
+    folder = tmp_path / "cluster"
     up = subprocess.Popen(
         [sys.executable, "-m", "cluster", "up", "--dir", folder],
         stdout=subprocess.DEVNULL,
@@ -156,12 +156,14 @@ def test_what_a_killed_start_left_is_taken_down(tmp_path):
         env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
     )
     wait_for("the node", (folder / "node" / "init.pid").exists, 60)
+    name = identity(folder)
+    assert cgroups_of(name)
     up.kill()
     up.wait()
     assert traces(folder)
     Cluster(folder).down()
     assert traces(folder) == []
-    assert deserted_cgroups() == before
+    assert cgroups_of(name) == set()
     assert not folder.exists()
 
 

@@ -167,7 +167,7 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
     else:
         said = "; ".join(f"{r.name} {_verdict(r)}" for r in draft.status.variants if r.verdict)
         too_slow = any(r.verdict == Verdict.PASS.value for r in draft.status.variants)
-        what = "no proven variant holds the SLO" if too_slow else "no variant is proven good enough"
+        what = "no proven variant is known to hold the SLO" if too_slow else "no variant is proven good enough"
         draft.say(Phase.REJECTED, f"{what} ({said}); {_server(stable)} keeps serving")
 
 

@@ -12,11 +12,11 @@ def best(proven: Sequence[VariantStatus], slo: Slo | None) -> VariantStatus | No
     """
     The proven variant with the lowest cost of a million output tokens, of those that hold the SLO; None without any.
 
-    On a tie the one with fewer GPUs, then with fewer bits, then with fewer bytes. A variant whose benchmark failed is
-    not held to the SLO: that blocks no rollout. It has no cost, and comes after those that have one; without any cost,
-    the one with the fewest bytes is chosen.
+    On a tie the one with fewer GPUs, then with fewer bits, then with fewer bytes. What was not measured is not known to
+    hold an SLO. Without an SLO it may be chosen, after those whose cost is known; without any cost, the one with the
+    fewest bytes is chosen.
     """
-    fit = [row for row in proven if holds(row.benchmark, slo) is not False]
+    fit = [row for row in proven if slo is None or holds(row.benchmark, slo)]
     priced = [(_rank(row), row) for row in fit if row.cost and row.cost.per_million_output_tokens is not None]
     if priced:
         return min(priced, key=lambda entry: entry[0])[1]

@@ -59,7 +59,7 @@ def test_what_breaks_the_slo_is_not_chosen():
     ]
     assert selection.best(rows, slo).name == "fast"
     assert selection.best(rows[:1], slo) is None
-    assert selection.best([rows[0], rows[2]], slo).name == "failed", "a failed benchmark blocks nothing"
+    assert selection.best([rows[0], rows[2]], slo) is None, "what was not measured is not known to hold it"
     assert selection.best(rows[:2], None).name == "slow"
 
 
@@ -166,7 +166,27 @@ def test_another_sweep_is_measured_anew_and_none_is_forgotten():
     assert world.status.variants[0].benchmark is None
 
 
-def test_a_failed_benchmark_blocks_nothing_and_is_said():
+def test_with_an_slo_what_was_not_measured_is_not_served():
+    world = benchmarked(slo={"atConcurrency": 8, "itlP99": "45ms"})
+    for _ in range(60):
+        world.tick()
+        for job in world.running():
+            if job.kind == "benchmark" and job.variant != "baseline":
+                world.fail(job, Reason.ENGINE_NOT_READY, "no completion within 1800 s")
+            else:
+                world.finish(job)
+        for revision in world.replicas:
+            world.ready(revision)
+        world.accept()
+    assert world.status.phase == "Rejected"
+    assert "is known to hold the SLO" in world.status.message
+    assert (world.status.stable.variant, world.status.rollout) == ("baseline", None)
+    world.commands = {"retry": "jobs/1"}
+    world.settle()
+    assert world.status.stable.variant == "gptq4"
+
+
+def test_without_an_slo_a_failed_benchmark_blocks_nothing_and_is_said():
     world = benchmarked()
     for _ in range(400):
         world.tick()
@@ -214,7 +234,7 @@ def test_no_proven_variant_holds_the_slo():
     world = benchmarked(slo={"atConcurrency": 8, "itlP99": "1ms"})
     world.settle()
     assert world.status.phase == "Rejected"
-    assert world.status.message.startswith("no proven variant holds the SLO (int8 PASS")
+    assert world.status.message.startswith("no proven variant is known to hold the SLO (int8 PASS")
     assert world.status.stable.variant == "baseline"
     world.edit(benchmark=SWEEP | {"slo": {"atConcurrency": 8, "itlP99": "45ms"}})
     world.settle()
