@@ -54,9 +54,29 @@ def _ready(draft: Draft) -> Answer:
         return False, draft.blocked.reason, draft.blocked.message
     if draft.status.suspended_at:
         return False, Reason.SUSPENDED, draft.message
-    if draft.phase is Phase.STEADY and _available(draft)[0]:
+    if draft.phase is Phase.STEADY and _is_settled(draft):
         return True, Reason.SETTLED, draft.message
     return False, draft.phase, draft.message
+
+
+def _is_settled(draft: Draft) -> bool:
+    """Whether there is nothing left to wait for: of what serves, the pods that this generation asks for, too.
+
+    Those have to be there once. Pods that come and go later are told by Available: Ready does not flap with them.
+    """
+    if draft.phase is not Phase.STEADY:
+        return draft.phase in SETTLED
+    stable, spec = draft.status.stable, draft.seen.spec
+    ready = draft.seen.server(stable.revision).ready if stable else 0
+    was = _before(draft, Condition.READY)
+    asked = 1 if spec is None or (was and was.status == "True") else spec.serving.replicas
+    return ready >= asked
+
+
+def _before(draft: Draft, kind: Condition) -> ConditionStatus | None:
+    """What was said of this generation before."""
+    known = (c for c in draft.seen.status.conditions if c.type == kind)
+    return next((c for c in known if c.observed_generation == draft.seen.generation), None)
 
 
 def _reconciling(draft: Draft) -> Answer:
@@ -64,7 +84,7 @@ def _reconciling(draft: Draft) -> Answer:
         return False, draft.blocked.reason, draft.blocked.message
     if draft.status.suspended_at:
         return False, Reason.SUSPENDED, draft.message
-    if draft.phase in SETTLED:
+    if _is_settled(draft):
         return False, Reason.SETTLED, draft.message
     return True, Reason.PROGRESSING, draft.message
 
@@ -132,10 +152,16 @@ def _candidate_available(draft: Draft) -> Answer:
 
 
 def _promoted(draft: Draft) -> Answer:
+    """Users get the variant that this generation has chosen; one that an earlier one had chosen is not enough."""
     stable = draft.status.stable
     if stable is None or stable.variant == BASELINE:
         return False, Reason.WAITING, "the full-precision model serves"
-    return True, Reason.PROMOTED, f"{stable.variant} is promoted"
+    if not draft.decided:
+        return None, Reason.WAITING, f"{stable.variant} serves; what this spec asks for is not decided yet"
+    if draft.chosen == stable.revision:
+        return True, Reason.PROMOTED, f"{stable.variant} is promoted"
+    ended = draft.phase in (Phase.REJECTED, Phase.ROLLED_BACK)
+    return False, draft.phase if ended else Reason.PROGRESSING, f"{stable.variant} serves: {draft.message}"
 
 
 _FLOOR: dict[str, tuple[bool | None, Reason]] = {

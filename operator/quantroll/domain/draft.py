@@ -34,6 +34,8 @@ class Draft:
     wake_at: datetime | None = None
     aborting: bool = False  # a person wants the candidate taken back, which has to wait until something else answers
     judged: bool = False  # every variant of this spec has its verdict, or the ladder has stopped
+    decided: bool = False  # which revision should serve is known
+    chosen: str | None = None  # that revision; None where nothing is good enough
 
     def set(self, **changes: Any) -> None:
         """Change fields of the status."""

@@ -91,6 +91,7 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     if done:
         figures.fill(draft, spec)  # costs decide which of the proven is chosen
     chosen = _chosen(draft, spec) if done else None
+    draft.decided, draft.chosen = done, chosen.revision if chosen else None
     _refresh_stable(draft)
     if draft.status.rollout:
         target = chosen.revision if chosen else _proven_candidate(draft, spec) if measured else None
