@@ -164,5 +164,6 @@ class Reason(StrEnum):
     PROMOTED = "Promoted"
     NONE_PROVEN = "NoVariantProven"
     PROVEN = "Proven"
+    VERDICT = "Verdict"  # of events alone
     WAITING = "Waiting"
     MADE = "Made"

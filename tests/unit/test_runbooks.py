@@ -22,7 +22,7 @@ PAGES.remove(CHECKOUT / "docs" / "api.md")  # generated, without links to files;
 
 GOOD = {
     Reason.PROVEN, Reason.PROGRESSING, Reason.SETTLED, Reason.SERVING, Reason.PROMOTED, Reason.WAITING, Reason.MADE,
-    Reason.SAVES, Reason.FLOOR_MET, Reason.COMMAND_DONE, Reason.RESUMED,
+    Reason.SAVES, Reason.FLOOR_MET, Reason.COMMAND_DONE, Reason.RESUMED, Reason.VERDICT,
 }  # fmt: skip
 # phases in which a model comes to rest are reasons of Stalled, but the one in which all is well
 REASONS = {str(reason) for reason in (*Reason, *GateReason, *(SETTLED - {Phase.STEADY}))}

@@ -125,6 +125,24 @@ def test_an_event(api):
     assert body["firstTimestamp"].endswith("Z")
 
 
+def test_the_same_event_again_counts_up_and_one_that_expired_is_posted_anew(api):
+    told, made = Event("Warning", "OutOfMemory", "killed"), {"metadata": {"name": "tiny-x7"}}
+    api.answers = [(201, made), (200, {}), (200, {}), (404, {}), (201, {"metadata": {"name": "tiny-y8"}})]
+    do(*[lambda c: c.emit(MODEL, told)] * 4)
+    methods = [(method, path.rpartition("/")[2]) for method, path, _, _ in api.requests]
+    assert methods == [
+        ("POST", "events"), ("PATCH", "tiny-x7"), ("PATCH", "tiny-x7"), ("PATCH", "tiny-x7"), ("POST", "events"),
+    ]  # fmt: skip
+    assert [body["count"] for _, _, _, body in api.requests] == [1, 2, 3, 4, 1]
+    assert api.requests[1][2] == "application/merge-patch+json"
+
+
+def test_a_reason_that_flaps_falls_silent(api, caplog):
+    do(*[lambda c, n=n: c.emit(MODEL, Event("Warning", "OutOfMemory", f"{n} killed")) for n in range(30)])
+    assert len(api.requests) == 25
+    assert "too many events OutOfMemory" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [(400, Refused), (403, Refused), (404, NotFound), (405, Refused), (409, Conflict), (415, Refused), (422, Refused),
