@@ -46,6 +46,12 @@ class Prometheus(ApiModel):
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10  # of a whole question
 
 
+class Metrics(ApiModel):
+    """The operator's own metrics page."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: there is none
+
+
 class Settings(ApiModel):
     """Everything that the cluster's admin decides."""
 
@@ -57,6 +63,7 @@ class Settings(ApiModel):
     namespaces: list[str] = []  # empty: the whole cluster
     prometheus: Prometheus = Prometheus()
     prices: PriceTable = PriceTable()
+    metrics: Metrics = Metrics()
 
 
 def load(path: Path) -> Settings:

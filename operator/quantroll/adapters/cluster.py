@@ -14,7 +14,7 @@ from quantroll.adapters.told import Posted, Told
 from quantroll.constants import GROUP, KIND, MANAGER, PLURAL, VERSION
 from quantroll.domain.events import Event
 from quantroll.errors import Conflict, NotFound, QuantrollError, Refused, Unreachable
-from quantroll.ports import Manifest, ObjectRef
+from quantroll.ports import Manifest, ObjectRef, Telemetry, Unheard
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +35,9 @@ _MESSAGE_LIMIT = 1024  # of an event, as the API server checks it
 class KubernetesCluster:
     """Implements `ports.Cluster`. Use as an async context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
         self._api: ApiClient | None = None
+        self._telemetry = telemetry or Unheard()
         self._gateway_api: tuple[float, bool] = (0, False)
         self._told = Told(time.monotonic)
 
@@ -157,6 +158,7 @@ class KubernetesCluster:
     ) -> Any:
         if self._api is None:
             raise AssertionError("used outside of its context")
+        began, code = time.monotonic(), "<error>"
         try:
             request = await self._api.param_serialize(
                 method,
@@ -168,8 +170,11 @@ class KubernetesCluster:
             )
             response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
             data = await response.read()
+            code = str(response.status)
         except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+        finally:
+            self._telemetry.requested(method, code, time.monotonic() - began)
         if not 200 <= response.status < 300:
             raise _refusal(response.status, f"{method} {path}", data)
         return json.loads(data)

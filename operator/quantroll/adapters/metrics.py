@@ -1,11 +1,13 @@
 """Counts from Prometheus through prometheus-api-client, which is synchronous: in threads of its own."""
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from quantroll.adapters import promql
 from quantroll.adapters.prometheus import NoAnswer, Prometheus, Series
 from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
+from quantroll.ports import Telemetry, Unheard
 from quantroll.settings import Settings
 
 _THREADS = 4
@@ -15,8 +17,9 @@ _NOT_CONFIGURED = Unknown("no Prometheus is configured: set prometheus.url in th
 class PrometheusMetrics:
     """Implements `ports.Metrics`."""
 
-    def __init__(self, prometheus: Prometheus, timeout: float) -> None:
+    def __init__(self, prometheus: Prometheus, timeout: float, telemetry: Telemetry | None = None) -> None:
         """`timeout` in seconds: after that much, nothing waits for an answer any more."""
+        self._telemetry = telemetry or Unheard()
         self._prometheus, self._timeout = prometheus, timeout
         # Not asyncio's own threads: with a Prometheus that hangs, names of hosts could not be looked up in those.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")
@@ -44,11 +47,18 @@ class PrometheusMetrics:
             return Unknown(str(error))
 
     async def _ask(self, query: str) -> list[Series]:
+        began, result = time.monotonic(), "error"
         try:
             async with asyncio.timeout(self._timeout):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, self._prometheus.ask, query)
+                found = await asyncio.get_running_loop().run_in_executor(self._threads, self._prometheus.ask, query)
+            result = "ok" if found else "empty"
         except TimeoutError as error:
+            result = "timeout"
             raise NoAnswer(f"Prometheus: no answer within {self._timeout:g} s") from error
+        else:
+            return found
+        finally:
+            self._telemetry.asked(result, time.monotonic() - began)
 
 
 class NoMetrics:
@@ -66,7 +76,7 @@ class NoMetrics:
         """Nothing to let go of."""
 
 
-def metrics_from(settings: Settings) -> PrometheusMetrics | NoMetrics:
+def metrics_from(settings: Settings, telemetry: Telemetry | None = None) -> PrometheusMetrics | NoMetrics:
     """The Prometheus of the admin's configuration."""
     ours = settings.prometheus
     if not ours.url:
@@ -74,4 +84,4 @@ def metrics_from(settings: Settings) -> PrometheusMetrics | NoMetrics:
     prometheus = Prometheus(
         ours.url, ca_file=ours.ca_file, token_file=ours.bearer_token_file, timeout=ours.timeout_seconds
     )
-    return PrometheusMetrics(prometheus, ours.timeout_seconds)
+    return PrometheusMetrics(prometheus, ours.timeout_seconds, telemetry)

@@ -1,7 +1,7 @@
 """Everything a decision may look at, put together from the watches and a few questions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from quantroll.controller.recover import recovered
 from quantroll.domain import schedule
 from quantroll.domain.questions import questions
 from quantroll.domain.snapshot import ServerView, Snapshot
-from quantroll.ports import Cluster, Engines, Metrics
+from quantroll.ports import Cluster, Engines, Metrics, Telemetry, Unheard
 from quantroll.settings import Settings
 
 Body = Mapping[str, Any]
@@ -30,11 +30,12 @@ LOST = (
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Whom a pass may ask."""
+    """Whom a pass may ask, and whom it tells."""
 
     cluster: Cluster
     engines: Engines
     metrics: Metrics
+    telemetry: Telemetry = field(default_factory=Unheard)
 
 
 async def gather(model: Body, children: Children, settings: Settings, outside: Outside, now: datetime) -> Snapshot:

@@ -56,6 +56,7 @@ class Reconciler:
         found = self._look(key)
         if found is None or found[0]["metadata"].get("deletionTimestamp"):
             self._trouble.pop(key, None)
+            self._outside.telemetry.gone(key)
             return None
         model, children = found
         # what is to be seen may be older than what was decided: then the watch calls again
@@ -68,6 +69,7 @@ class Reconciler:
         decided = plan(seen, now)
         try:
             await self._record(model, seen, decided)
+            self._outside.telemetry.stands(key, decided.status)
             trouble = await self._carry_out(model, children, seen, decided)
         except Conflict:
             return 0.1  # somebody wrote in between: the watch will show what
@@ -89,6 +91,7 @@ class Reconciler:
         ref = ObjectRef.of(model)
         await self._cluster.write_status(ref, model["metadata"]["resourceVersion"], status)
         self._written.note(model)
+        self._outside.telemetry.changed(seen.status, decided.status)
         for event in decided.events:
             try:
                 await self._cluster.emit(ref, event)

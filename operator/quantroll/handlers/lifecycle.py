@@ -13,6 +13,8 @@ from quantroll.adapters.clock import WallClock
 from quantroll.adapters.cluster import KubernetesCluster
 from quantroll.adapters.engines import VllmEngines
 from quantroll.adapters.metrics import metrics_from
+from quantroll.adapters.metrics_page import MetricsPage
+from quantroll.adapters.telemetry import OperatorTelemetry
 from quantroll.constants import GROUP, MANAGER
 from quantroll.controller.children import Children
 from quantroll.controller.gather import Outside
@@ -47,12 +49,15 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     configure(settings, ours)
     memo.packer = Packer()
     memo.stack = AsyncExitStack()
-    cluster = await memo.stack.enter_async_context(KubernetesCluster())
-    metrics = metrics_from(ours)
+    telemetry = OperatorTelemetry()
+    cluster = await memo.stack.enter_async_context(KubernetesCluster(telemetry))
+    metrics = metrics_from(ours, telemetry)
     memo.stack.callback(metrics.close)
-    outside = Outside(cluster=cluster, engines=VllmEngines(), metrics=metrics)
+    outside = Outside(cluster=cluster, engines=VllmEngines(), metrics=metrics, telemetry=telemetry)
     reconciler = Reconciler(look_at(kwargs), ours, outside, WallClock())
-    memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds)
+    memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds, telemetry=telemetry)
+    if port := ours.metrics.port:
+        await memo.stack.enter_async_context(MetricsPage(telemetry, port, lambda: memo.queue.depth))
     memo.work = asyncio.create_task(memo.queue.run())
 
 
