@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from cluster import dashboard
+from cluster import dashboard, prometheus
 from quantroll.adapters.board import FAMILIES, MODEL
 from quantroll.adapters.telemetry import OperatorTelemetry
 from quantroll.api import metrics
@@ -78,3 +78,11 @@ def test_every_alert_has_severity_words_and_a_runbook():
             assert notes["summary"]
             assert notes["description"]
             assert notes["runbook_url"] == f"RUNBOOKS#{rule['alert'].lower()}"
+
+
+def test_the_page_shows_how_the_operator_is_scraped_as_the_throw_away_cluster_does_it():
+    shown = re.findall(r"^```yaml\n(scrape_configs:.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    jobs = {job["job_name"]: job for text in shown for job in yaml.safe_load(text)["scrape_configs"]}
+    mine = next(j for j in prometheus.config(Path("k"))["scrape_configs"] if j["job_name"] == "quantroll-operator")
+    told = jobs["quantroll-operator"]
+    assert (told["honor_labels"], told["relabel_configs"]) == (mine["honor_labels"], mine["relabel_configs"])

@@ -84,8 +84,7 @@ def operator(port, prometheus_port):
             working = asyncio.create_task(queue.run())
             for key in worlds:
                 queue.add(key)
-            while not ended.is_set():
-                await asyncio.sleep(0.1)
+            await asyncio.to_thread(ended.wait)
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
 

@@ -13,7 +13,7 @@ from quantroll.adapters import cluster as module
 from quantroll.adapters.cluster import KubernetesCluster
 from quantroll.domain.events import Event
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
-from quantroll.ports import ObjectRef
+from quantroll.ports import ObjectRef, Unheard
 
 MODEL = ObjectRef("quantroll.io/v1alpha1", "QuantizedModel", "team", "tiny", "u-1")
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "team"}}
@@ -66,11 +66,20 @@ def api(tmp_path, monkeypatch):
     server.server_close()
 
 
-def do(*calls):
+class Told(Unheard):
+    def __init__(self):
+        self.heard = []
+
+    def requested(self, method, code, took):
+        assert 0 <= took < 60
+        self.heard.append((method, code))
+
+
+def do(*calls, telemetry=None):
     """Run calls, one after the other, with one cluster; the last answer."""
 
     async def main():
-        async with KubernetesCluster() as cluster:
+        async with KubernetesCluster(telemetry) as cluster:
             answer = None
             for call in calls:
                 answer = await call(cluster)
@@ -216,3 +225,14 @@ def test_a_read(api):
 def test_used_outside_of_its_context():
     with pytest.raises(AssertionError, match="context"):
         asyncio.run(KubernetesCluster().apply(JOB, force=True))
+
+
+def test_the_telemetry_is_told_of_every_request_and_of_those_without_an_answer(api, monkeypatch):
+    told = Told()
+    api.answers = [(404, {}), (409, {})]
+    do(lambda c: c.read(MODEL), lambda c: c.delete(MODEL), telemetry=told)
+    assert told.heard == [("GET", "404"), ("DELETE", "409")]
+    monkeypatch.setattr(module, "_TIMEOUT", 1e-6)
+    with pytest.raises(Unreachable):
+        do(lambda c: c.read(MODEL), telemetry=told)
+    assert told.heard[-1] == ("GET", "<error>")

@@ -1,6 +1,7 @@
 """The operator's metrics page: what is counted, what vanishes with its model, and how much there can be."""
 
 import asyncio
+import json
 import socket
 import threading
 import urllib.request
@@ -9,11 +10,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from quantroll.adapters import board
+from quantroll.adapters.metrics import PrometheusMetrics
 from quantroll.adapters.metrics_page import MetricsPage
+from quantroll.adapters.prometheus import Prometheus
 from quantroll.adapters.telemetry import OperatorTelemetry
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.constants import Reason
 from quantroll.errors import ConfigurationError
+from unit.adapters.prometheus_server import JSON, document, hangs, serving
 from unit.domain.world import World, steady
 
 KEY = ("team", "tiny")
@@ -249,3 +253,22 @@ def test_the_page_is_made_in_another_thread(monkeypatch):
     asyncio.run(live())
     assert threads
     assert threading.get_ident() not in threads
+
+
+def test_it_is_told_how_questions_to_prometheus_fared():
+    told = OperatorTelemetry()
+    with serving() as server:
+
+        async def ask():
+            metrics = PrometheusMetrics(Prometheus(server.url, timeout=0.5), 0.5, told)
+            await metrics.requests("team", "tiny", "r1", 60)
+            metrics.close()
+
+        for answer in ((200, JSON, json.dumps(document([]))), (200, "text/html", "<html>"), hangs):
+            server.says(answer)
+            asyncio.run(ask())
+        server.vector(({"part": "now", "revision": "r1"}, "1"))
+        asyncio.run(ask())
+    asked = series(told, "quantroll_metric_query_total")
+    assert asked == {("ok",): 1, ("empty",): 1, ("timeout",): 1, ("error",): 1}
+    assert series(told, "quantroll_metric_query_duration_seconds_count")[()] == 4
