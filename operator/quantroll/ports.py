@@ -78,10 +78,10 @@ class Clock(Protocol):
         """Now, in UTC, with whole seconds: as status keeps it."""
 
 
-class Telemetry(Protocol):
+class Telemetry:
     """Is told what goes on, for the operator's own metrics: in the event loop, so that each method returns at once.
 
-    A key is namespace and name of a QuantizedModel; times are in seconds.
+    This one does not listen. A key is namespace and name of a QuantizedModel; times are in seconds.
     """
 
     def queued(self) -> None:
@@ -107,7 +107,3 @@ class Telemetry(Protocol):
 
     def gone(self, key: tuple[str, str]) -> None:
         """The model is no more, and nothing is told of it any longer."""
-
-
-class Unheard(Telemetry):
-    """Nobody listens."""

@@ -14,7 +14,7 @@ from quantroll.adapters.told import Posted, Told
 from quantroll.constants import GROUP, KIND, MANAGER, PLURAL, VERSION
 from quantroll.domain.events import Event
 from quantroll.errors import Conflict, NotFound, QuantrollError, Refused, Unreachable
-from quantroll.ports import Manifest, ObjectRef, Telemetry, Unheard
+from quantroll.ports import Manifest, ObjectRef, Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class KubernetesCluster:
 
     def __init__(self, telemetry: Telemetry | None = None) -> None:
         self._api: ApiClient | None = None
-        self._telemetry = telemetry or Unheard()
+        self._telemetry = telemetry or Telemetry()
         self._gateway_api: tuple[float, bool] = (0, False)
         self._told = Told(time.monotonic)
 

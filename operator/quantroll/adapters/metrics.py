@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from quantroll.adapters import promql
 from quantroll.adapters.prometheus import NoAnswer, Prometheus, Series
 from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
-from quantroll.ports import Telemetry, Unheard
+from quantroll.ports import Telemetry
 from quantroll.settings import Settings
 
 _THREADS = 4
@@ -19,7 +19,7 @@ class PrometheusMetrics:
 
     def __init__(self, prometheus: Prometheus, timeout: float, telemetry: Telemetry | None = None) -> None:
         """`timeout` in seconds: after that much, nothing waits for an answer any more."""
-        self._telemetry = telemetry or Unheard()
+        self._telemetry = telemetry or Telemetry()
         self._prometheus, self._timeout = prometheus, timeout
         # Not asyncio's own threads: with a Prometheus that hangs, names of hosts could not be looked up in those.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="prometheus")

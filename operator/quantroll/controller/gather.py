@@ -17,7 +17,7 @@ from quantroll.controller.recover import recovered
 from quantroll.domain import schedule
 from quantroll.domain.questions import questions
 from quantroll.domain.snapshot import ServerView, Snapshot
-from quantroll.ports import Cluster, Engines, Metrics, Telemetry, Unheard
+from quantroll.ports import Cluster, Engines, Metrics, Telemetry
 from quantroll.settings import Settings
 
 Body = Mapping[str, Any]
@@ -35,7 +35,7 @@ class Outside:
     cluster: Cluster
     engines: Engines
     metrics: Metrics
-    telemetry: Telemetry = field(default_factory=Unheard)
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 async def gather(model: Body, children: Children, settings: Settings, outside: Outside, now: datetime) -> Snapshot:

@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
-from quantroll.ports import Telemetry, Unheard
+from quantroll.ports import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class WorkQueue:
 
     def __init__(self, run_pass: Pass, *, workers: int, resync: float, telemetry: Telemetry | None = None) -> None:
         self._pass, self._workers, self._resync = run_pass, workers, resync
-        self._telemetry = telemetry or Unheard()
+        self._telemetry = telemetry or Telemetry()
         self._due: list[tuple[float, int, Key]] = []
         self._at: dict[Key, float] = {}  # when a waiting key is due; its only valid entry in the heap
         self._running: set[Key] = set()

@@ -13,7 +13,7 @@ from quantroll.adapters import cluster as module
 from quantroll.adapters.cluster import KubernetesCluster
 from quantroll.domain.events import Event
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
-from quantroll.ports import ObjectRef, Unheard
+from quantroll.ports import ObjectRef, Telemetry
 
 MODEL = ObjectRef("quantroll.io/v1alpha1", "QuantizedModel", "team", "tiny", "u-1")
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "team"}}
@@ -66,7 +66,7 @@ def api(tmp_path, monkeypatch):
     server.server_close()
 
 
-class Told(Unheard):
+class Told(Telemetry):
     def __init__(self):
         self.heard = []
 

@@ -9,7 +9,7 @@ import pytest
 
 from quantroll.controller import queue as module
 from quantroll.controller.queue import LONGEST_PAUSE, WorkQueue
-from quantroll.ports import Unheard
+from quantroll.ports import Telemetry
 
 A, B, C = ("team", "a"), ("team", "b"), ("team", "c")
 
@@ -286,7 +286,7 @@ def test_a_key_that_was_forgotten_may_come_back(run):
     assert line.times(A) == [20.0]
 
 
-class Told(Unheard):
+class Told(Telemetry):
     """Notes what it is told, with rounded times."""
 
     def __init__(self):

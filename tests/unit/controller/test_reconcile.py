@@ -19,7 +19,7 @@ from quantroll.controller.gather import Outside
 from quantroll.controller.reconcile import REFUSED_PAUSE, Reconciler
 from quantroll.controller.written import LAG
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
-from quantroll.ports import Unheard
+from quantroll.ports import Telemetry
 from quantroll.settings import Images, Settings
 from unit.controller.bodies import container, ended, pod, running, waiting
 from unit.domain.world import spec_with
@@ -422,7 +422,7 @@ def test_the_admins_price_table_reaches_the_status(world):
     assert world.model["status"]["baseline"]["memory"]["fitsOn"] == []
 
 
-class Told(Unheard):
+class Told(Telemetry):
     def __init__(self):
         self.heard = []
 
