@@ -13,11 +13,11 @@ FILE = Path(__file__).resolve().parents[2] / "charts" / "quantroll" / "files" / 
 RULES = {rule["alert"]: rule for group in yaml.safe_load(FILE.read_text())["groups"] for rule in group["rules"]}
 MODEL = {"namespace": "team", "name": "tiny"}
 QUEUE = {"name": "quantizedmodels", "namespace": "quantroll-system", "pod": "q-1"}
-ALWAYS = "1x20000"
+ALWAYS = "1x30000"
 
 
 def series(metric, values=ALWAYS, **labels):
-    """promtool's notation: 1x20000 is a 1 each minute for two weeks."""
+    """promtool's notation: 1x20000 is a 1 each minute for three weeks."""
     first, _, rest = values.partition("x")
     steps = f"{first}+0x{rest}" if rest and "+" not in first else values
     pairs = ",".join(f'{name}="{value}"' for name, value in labels.items())
@@ -45,11 +45,11 @@ CASES = {
     "QuantrollRolledBack": ([stalled("RolledBack")], "1m", MODEL, "team/tiny was taken back"),
     "QuantrollRejected": ([stalled("Rejected")], "5m", MODEL, "No variant of team/tiny is proven good enough"),
     "QuantrollDriftBreached": (
-        [series("quantroll_drift_verdict", **MODEL, verdict="Breached")],
+        [condition("QualityFloorMet", "False", "FloorBreached")],
         "1m", MODEL, "What serves for team/tiny is below the floor",
     ),
     "QuantrollPopulationShift": (
-        [series("quantroll_drift_verdict", **MODEL, verdict="PopulationShift")],
+        [condition("QualityFloorMet", "False", "PopulationShift")],
         "1m", MODEL, "The questions to team/tiny have changed",
     ),
     "QuantrollQualityUnknown": (
@@ -57,7 +57,7 @@ CASES = {
         "1h", MODEL, "The quality of team/tiny is not known",
     ),
     "QuantrollQualityUnverified": (
-        [series("quantroll_drift_last_success_timestamp_seconds", "0x30000", **MODEL)],
+        [series("quantroll_drift_last_success_timestamp_seconds", "0x30000", **MODEL), info("Steady")],
         "21616m", MODEL, "The quality of team/tiny has not been verified for too long",
     ),
     "QuantrollDriftCheckMissed": (
@@ -199,3 +199,19 @@ def test_a_quality_that_the_operator_says_is_unverified(promtool):
     fires = [told("QuantrollQualityUnverified", MODEL, summary)]
     expected = [{"eval_time": "15m", "alertname": "QuantrollQualityUnverified", "exp_alerts": fires}]
     promtool({"interval": "1m", "input_series": given, "alert_rule_test": expected})
+
+
+@pytest.mark.parametrize(
+    ("alert", "given"),
+    [
+        ("QuantrollQualityUnverified", [series("quantroll_info", **MODEL, phase="RolledBack", stable="baseline")]),
+        ("QuantrollDriftCheckMissed", [series("quantroll_rollout_started_timestamp_seconds", **MODEL)]),
+        ("QuantrollDriftCheckMissed", [condition("Suspended", "True", "Suspended")]),
+    ],
+)
+def test_drift_checks_that_nobody_expects_are_not_missed(promtool, alert, given):
+    late = [
+        series(f"quantroll_drift_{which}_timestamp_seconds", "0x30000", **MODEL) for which in ("next", "last_success")
+    ]
+    silent = [{"eval_time": "20d", "alertname": alert, "exp_alerts": []}]
+    promtool({"interval": "1m", "input_series": [*UP, *given, *late], "alert_rule_test": silent})

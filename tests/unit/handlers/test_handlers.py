@@ -3,6 +3,8 @@
 import asyncio
 import copy
 import logging
+import socket
+import urllib.request
 from functools import partial
 
 import kopf
@@ -162,9 +164,17 @@ def test_a_wrong_configuration_ends_the_start(tmp_path, monkeypatch):
         asyncio.run(lifecycle.start(settings=kopf.OperatorSettings(), memo=kopf.Memo()))
 
 
+def fetch(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return answer.read()
+
+
 def test_start_health_and_end(tmp_path, monkeypatch):
     config, kubeconfig = tmp_path / "config.yaml", tmp_path / "kubeconfig"
-    config.write_text(yaml.safe_dump(SETTINGS))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config.write_text(yaml.safe_dump({**SETTINGS, "metrics": {"port": port}}))
     nowhere = {
         "apiVersion": "v1", "kind": "Config", "current-context": "x",
         "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:9"}}],
@@ -186,6 +196,8 @@ def test_start_health_and_end(tmp_path, monkeypatch):
         memo.queue.add(("team", "gone"))
         await asyncio.sleep(0.05)
         assert memo.queue.waiting == 0
+        page = (await asyncio.to_thread(fetch, port)).decode()
+        assert 'controller_runtime_reconcile_total{controller="quantizedmodels",result="success"} 1.0' in page
         memo.work.cancel()
         await asyncio.gather(memo.work, return_exceptions=True)
         with pytest.raises(RuntimeError, match="workers have ended"):
