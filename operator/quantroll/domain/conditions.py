@@ -54,23 +54,25 @@ def _ready(draft: Draft) -> Answer:
         return False, draft.blocked.reason, draft.blocked.message
     if draft.status.suspended_at:
         return False, Reason.SUSPENDED, draft.message
-    if draft.phase is Phase.STEADY and _is_settled(draft):
-        return True, Reason.SETTLED, draft.message
-    return False, draft.phase, draft.message
-
-
-def _is_settled(draft: Draft) -> bool:
-    """Whether there is nothing left to wait for: of what serves, the pods that this generation asks for, too.
-
-    Those have to be there once. Pods that come and go later are told by Available: Ready does not flap with them.
-    """
     if draft.phase is not Phase.STEADY:
-        return draft.phase in SETTLED
+        return False, draft.phase, draft.message
+    if missing := _pods_to_come(draft):
+        return False, Reason.PROGRESSING, missing
+    return True, Reason.SETTLED, draft.message
+
+
+def _pods_to_come(draft: Draft) -> str:
+    """What this generation asks for of what serves, and is not there yet; empty where all is.
+
+    All pods have to be there once. Those that come and go later are told by Available: Ready does not flap with them.
+    """
     stable, spec = draft.status.stable, draft.seen.spec
-    ready = draft.seen.server(stable.revision).ready if stable else 0
-    was = _before(draft, Condition.READY)
-    asked = 1 if spec is None or (was and was.status == "True") else spec.serving.replicas
-    return ready >= asked
+    if stable is None or spec is None:
+        return "nothing serves yet"
+    server, was = draft.seen.server(stable.revision), _before(draft, Condition.READY)
+    asked = 1 if was and was.status == "True" else spec.serving.replicas
+    cause = f": {server.problem.message}" if server.problem else ""
+    return "" if server.ready >= asked else f"{server.ready} of {asked} pods of {stable.variant} are ready{cause}"
 
 
 def _before(draft: Draft, kind: Condition) -> ConditionStatus | None:
@@ -84,7 +86,9 @@ def _reconciling(draft: Draft) -> Answer:
         return False, draft.blocked.reason, draft.blocked.message
     if draft.status.suspended_at:
         return False, Reason.SUSPENDED, draft.message
-    if _is_settled(draft):
+    if draft.phase is Phase.STEADY and (missing := _pods_to_come(draft)):
+        return True, Reason.PROGRESSING, missing
+    if draft.phase in SETTLED:
         return False, Reason.SETTLED, draft.message
     return True, Reason.PROGRESSING, draft.message
 

@@ -130,6 +130,11 @@ def test_pods_that_are_still_to_come_are_waited_for_and_pods_that_go_later_are_n
     world.edit(serving__replicas=3)
     world.tick()
     assert (kstatus(world.body()), waited_for(world.body(), "Ready")) == ("InProgress", False)
+    assert world.condition(Condition.READY) == ("False", "Progressing", "2 of 3 pods of gptq4 are ready")
+    world.ready(stable, 2, Problem(Reason.UNSCHEDULABLE, "0/3 nodes are available"))
+    world.tick()
+    said = "2 of 3 pods of gptq4 are ready: 0/3 nodes are available"
+    assert world.condition(Condition.RECONCILING) == ("True", "Progressing", said)
     world.ready(stable, 3)
     world.tick()
     assert kstatus(world.body()) == "Current"
