@@ -12,12 +12,13 @@ from cluster.binaries import Binaries
 FILE = Path(__file__).resolve().parents[2] / "charts" / "quantroll" / "files" / "rules.yaml"
 RULES = {rule["alert"]: rule for group in yaml.safe_load(FILE.read_text())["groups"] for rule in group["rules"]}
 MODEL = {"namespace": "team", "name": "tiny"}
+DAY = 86400
 QUEUE = {"name": "quantizedmodels", "namespace": "quantroll-system", "pod": "q-1"}
-ALWAYS = "1x30000"
+ALWAYS = "1x400"
 
 
 def series(metric, values=ALWAYS, **labels):
-    """promtool's notation: 1x20000 is a 1 each minute for three weeks."""
+    """promtool's notation: 1x400 is a 1 each minute for hours."""
     first, _, rest = values.partition("x")
     steps = f"{first}+0x{rest}" if rest and "+" not in first else values
     pairs = ",".join(f'{name}="{value}"' for name, value in labels.items())
@@ -57,12 +58,12 @@ CASES = {
         "1h", MODEL, "The quality of team/tiny is not known",
     ),
     "QuantrollQualityUnverified": (
-        [series("quantroll_drift_last_success_timestamp_seconds", "0x30000", **MODEL), info("Steady")],
-        "21616m", MODEL, "The quality of team/tiny has not been verified for too long",
+        [series("quantroll_drift_last_success_timestamp_seconds", f"{-15 * DAY}x400", **MODEL), info("Steady")],
+        "16m", MODEL, "The quality of team/tiny has not been verified for too long",
     ),
     "QuantrollDriftCheckMissed": (
-        [series("quantroll_drift_next_timestamp_seconds", "600x20000", **MODEL)],
-        "86m", MODEL, "The drift check of team/tiny is overdue",
+        [series("quantroll_drift_next_timestamp_seconds", "-3600x400", **MODEL)],
+        "16m", MODEL, "The drift check of team/tiny is overdue",
     ),
     "QuantrollCapacityBlocked": (
         [stalled("Unschedulable"), condition("CapacityBlocked", "True", "CapacityBlocked")],
@@ -84,17 +85,17 @@ CASES = {
     ),
     "QuantrollOperatorDown": ([], "5m", {}, "The quantroll operator does not run, or is not scraped"),
     "QuantrollQueueStuck": (
-        [series("workqueue_longest_running_processor_seconds", "301x2000", **QUEUE)],
+        [series("workqueue_longest_running_processor_seconds", "301x400", **QUEUE)],
         "5m", QUEUE, "The operator's queue is stuck",
     ),
     "QuantrollReconcileErrors": (
-        [series("controller_runtime_reconcile_total", "0+1x2000", controller="quantizedmodels", result="error")],
+        [series("controller_runtime_reconcile_total", "0+1x400", controller="quantizedmodels", result="error")],
         "21m", {"controller": "quantizedmodels", "result": "error"}, "Passes of the operator fail again and again",
     ),
     "QuantrollPrometheusFailing": (
         [
-            series("quantroll_metric_query_total", "0+1x2000", namespace="q", pod="q-1", result="ok"),
-            series("quantroll_metric_query_total", "0+2x2000", namespace="q", pod="q-1", result="timeout"),
+            series("quantroll_metric_query_total", "0+1x400", namespace="q", pod="q-1", result="ok"),
+            series("quantroll_metric_query_total", "0+2x400", namespace="q", pod="q-1", result="timeout"),
         ],
         "16m", {"namespace": "q", "pod": "q-1"}, "Prometheus does not answer the operator",
     ),
@@ -107,15 +108,15 @@ HEALTHY = [
     condition("Stalled", "False", "Settled"),
     condition("AwaitingApproval", "False", "Progressing"),
     series("quantroll_drift_verdict", **MODEL, verdict="Healthy"),
-    series("quantroll_drift_last_success_timestamp_seconds", "0+60x20000", **MODEL),
-    series("quantroll_drift_next_timestamp_seconds", "600+60x20000", **MODEL),
-    series("workqueue_longest_running_processor_seconds", "0x20000", **QUEUE),
-    series("workqueue_depth", "3x20000", **QUEUE),
-    series("workqueue_work_duration_seconds_count", "0+9x20000", **QUEUE),
-    series("controller_runtime_reconcile_total", "0+9x20000", controller="quantizedmodels", result="success"),
-    series("controller_runtime_reconcile_total", "3x20000", controller="quantizedmodels", result="error"),
-    series("quantroll_metric_query_total", "0+9x20000", namespace="q", pod="q-1", result="ok"),
-    series("quantroll_metric_query_total", "0+1x20000", namespace="q", pod="q-1", result="error"),
+    series("quantroll_drift_last_success_timestamp_seconds", "0+60x400", **MODEL),
+    series("quantroll_drift_next_timestamp_seconds", "600+60x400", **MODEL),
+    series("workqueue_longest_running_processor_seconds", "0x400", **QUEUE),
+    series("workqueue_depth", "3x400", **QUEUE),
+    series("workqueue_work_duration_seconds_count", "0+9x400", **QUEUE),
+    series("controller_runtime_reconcile_total", "0+9x400", controller="quantizedmodels", result="success"),
+    series("controller_runtime_reconcile_total", "3x400", controller="quantizedmodels", result="error"),
+    series("quantroll_metric_query_total", "0+9x400", namespace="q", pod="q-1", result="ok"),
+    series("quantroll_metric_query_total", "0+1x400", namespace="q", pod="q-1", result="error"),
 ]
 
 
@@ -172,7 +173,7 @@ def test_each_alert_fires_for_its_case_and_not_before_and_no_other_does(promtool
 
 
 def test_a_healthy_model_and_operator_are_silent(promtool):
-    silent = [{"eval_time": "3d", "alertname": name, "exp_alerts": []} for name in RULES]
+    silent = [{"eval_time": "6h", "alertname": name, "exp_alerts": []} for name in RULES]
     promtool({"interval": "1m", "input_series": HEALTHY, "alert_rule_test": silent})
 
 
@@ -211,7 +212,8 @@ def test_a_quality_that_the_operator_says_is_unverified(promtool):
 )
 def test_drift_checks_that_nobody_expects_are_not_missed(promtool, alert, given):
     late = [
-        series(f"quantroll_drift_{which}_timestamp_seconds", "0x30000", **MODEL) for which in ("next", "last_success")
+        series(f"quantroll_drift_{which}_timestamp_seconds", f"{-99 * DAY}x400", **MODEL)
+        for which in ("next", "last_success")
     ]
-    silent = [{"eval_time": "20d", "alertname": alert, "exp_alerts": []}]
+    silent = [{"eval_time": "1h", "alertname": alert, "exp_alerts": []}]
     promtool({"interval": "1m", "input_series": [*UP, *given, *late], "alert_rule_test": silent})
