@@ -10,6 +10,7 @@ from quantroll.adapters.telemetry import OperatorTelemetry
 from quantroll.errors import ConfigurationError
 
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_PATIENCE = 30  # seconds for a whole page: Prometheus itself gives up earlier
 _SAMPLE = 1.0  # seconds between two looks at how late the loop is
 
 
@@ -40,13 +41,17 @@ class MetricsPage:
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": _TYPE})
-        async with self._one:
-            self._telemetry.depth.set(self._depth())
-            pieces = self._telemetry.page()
-            await response.prepare(request)
-            while piece := await asyncio.to_thread(next, pieces, b""):
-                await response.write(piece)
-        await response.write_eof()
+        try:
+            async with asyncio.timeout(_PATIENCE), self._one:
+                self._telemetry.depth.set(self._depth())
+                pieces = self._telemetry.page()
+                await response.prepare(request)
+                while piece := await asyncio.to_thread(next, pieces, b""):
+                    await response.write(piece)
+                await response.write_eof()
+        except (ConnectionError, TimeoutError):  # whoever asked has hung up, or does not read
+            if request.transport:
+                request.transport.abort()
         return response
 
     async def _sample(self) -> None:

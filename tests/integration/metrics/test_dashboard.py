@@ -20,7 +20,7 @@ from quantroll.api import metrics
 from quantroll.controller.queue import WorkQueue
 from unit.domain.world import World
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
 
 REVISIONS = ("r1", "r2")
 
@@ -151,7 +151,7 @@ def test_every_query_of_the_dashboard_has_data(tmp_path):
         ours = [{"targets": [f"127.0.0.1:{page}"], "labels": {"pod": "operator"}}]
         config = tmp_path / "prometheus.yml"
         document = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
             "scrape_configs": [
                 {"job_name": "pods", "static_configs": pods.targets},
                 {"job_name": "operator", "honor_labels": True, "static_configs": ours},
@@ -176,13 +176,13 @@ def test_every_query_of_the_dashboard_has_data(tmp_path):
         def all_answered():
             pods.work()
             try:
-                missing[:] = dashboard.unanswered(url, rate_interval="10s")
+                missing[:] = dashboard.unanswered(url, rate_interval="30s")
             except OSError as error:  # it is starting
                 missing[:] = [str(error)]
             return not missing
 
         try:
-            wait_for("data for every panel", all_answered, 40, every=0.3)
+            wait_for("data for every panel", all_answered, 60, every=0.5)
         except TimeoutError:
             pytest.fail("\n".join(missing))
 

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from quantroll.adapters import board
+from quantroll.adapters import board, metrics_page
 from quantroll.adapters.metrics import PrometheusMetrics
 from quantroll.adapters.metrics_page import MetricsPage
 from quantroll.adapters.prometheus import Prometheus
@@ -233,6 +233,29 @@ def test_a_port_that_is_taken_ends_the_start_with_its_name():
                 await MetricsPage(told, port, lambda: 0).__aenter__()
 
     asyncio.run(live())
+
+
+def test_whoever_hangs_up_or_does_not_read_leaves_nothing_in_the_log(monkeypatch, caplog):
+    monkeypatch.setattr(metrics_page, "_PATIENCE", 0.3)
+    told, port = OperatorTelemetry(), free_port()
+    status = steady().status
+    for number in range(1000):
+        told.stands(("team", f"model-{number}"), status)
+
+    async def live():
+        async with MetricsPage(told, port, lambda: 0):
+            for read in (0, 1):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+                writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                await reader.read(read)
+                if read:
+                    await asyncio.sleep(0.5)  # longer than it is waited for
+                writer.close()
+            monkeypatch.setattr(metrics_page, "_PATIENCE", 30)
+            return await asyncio.to_thread(fetch, port)
+
+    assert "quantroll_info" in asyncio.run(live())[1]
+    assert caplog.text == ""
 
 
 def test_the_page_is_made_in_another_thread(monkeypatch):
