@@ -151,7 +151,7 @@ def test_every_query_of_the_dashboard_has_data(tmp_path):
         ours = [{"targets": [f"127.0.0.1:{page}"], "labels": {"pod": "operator"}}]
         config = tmp_path / "prometheus.yml"
         document = {
-            "global": {"scrape_interval": "2s", "scrape_timeout": "2s"},
+            "global": {"scrape_interval": "2s", "scrape_timeout": "2s", "evaluation_interval": "2s"},
             "scrape_configs": [
                 {"job_name": "pods", "static_configs": pods.targets},
                 {"job_name": "operator", "honor_labels": True, "static_configs": ours},
@@ -191,5 +191,5 @@ def test_every_query_of_the_dashboard_has_data(tmp_path):
         assert {(s["metric"]["namespace"], s["metric"]["name"]) for s in found} == {
             ("team-a", "checked"), ("team-a", "moving"), ("team-b", "back"),
         }  # fmt: skip
-        fired = dashboard.ask(url, 'ALERTS{alertname="QuantrollRolledBack"}')
-        assert [s["metric"]["name"] for s in fired] == ["back"]
+        alert = 'ALERTS{alertname="QuantrollRolledBack",alertstate="firing"}'
+        wait_for("the alert", lambda: [s["metric"]["name"] for s in dashboard.ask(url, alert)] == ["back"], 20)

@@ -17,15 +17,15 @@ from integration.operator.test_spine import FOREVER, phase, spec_with
 from integration.rest import models
 from kstatus import kstatus, waited_for
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 
 @contextmanager
 def recorded(client, namespace):
     """Every state of the namespace's QuantizedModels that the API server had, as a watch tells of them."""
     bodies, host = [], urlsplit(client.server).netloc
-    connection = http.client.HTTPSConnection(host, context=client.ssl, timeout=120)
-    connection.request("GET", f"{models(namespace)}?watch=1&timeoutSeconds=110")
+    connection = http.client.HTTPSConnection(host, context=client.ssl, timeout=400)
+    connection.request("GET", f"{models(namespace)}?watch=1&timeoutSeconds=390")
     answer = connection.getresponse()
     sock = connection.sock
 
@@ -57,12 +57,12 @@ def test_tools_that_wait_read_every_status_of_a_rollout_rightly(
 ):
     with recorded(cluster.client, namespace) as bodies:
         apply(spec_with("int8", "gptq4"))
-        status(phase("Steady"), timeout=80)
+        status(phase("Steady"), timeout=140)
         settled = len(bodies)
         spec = spec_with("int8", "gptq4")
         spec["serving"]["maxNumSeqs"] = 8
         apply(spec)
-        status(lambda s: s["observedGeneration"] == 2 and s["phase"] == "Steady", timeout=80)
+        status(lambda s: s["observedGeneration"] == 2 and s["phase"] == "Steady", timeout=140)
         wait_for("the last status", lambda: kstatus(bodies[-1]) == "Current", 10)
 
     written = [body for body in bodies if body.get("status")]
@@ -112,7 +112,7 @@ def test_the_metrics_page_tells_of_a_model_while_there_is_one(
 
     with running(Operator(cluster.client, tmp_path, namespace, settings)):
         apply(spec_with("gptq4", steps=FOREVER))
-        status(phase("Analyzing"), timeout=60)
+        status(phase("Analyzing"), timeout=140)
         wait_for("the weight", lambda: "quantroll_canary_weight_applied" in of_model(), 10)
         found = of_model()
         assert {"quantroll_info", "quantroll_condition", "quantroll_eval_score", "quantroll_canary_weight"} <= found
