@@ -22,7 +22,7 @@ ANNOTATION_REVISION_SPEC = f"{GROUP}/revision-spec"  # what a Deployment was mad
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"  # hash of the manifest as applied: shows removed fields, too
 
 BASELINE = "baseline"  # the variant name of the full-precision model
-ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/approve, /abort and /retry
+ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/abort, /approve, /promote, /retry and /rollback
 
 ENGINE_PORT = 8000
 PROBE_PORT = 9400
@@ -124,6 +124,8 @@ class Reason(StrEnum):
     ANALYSIS_FAILED = "AnalysisFailed"
     ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
     ABORTED = "Aborted"
+    ROLLBACK_REQUESTED = "RollbackRequested"  # by a person
+    ROLLBACK_ABORTED = "RollbackAborted"  # by a person, too
     # after a promotion
     FLOOR_BREACHED = "FloorBreached"  # confirmed: quality is below the floor, and another revision does better
     FLOOR_SUSPECT = "FloorSuspect"

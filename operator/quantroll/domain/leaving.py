@@ -56,7 +56,9 @@ def rolling_back(
     if _is_last(draft, candidate.revision):
         return
     draft.set(candidate=None, rollout=None)
-    if rollout.reason != Reason.SUPERSEDED:
+    if rollout.reason == Reason.ROLLBACK_ABORTED:
+        draft.message = clip(f"{candidate.variant} does not serve: {rollout.message}")
+    elif rollout.reason != Reason.SUPERSEDED:
         memory.reject(draft, rollout, candidate, key)
         draft.say(Phase.ROLLED_BACK, f"{candidate.variant} was taken back: {rollout.message}")
     draft.wake(draft.now)
@@ -66,7 +68,7 @@ def promote(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, old
     """The candidate, which has all the traffic, is the stable revision from here on; the old one drains."""
     memory.forget(draft, candidate.revision)
     draft.set(
-        stable=candidate.model_copy(update={"since": draft.now, "served_at": draft.now}),
+        stable=candidate.model_copy(update={"since": draft.now, "served_at": draft.now, "rollout": rollout.id}),
         candidate=None,
         rollout=rollout.model_copy(
             update={"draining": old.revision if old else None, "since": draft.now, "weight": 100}

@@ -65,7 +65,7 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
 def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.seen.trouble:
         draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
-    commands.obey(draft)
+    commands.obey(draft, spec)
     _refresh_stable(draft)
     if spec.suspend:
         suspension.hold(draft, spec, _rejection_key(draft, spec))

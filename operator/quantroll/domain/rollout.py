@@ -8,10 +8,10 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Phase, Reason
-from quantroll.domain import analysis, approval, leaving, memory, rollback
+from quantroll.domain import analysis, approval, leaving, memory, rollback, steps
 from quantroll.domain.draft import Draft
 from quantroll.domain.leaving import take_back
-from quantroll.domain.traffic import by_route, can_split, is_applied, next_weight, pods_for, report_route
+from quantroll.domain.traffic import by_route, can_split, is_applied, pods_for, report_route
 
 
 def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> None:
@@ -30,7 +30,7 @@ def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> 
             expires_at=draft.now + total,
         ),
     )
-    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate))
+    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate, steps.weight_at(spec, 0)))
     draft.wake(draft.now + min(load, total))
 
 
@@ -55,7 +55,7 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
         return  # as soon as something else can answer
     elif chosen != candidate.revision:
         take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for something else now")
-    elif rollout.step >= 0 and not _is_step(spec, rollout):
+    elif rollout.step >= 0 and not steps.is_step(spec, rollout):
         take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for other steps now")
     elif not _expired(draft, rollout, candidate):
         _go_on(draft, spec, rollout, candidate)
@@ -70,9 +70,9 @@ def _go_on(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candi
         _shifting(draft, spec, rollout, candidate)
     elif not is_applied(draft, spec):  # somebody changed the route: it is put back, and the step's clock starts again
         _change(draft, rollout, since=None, analysis=None)
-        phase = Phase.SHIFTING if _in_steps(spec, rollout) else Phase.PROMOTING
+        phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING
         draft.say(phase, f"the traffic was changed: giving {candidate.variant} {rollout.weight} % again")
-    elif _in_steps(spec, rollout):
+    elif steps.in_steps(spec, rollout):
         _analyzing(draft, spec, rollout, candidate)
     else:
         _promoting(draft, rollout, candidate)
@@ -82,15 +82,6 @@ def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> RolloutS
     changed = rollout.model_copy(update=changes)
     draft.set(rollout=changed)
     return changed
-
-
-def _in_steps(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
-    return rollout.step < len(spec.rollout.steps)
-
-
-def _is_step(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
-    """Whether the rollout stands at a step that the spec still has; promotion is the one after the last."""
-    return rollout.step <= len(spec.rollout.steps) and rollout.weight == next_weight(spec, rollout.step - 1)
 
 
 def _expired(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
@@ -106,16 +97,18 @@ def _expired(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) ->
 
 
 def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    first = spec.rollout.steps[0].weight
+    step = steps.ahead(spec, rollout)
+    first = steps.weight_at(spec, step)
     needed, server = pods_for(spec, first), draft.seen.server(candidate.revision)
     if not can_split(draft, spec):
         draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant} waits for the Gateway API")
         return
     if server.ready >= needed:
-        _change(draft, rollout, step=0, weight=first, since=None, deadline=None)
-        draft.say(Phase.SHIFTING, _giving(spec, candidate, first))
+        rollout = _change(draft, rollout, step=step, weight=first, since=None, deadline=None)
+        phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING
+        draft.say(phase, _giving(spec, candidate, first))
         return
-    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate))
+    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate, first))
     if server.problem:
         draft.block(server.problem.reason, f"candidate {candidate.variant}: {server.problem.message}")
     if rollout.deadline and draft.now >= rollout.deadline:
@@ -125,10 +118,9 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
         draft.wake(rollout.deadline)
 
 
-def _start(spec: QuantizedModelSpec, candidate: RevisionStatus) -> str:
+def _start(spec: QuantizedModelSpec, candidate: RevisionStatus, first: int) -> str:
     """Without a count of ready pods: a write for each would tell nothing that the Deployment does not."""
-    needed = pods_for(spec, spec.rollout.steps[0].weight)
-    return f"starting {candidate.variant}: it gets traffic when {needed} pods are ready"
+    return f"starting {candidate.variant}: it gets traffic when {pods_for(spec, first)} pods are ready"
 
 
 def _giving(spec: QuantizedModelSpec, candidate: RevisionStatus, weight: int) -> str:
@@ -168,7 +160,7 @@ def _lost_capacity(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatu
 
 
 def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    in_steps = _in_steps(spec, rollout)
+    in_steps = steps.in_steps(spec, rollout)
     if is_applied(draft, spec):
         _change(draft, rollout, since=draft.now, deadline=None)
         if in_steps:
@@ -201,7 +193,9 @@ def _analyzing(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
     over = since + parse_duration(step.duration)
     if limits.metrics:
         draft.wake(draft.now + parse_duration(limits.interval))
-    if draft.now < over:
+    if steps.is_hurried(rollout):
+        _next_step(draft, spec, approval.stop_waiting(draft, rollout), candidate)
+    elif draft.now < over:
         draft.say(Phase.ANALYZING, f"{candidate.variant} has {rollout.weight} % for {step.duration}")
         draft.wake(over)
     elif said.verdict != "Pass":
@@ -223,7 +217,8 @@ def _why(said: analysis.Look) -> str:
 
 
 def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    following, load = next_weight(spec, rollout.step), parse_duration(spec.rollout.deadlines.model_load)
+    step, load = steps.ahead(spec, rollout), parse_duration(spec.rollout.deadlines.model_load)
+    following = steps.weight_at(spec, step)
     needed, server = pods_for(spec, following), draft.seen.server(candidate.revision)
     if by_route(spec) and server.ready < needed:  # capacity before weight; without a gateway they are the same
         draft.say(Phase.ANALYZING, f"{candidate.variant}: {server.ready} of {needed} pods ready for {following} %")
@@ -236,17 +231,16 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         else:
             draft.wake(late)
         return
-    shifting = rollout.step + 1 < len(spec.rollout.steps)
     _change(
         draft,
         rollout,
-        step=rollout.step + 1,
+        step=step,
         weight=following,
         since=None,
         deadline=None if by_route(spec) else draft.now + load,
         analysis=None,
     )
-    draft.say(Phase.SHIFTING if shifting else Phase.PROMOTING, _giving(spec, candidate, following))
+    draft.say(Phase.SHIFTING if step < steps.promotion(spec) else Phase.PROMOTING, _giving(spec, candidate, following))
 
 
 def _promoting(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None:

@@ -10,6 +10,7 @@ from math import ceil
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus, Share, Traffic
 from quantroll.constants import Reason
+from quantroll.domain import steps
 from quantroll.domain.draft import Draft
 from quantroll.domain.wanted import WantedServer
 
@@ -46,12 +47,6 @@ def pods_for(spec: QuantizedModelSpec, weight: int) -> int:
     if by_route(spec) or weight >= 100:
         return capacity(weight, replicas)
     return min(replicas, max(1, round(weight * replicas / (100 - weight))))
-
-
-def next_weight(spec: QuantizedModelSpec, step: int) -> int:
-    """The weight after a step; promotion, the last, has all."""
-    steps = spec.rollout.steps
-    return steps[step + 1].weight if step + 1 < len(steps) else 100
 
 
 def desired_shares(draft: Draft) -> tuple[Share, ...]:
@@ -145,9 +140,9 @@ def _candidate_replicas(spec: QuantizedModelSpec, rollout: RolloutStatus) -> int
     """With a route enough for this step and, so that it need not wait, the next; else exactly this step's share."""
     if rollout.kind == "Rollback":
         return spec.serving.replicas
-    if rollout.step < 0:
-        return pods_for(spec, spec.rollout.steps[0].weight)
-    return pods_for(spec, next_weight(spec, rollout.step) if by_route(spec) else rollout.weight)
+    if rollout.step < 0 or by_route(spec):
+        return pods_for(spec, steps.weight_at(spec, steps.ahead(spec, rollout)))
+    return pods_for(spec, rollout.weight)
 
 
 def report_route(draft: Draft) -> None:
