@@ -76,6 +76,7 @@ class Condition(StrEnum):
     QUANTIZED = "Quantized"
     VERIFIED = "Verified"
     CANDIDATE_AVAILABLE = "CandidateAvailable"
+    CAPACITY_BLOCKED = "CapacityBlocked"
     PROMOTED = "Promoted"
     QUALITY_FLOOR_MET = "QualityFloorMet"
     AWAITING_APPROVAL = "AwaitingApproval"
@@ -123,6 +124,7 @@ class Reason(StrEnum):
     SUPERSEDED = "Superseded"
     ANALYSIS_FAILED = "AnalysisFailed"
     ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
+    CAPACITY_BLOCKED = "CapacityBlocked"  # no node for a candidate's pods, in a time in which autoscalers bring one
     ABORTED = "Aborted"
     ROLLBACK_REQUESTED = "RollbackRequested"  # by a person
     ROLLBACK_ABORTED = "RollbackAborted"  # by a person, too

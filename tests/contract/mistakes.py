@@ -64,6 +64,24 @@ MISTAKES = (
     Mistake(
         "no eval set", _gate(evalSet=None), "spec.qualityGate.evalSet: Required value", _gate(evalSet=GATE["evalSet"])
     ),
+    Mistake(
+        "no spare GPU and one replica",
+        {"rollout": {"capacity": {"mode": "Replace"}}},
+        "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}}},
+    ),
+    Mistake(
+        "no spare GPU and one replica, put right with another",
+        {"rollout": {"capacity": {"mode": "Replace"}}},
+        "rollout.capacity.mode Replace with one replica needs allowDowntime",
+        {"serving": {"replicas": 2}},
+    ),
+    Mistake(
+        "downtime that is not needed",
+        {"rollout": {"capacity": {"mode": "Surge", "allowDowntime": True}}},
+        "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
+        {"rollout": {"capacity": {"allowDowntime": False}}},
+    ),
     Mistake("no routing", {"rollout": None}, "spec.rollout: Required value", {"rollout": ROLLOUT}),
     Mistake("no variant", {"variants": []}, "spec.variants in body should have at least 1 items", {"variants": [FP8]}),
     Mistake(

@@ -295,6 +295,8 @@ class RolloutStatus(ApiModel):
     """When the current wait is given up."""
     expires_at: Timestamp | None = None
     """When the whole rollout is given up; moved on by approval waits and suspension."""
+    replicas: int | None = None
+    """spec.serving.replicas that the candidate's pods were counted by when it got its weight."""
     analysis: AnalysisStatus | None = None
     """What the looks at this step have said."""
     awaiting_since: Timestamp | None = None

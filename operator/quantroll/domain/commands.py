@@ -10,7 +10,7 @@ import re
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import Attempt, CommandStatus, RevisionStatus, RolloutStatus
 from quantroll.constants import GROUP, Reason
-from quantroll.domain import approval, leaving, memory, rollback, steps
+from quantroll.domain import approval, capacity, leaving, memory, rollback, steps
 from quantroll.domain.draft import Draft, clip
 
 JOBS = "jobs"  # what `retry` names to have failed Jobs tried again
@@ -84,7 +84,7 @@ def _abort(draft: Draft, subject: str) -> Outcome | None:
 def _abort_way_back(draft: Draft, rollout: RolloutStatus, target: RevisionStatus) -> Outcome:
     """What serves stays; the one to go back to goes, and is not held to be bad for that."""
     stable = draft.status.stable
-    if stable is None or not draft.seen.server(stable.revision).ready:
+    if stable is None or not (draft.seen.server(stable.revision).ready or capacity.is_alone(draft.seen.spec)):
         return False, f"no pod of what serves now is ready: only {target.variant} can answer"
     began = rollout.model_copy(update={"kind": "Rollout", "step": 0 if rollout.weight else -1})
     message = f"going back was aborted by the annotation {GROUP}/abort"

@@ -7,6 +7,7 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Phase, Reason
 from quantroll.domain import memory
+from quantroll.domain.capacity import is_alone
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.traffic import can_split, is_applied, report_route
 
@@ -17,7 +18,7 @@ SETTLE = timedelta(seconds=5)  # gateways take a moment to pass a changed weight
 def take_back(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, reason: Reason, message: str) -> bool:
     """Begin to take the candidate back; False, with the reason told, while nothing else could answer."""
     stable = draft.status.stable
-    if rollout.weight and stable and serves_alone(draft, candidate, stable):
+    if rollout.weight and stable and serves_alone(draft, candidate, stable) and not is_alone(draft.seen.spec):
         draft.block(
             Reason.NOT_SERVING,
             f"{candidate.variant} is to be taken back ({message}), but no pod of {stable.variant} is ready: the traffic"
@@ -100,6 +101,8 @@ def _is_last(draft: Draft, leaving: str) -> bool:
     stable = draft.status.stable
     if stable is None or draft.seen.server(stable.revision).ready or not draft.seen.server(leaving).ready:
         return False
+    if is_alone(draft.seen.spec):
+        return False  # there is no room for the other one before it is gone
     draft.block(
         Reason.NOT_SERVING,
         f"no pod of {stable.variant} is ready: revision {leaving}, which has lost its traffic, is kept until one is",

@@ -6,7 +6,7 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import PastRevision, RejectedRevision, RevisionStatus, RolloutStatus
 from quantroll.constants import BASELINE, GROUP, Reason
-from quantroll.domain import fingerprints, pipeline
+from quantroll.domain import capacity, fingerprints, pipeline
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.gate import Verdict
 from quantroll.domain.locate import baseline_model
@@ -15,7 +15,9 @@ from quantroll.domain.traffic import server_of
 LAST_GOOD, REJECTED = 2, 8
 
 # What failed for want of pods or time may go well under another spec; what was found bad is bad under any.
-_FORGIVEN_BY_AN_EDIT = frozenset({Reason.LOAD_DEADLINE, Reason.CANDIDATE_UNAVAILABLE, Reason.ROLLOUT_DEADLINE})
+_FORGIVEN_BY_AN_EDIT = frozenset(
+    {Reason.LOAD_DEADLINE, Reason.CANDIDATE_UNAVAILABLE, Reason.ROLLOUT_DEADLINE, Reason.CAPACITY_BLOCKED}
+)
 
 
 def rejection(draft: Draft, key: str) -> RejectedRevision | None:
@@ -102,6 +104,8 @@ def _set_warm(draft: Draft, until: dict[str, object]) -> None:
 def serve_warm(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Pods of revisions that are kept warm."""
     known = {server.revision for server in draft.wanted.servers} | draft.wanted.kept
+    if capacity.replaces(spec):
+        cool_down(draft)  # the room is needed
     for past in draft.status.last_good:
         if past.warm_until is None:
             continue

@@ -217,7 +217,7 @@ def _report_stable(draft: Draft, spec: QuantizedModelSpec) -> None:
         draft.block(Reason.ROUTE_NOT_ACCEPTED, draft.seen.route.message)
     stable = draft.status.stable
     server = draft.seen.server(stable.revision) if stable else None
-    if stable and server and server.problem and not server.ready:
+    if stable and server and server.problem and not server.ready and not draft.is_patient(server.problem):
         draft.block(server.problem.reason, f"stable {stable.variant}: {server.problem.message}")
 
 

@@ -8,10 +8,11 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Phase, Reason
-from quantroll.domain import analysis, approval, leaving, memory, rollback, steps
+from quantroll.domain import analysis, approval, leaving, memory, placing, rollback, steps
+from quantroll.domain.capacity import pods_for
 from quantroll.domain.draft import Draft
 from quantroll.domain.leaving import take_back
-from quantroll.domain.traffic import by_route, can_split, is_applied, pods_for, report_route
+from quantroll.domain.traffic import by_route, can_split, is_applied, report_route
 
 
 def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> None:
@@ -75,7 +76,7 @@ def _go_on(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candi
     elif steps.in_steps(spec, rollout):
         _analyzing(draft, spec, rollout, candidate)
     else:
-        _promoting(draft, rollout, candidate)
+        _promoting(draft, spec, rollout, candidate)
 
 
 def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> RolloutStatus:
@@ -104,13 +105,16 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
         draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant} waits for the Gateway API")
         return
     if server.ready >= needed:
-        rollout = _change(draft, rollout, step=step, weight=first, since=None, deadline=None)
+        counted = spec.serving.replicas
+        rollout = _change(draft, rollout, step=step, weight=first, replicas=counted, since=None, deadline=None)
         phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING
         draft.say(phase, _giving(spec, candidate, first))
         return
     draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate, first))
-    if server.problem:
+    if server.problem and not draft.is_patient(server.problem):
         draft.block(server.problem.reason, f"candidate {candidate.variant}: {server.problem.message}")
+    if _has_no_room(draft, spec, rollout, candidate):
+        return
     if rollout.deadline and draft.now >= rollout.deadline:
         cause = f": {server.problem.message}" if server.problem else ""
         _too_late(draft, spec, rollout, candidate, "not ready", cause)
@@ -141,21 +145,27 @@ def _too_late(
     take_back(draft, rollout, candidate, Reason.LOAD_DEADLINE, f"{what} {limit}{cause}")
 
 
+def _has_no_room(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
+    """Whether its pods are taken away again because there is no node for them."""
+    found = placing.given_up(draft, spec, rollout, draft.seen.server(candidate.revision))
+    return bool(found) and take_back(draft, rollout, candidate, Reason.CAPACITY_BLOCKED, found)
+
+
 def _lost_capacity(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
-    needed, server = pods_for(spec, rollout.weight), draft.seen.server(candidate.revision)
-    needed = needed if by_route(spec) else 1  # without a gateway the share goes with the pods
+    """Whether pods are lost that the weight was given for; where more are asked for by now, both revisions get them."""
+    replicas, server = spec.serving.replicas, draft.seen.server(candidate.revision)
+    given = min(rollout.replicas or replicas, replicas)
+    needed = pods_for(spec, rollout.weight, given) if by_route(spec) else 1  # else the share goes with the pods
     if server.ready >= needed:
+        all_come = server.ready >= pods_for(spec, rollout.weight)
+        if rollout.replicas and rollout.replicas != (counted := replicas if all_come else given):
+            _change(draft, rollout, replicas=counted)
+            draft.wake(draft.now)
+            return True
         return False
     cause = f": {server.problem.message}" if server.problem else ""
-    # with more replicas, say: that is no fault of the candidate's
-    edited = not rollout.id.startswith(f"{draft.seen.generation}-")
-    take_back(
-        draft,
-        rollout,
-        candidate,
-        Reason.SUPERSEDED if edited else Reason.CANDIDATE_UNAVAILABLE,
-        f"{server.ready} of the {needed} pods that {rollout.weight} % need are ready{cause}",
-    )
+    found = f"{server.ready} of the {needed} pods that {rollout.weight} % need are ready{cause}"
+    take_back(draft, rollout, candidate, Reason.CANDIDATE_UNAVAILABLE, found)
     return True
 
 
@@ -173,6 +183,8 @@ def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
         return
     draft.say(Phase.SHIFTING if in_steps else Phase.PROMOTING, _giving(spec, candidate, rollout.weight))
     report_route(draft)
+    if _has_no_room(draft, spec, rollout, candidate):
+        return
     if rollout.deadline and draft.now >= rollout.deadline:
         _too_late(draft, spec, rollout, candidate, f"the pods that {rollout.weight} % need were not ready")
     elif rollout.deadline:
@@ -225,6 +237,8 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         if rollout.deadline is None:
             rollout = _change(draft, rollout, deadline=draft.now + load)
         late = rollout.deadline or draft.now
+        if _has_no_room(draft, spec, rollout, candidate):
+            return
         if draft.now >= late:
             found = f"only {server.ready} of the {needed} pods that {following} % need were ready"
             _too_late(draft, spec, rollout, candidate, found)
@@ -236,6 +250,7 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         rollout,
         step=step,
         weight=following,
+        replicas=spec.serving.replicas,
         since=None,
         deadline=None if by_route(spec) else draft.now + load,
         analysis=None,
@@ -243,8 +258,10 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
     draft.say(Phase.SHIFTING if step < steps.promotion(spec) else Phase.PROMOTING, _giving(spec, candidate, following))
 
 
-def _promoting(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    """Move the pointer; no pod is touched."""
+def _promoting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
+    """Move the pointer; no pod is touched. With more replicas since it got its weight, they are waited for."""
+    if draft.seen.server(candidate.revision).ready < pods_for(spec, 100):
+        return
     old = draft.status.stable
     if old:
         memory.retire(draft, old)

@@ -2,6 +2,7 @@
 
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RolloutStatus
+from quantroll.domain import capacity
 
 
 def promotion(spec: QuantizedModelSpec) -> int:
@@ -10,8 +11,8 @@ def promotion(spec: QuantizedModelSpec) -> int:
 
 
 def weight_at(spec: QuantizedModelSpec, step: int) -> int:
-    """The weight of a step."""
-    return spec.rollout.steps[step].weight if step < promotion(spec) else 100
+    """The weight of a step; where there is room for one pod only, each has all."""
+    return 100 if step >= promotion(spec) or capacity.is_alone(spec) else spec.rollout.steps[step].weight
 
 
 def ahead(spec: QuantizedModelSpec, rollout: RolloutStatus) -> int:

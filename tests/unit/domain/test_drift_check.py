@@ -6,7 +6,7 @@ import pytest
 
 from quantroll.api.jobs import ConfirmResult
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.constants import BASELINE, Condition, Phase, Reason
+from quantroll.constants import Condition, Phase, Reason
 from quantroll.domain.drift_check import floor_of
 from quantroll.domain.snapshot import JobState, Problem, QualityCounts, ServerView, Unknown
 from unit.domain.world import World, spec_with, steady

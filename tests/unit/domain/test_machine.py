@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -12,7 +13,7 @@ from quantroll.api.jobs import ConfirmResult
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
 from quantroll.domain.memory import promoted_by
-from quantroll.domain.snapshot import JobState, Problem, QualityCounts, RequestCounts, RouteView, Unknown
+from quantroll.domain.snapshot import JobState, Problem, QualityCounts, RequestCounts, RouteView, ServerView, Unknown
 from unit.domain.world import BAD, PROVEN, SPEC, UNSURE, World, spec_with
 
 REASONS = [
@@ -128,6 +129,18 @@ class Loop(RuleBasedStateMachine):
     @rule(replicas=st.sampled_from([1, 3, 10]))
     def other_replicas(self, replicas):
         self.world.edit(serving__replicas=replicas)
+
+    @rule(mode=st.sampled_from(["Surge", "Replace", "Replace"]), down=st.booleans())
+    def another_room(self, mode, down):
+        self.world.edit(rollout__capacity={"mode": mode, "allowDowntime": down and mode == "Replace"})
+
+    @precondition(lambda self: self.world.replicas)
+    @rule(which=st.integers(0, 1), long=st.booleans())
+    def pods_find_no_node(self, which, long):
+        world = self.world
+        revision = sorted(world.replicas)[which % len(world.replicas)]
+        since = world.now - timedelta(hours=long)
+        world.servers[revision] = ServerView(problem=Problem(Reason.UNSCHEDULABLE, "no GPU", since), in_flight=0)
 
     @rule(seqs=st.sampled_from([8, 64]))
     def other_serving(self, seqs):

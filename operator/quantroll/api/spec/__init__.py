@@ -105,6 +105,13 @@ class QuantizedModelSpec(ApiModel):
                 ),
                 "serving.maxModelLen must be above benchmark.promptTokens and outputTokens together",
             ),
+            (
+                (
+                    "self.rollout.capacity.mode != 'Replace' || self.rollout.capacity.allowDowntime"
+                    " || self.serving.replicas > 1"
+                ),
+                "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+            ),
         ),
     )
 

@@ -88,11 +88,32 @@ class Routing(ApiModel):
     """Gateways that the route attaches to."""
 
 
+class Capacity(ApiModel):
+    """Where the room for a candidate's pods comes from."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.mode == 'Replace' || !self.allowDowntime",
+                "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
+            ),
+        ),
+    )
+
+    mode: Literal["Surge", "Replace"] = "Surge"
+    """Surge: beside all pods of the stable revision. Replace: there are no spare GPUs, so one pod of the stable
+    revision goes for each pod of the candidate, one after the other; nothing is kept warm."""
+    allow_downtime: bool = False
+    """Replace with one replica: the stable pod goes before the candidate's comes, and nothing serves between them."""
+
+
 class Deadlines(ApiModel):
     """How long to wait before giving up."""
 
     model_load: Duration = "30m"
     """From a revision's start until its pods are ready."""
+    scheduling: Duration = "15m"
+    """For a node for a pod, which an autoscaler may have to bring; then a candidate's pods are taken away again."""
     drain: Duration = "10m"
     """For requests in flight after a revision's weight is gone."""
     total: Duration = "24h"
@@ -124,6 +145,8 @@ class Rollout(ApiModel):
     """How the candidate is judged at every step; no data never passes."""
     routing: Routing
     """How the traffic is split between two revisions."""
+    capacity: Capacity = Capacity()
+    """Where the room for a candidate's pods comes from."""
     deadlines: Deadlines = Deadlines()
     """How long to wait before giving up."""
     rollback: Rollback = Rollback()
