@@ -169,4 +169,5 @@ class Reason(StrEnum):
     NONE_PROVEN = "NoVariantProven"
     PROVEN = "Proven"
     WAITING = "Waiting"
+    OUTSIDE_WINDOW = "OutsideWindow"  # a rollout waits for one of its windows
     MADE = "Made"

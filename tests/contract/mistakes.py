@@ -82,6 +82,42 @@ MISTAKES = (
         "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
         {"rollout": {"capacity": {"allowDowntime": False}}},
     ),
+    Mistake(
+        "a window that is no time",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "08:00"}]}},
+        "from and to are the same: the whole day is from 00:00 to 24:00",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "00:00", "to": "24:00"}]}},
+    ),
+    Mistake(
+        "a window with another clock",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "8am", "to": "16:00"}]}},
+        "must be a time of day from 00:00 to 23:59",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window that never closes",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "25:00"}]}},
+        "must be a time of day from 00:00 to 24:00",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "22:00", "to": "06:00"}]}},
+    ),
+    Mistake(
+        "a window without a day",
+        {"rollout": {"windows": [{"days": [], "from": "08:00", "to": "16:00"}]}},
+        "spec.rollout.windows[0].days",
+        {"rollout": {"windows": [{"days": ["Mon", "Fri"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window twice on a day",
+        {"rollout": {"windows": [{"days": ["Mon", "Mon"], "from": "08:00", "to": "16:00"}]}},
+        "Duplicate value",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window in no place",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "+01:00"}]}},
+        "must be the name of a time zone, such as Europe/Berlin",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "Europe/Berlin"}]}},
+    ),
     Mistake("no routing", {"rollout": None}, "spec.rollout: Required value", {"rollout": ROLLOUT}),
     Mistake("no variant", {"variants": []}, "spec.variants in body should have at least 1 items", {"variants": [FP8]}),
     Mistake(

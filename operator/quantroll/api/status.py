@@ -294,13 +294,15 @@ class RolloutStatus(ApiModel):
     deadline: Timestamp | None = None
     """When the current wait is given up."""
     expires_at: Timestamp | None = None
-    """When the whole rollout is given up; moved on by approval waits and suspension."""
+    """When the whole rollout is given up; moved on by waits for approval and windows, and by suspension."""
     replicas: int | None = None
     """spec.serving.replicas that the candidate's pods were counted by when it got its weight."""
     analysis: AnalysisStatus | None = None
     """What the looks at this step have said."""
     awaiting_since: Timestamp | None = None
     """Since when this step waits for approval."""
+    held_since: Timestamp | None = None
+    """Since when a rollout window is waited for."""
     approved_step: int | None = None
     """The last step that a person approved."""
     skip_to: int | None = None

@@ -28,6 +28,7 @@ def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[E
         *_commands(before, after),
         *_suspension(before, after),
         *_capacity(before, after),
+        *_window(before, after),
     )
 
 
@@ -115,3 +116,11 @@ def _capacity(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list
     if not (said := blocked(after)) or blocked(before):
         return []
     return [Event("Warning", Reason.CAPACITY_BLOCKED, said)]
+
+
+def _window(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """A rollout under way begins to wait for one of its windows."""
+    held = after.rollout and after.rollout.held_since
+    if not held or (before.rollout and before.rollout.held_since):
+        return []
+    return [Event("Normal", Reason.OUTSIDE_WINDOW, after.message)]

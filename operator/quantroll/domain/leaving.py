@@ -25,7 +25,14 @@ def take_back(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, r
             " stays as it is until one is",
         )
         return False
-    gone = {"weight": 0, "since": None, "deadline": None, "expires_at": None, "awaiting_since": None}
+    gone = {
+        "weight": 0,
+        "since": None,
+        "deadline": None,
+        "expires_at": None,
+        "awaiting_since": None,
+        "held_since": None,
+    }
     draft.set(rollout=rollout.model_copy(update={"reason": reason.value, "message": clip(message), **gone}))
     draft.say(Phase.ROLLING_BACK, f"taking {candidate.variant} back: {message}")
     return True

@@ -18,6 +18,7 @@ from quantroll.domain import (
     rollout,
     suspension,
     traffic,
+    windows,
 )
 from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
@@ -181,6 +182,8 @@ def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stab
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the drift check of {stable.variant}")
     elif not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
+    elif closed := windows.closed(draft, spec):
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {closed}")
     else:
         rollout.begin(draft, spec, chosen)
 

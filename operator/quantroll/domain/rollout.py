@@ -8,7 +8,7 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Phase, Reason
-from quantroll.domain import analysis, approval, leaving, memory, placing, rollback, steps
+from quantroll.domain import analysis, approval, leaving, memory, placing, rollback, steps, windows
 from quantroll.domain.capacity import pods_for
 from quantroll.domain.draft import Draft
 from quantroll.domain.leaving import take_back
@@ -44,6 +44,7 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
     rollout, candidate = draft.status.rollout, draft.status.candidate
     if rollout is None:
         return
+    rollout = windows.release(draft, spec, rollout)
     if rollout.draining:
         leaving.draining(draft, spec, rollout, rollout.draining)
     elif candidate is None:
@@ -86,8 +87,8 @@ def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> RolloutS
 
 
 def _expired(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
-    """Whether the whole rollout has taken too long; nobody is hurried while asked for approval."""
-    if rollout.expires_at is None or rollout.awaiting_since:
+    """Whether the whole rollout has taken too long; waits for a person's approval and for a window do not count."""
+    if rollout.expires_at is None or rollout.awaiting_since or rollout.held_since:
         return False
     draft.wake(rollout.expires_at)
     if draft.now < rollout.expires_at:
@@ -104,6 +105,10 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
     if not can_split(draft, spec):
         draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant} waits for the Gateway API")
         return
+    if server.ready >= needed and (closed := windows.closed(draft, spec)):
+        _change(draft, windows.hold(draft, rollout), deadline=None)
+        draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant} is ready and waits for {closed}")
+        return
     if server.ready >= needed:
         counted = spec.serving.replicas
         rollout = _change(draft, rollout, step=step, weight=first, replicas=counted, since=None, deadline=None)
@@ -113,6 +118,9 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
     draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate, first))
     if server.problem and not draft.is_patient(server.problem):
         draft.block(server.problem.reason, f"candidate {candidate.variant}: {server.problem.message}")
+    if rollout.deadline is None and rollout.held_since is None:  # it was ready, and no window was open
+        load = parse_duration(spec.rollout.deadlines.model_load)
+        rollout = _change(draft, rollout, deadline=draft.now + load)
     if _has_no_room(draft, spec, rollout, candidate):
         return
     if rollout.deadline and draft.now >= rollout.deadline:
@@ -231,6 +239,10 @@ def _why(said: analysis.Look) -> str:
 def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
     step, load = steps.ahead(spec, rollout), parse_duration(spec.rollout.deadlines.model_load)
     following = steps.weight_at(spec, step)
+    if closed := windows.closed(draft, spec):
+        windows.hold(draft, rollout)
+        draft.say(Phase.ANALYZING, f"{candidate.variant} may leave {rollout.weight} % and waits for {closed}")
+        return
     needed, server = pods_for(spec, following), draft.seen.server(candidate.revision)
     if by_route(spec) and server.ready < needed:  # capacity before weight; without a gateway they are the same
         draft.say(Phase.ANALYZING, f"{candidate.variant}: {server.ready} of {needed} pods ready for {following} %")

@@ -44,6 +44,7 @@ def resume(draft: Draft) -> None:
                     "deadline": rollout.deadline + pause if rollout.deadline else None,
                     "expires_at": rollout.expires_at + pause if rollout.expires_at else None,
                     "awaiting_since": rollout.awaiting_since + pause if rollout.awaiting_since else None,
+                    "held_since": rollout.held_since + pause if rollout.held_since else None,
                 }
             )
         )
