@@ -29,6 +29,12 @@ def rejection(draft: Draft, key: str) -> RejectedRevision | None:
     return None
 
 
+def key(draft: Draft, spec: QuantizedModelSpec, revision: str) -> str:
+    """What a revision that is taken back is remembered by."""
+    prepared = draft.status.prepared
+    return fingerprints.evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256 if prepared else "")
+
+
 def how_to_retry(draft: Draft, entry: RejectedRevision) -> str:
     """The command that has it tried again."""
     return f"kubectl annotate quantizedmodel {draft.seen.name} {GROUP}/retry={entry.rollout}/1 --overwrite"
@@ -46,7 +52,8 @@ def reject(draft: Draft, rollout: RolloutStatus, revision: RevisionStatus, key: 
         message=clip(rollout.message, LIST_LIMIT),
         at=draft.now,
     )
-    draft.set(rejected=[entry, *(r for r in draft.status.rejected if r.key != key)][:REJECTED])
+    # An older entry of the same key was forgiven by an edit: it counts as a rollback all the same.
+    draft.set(rejected=[entry, *(r for r in draft.status.rejected if r.rollout != rollout.id)][:REJECTED])
 
 
 def rollout_id(draft: Draft, candidate: RevisionStatus) -> str:

@@ -99,6 +99,7 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
         return
     wanted = draft.wanted
     wanted.stable, wanted.selected = stable.revision, _selection(draft, spec)
+    wanted.rejected = tuple(draft.status.rejected)
     if candidate and rollout and is_taken_back(rollout):
         wanted.servers.append(server_of(spec, stable, spec.serving.replicas))
         wanted.kept.add(candidate.revision)  # it may still answer: not scaled before it is drained
