@@ -1,5 +1,7 @@
 """The variants, rung by rung: make, evaluate, judge; and which of the proven ones to serve."""
 
+from collections.abc import Collection
+
 from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, RevisionSpec, VariantStatus
@@ -270,8 +272,9 @@ def _want_evaluate(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row
         draft.wanted.jobs.append(wanted_evaluate(draft, spec, variant.name, revision, served, key))
 
 
-def choose(draft: Draft, spec: QuantizedModelSpec) -> VariantStatus | None:
-    """The variant to serve, of those that are proven; None when there is none."""
+def choose(draft: Draft, spec: QuantizedModelSpec, passed: Collection[str] = ()) -> VariantStatus | None:
+    """The variant to serve, of those that are proven, but for those that are passed over; None when there is none."""
     table = draft.status.variants
-    may_ship = [table[index] for index in shippable([gate_verdict(row) for row in table], spec.ladder)]
+    proven = [table[index] for index in shippable([gate_verdict(row) for row in table], spec.ladder)]
+    may_ship = [row for row in proven if row.name not in passed]
     return selection.best(may_ship, spec.benchmark.slo if spec.benchmark else None)
