@@ -259,11 +259,25 @@ class RejectedRevision(ApiModel):
     """When it was rejected."""
 
 
+LookVerdict = Literal["Pass", "Fail", "Inconclusive", "Error"]
+
+
+class MetricVerdict(ApiModel):
+    """What a look at one metric said."""
+
+    name: Short
+    """Name of the metric."""
+    verdict: LookVerdict
+    """Inconclusive: too little to tell. Error: Prometheus did not say."""
+    message: Annotated[str, Field(max_length=512)] = ""
+    """Why, with the numbers."""
+
+
 class AnalysisStatus(ApiModel):
     """What the looks at one step have said."""
 
-    verdict: Literal["Pass", "Fail", "Unknown"]
-    """What the last look that changed anything said."""
+    verdict: LookVerdict
+    """What the last look that changed anything said: the worst of all metrics."""
     failures: Annotated[int, Field(ge=0)] = 0
     """Looks of this step that failed."""
     failed_at: Timestamp | None = None
@@ -271,7 +285,9 @@ class AnalysisStatus(ApiModel):
     message: Text = ""
     """Why, with the numbers."""
     at: Timestamp
-    """When."""
+    """Since when the verdict stands, or when a look last failed."""
+    metrics: Annotated[list[MetricVerdict], Field(max_length=4)] = []
+    """What each metric said then."""
 
 
 class RolloutStatus(ApiModel):
@@ -295,6 +311,8 @@ class RolloutStatus(ApiModel):
     """When the whole rollout is given up; moved on by approval waits and suspension."""
     analysis: AnalysisStatus | None = None
     """What the looks at this step have said."""
+    drifted_at: Timestamp | None = None
+    """When somebody last changed the route in this step; it was put back, and the step's clock started again."""
     awaiting_since: Timestamp | None = None
     """Since when this step waits for approval."""
     approved_step: int | None = None
@@ -317,12 +335,16 @@ class Share(ApiModel):
 
 
 class Traffic(ApiModel):
-    """Weights as decided, and as the gateway has accepted them."""
+    """Weights as decided, as the gateway has accepted them, and as they were counted."""
 
     desired: Annotated[list[Share], Field(max_length=2)] = []
     """Weights as decided."""
     applied: Annotated[list[Share], Field(max_length=2)] = []
     """Weights as the gateway has accepted them."""
+    observed: Annotated[list[Share], Field(max_length=2)] = []
+    """Shares of users' requests since the step began, as Prometheus counted them at the last verdict."""
+    consistent: bool | None = None
+    """Whether these shares are what the weights would give, but for chance; absent: too few requests to tell."""
 
 
 class DriftCheckStatus(ApiModel):

@@ -15,7 +15,9 @@ from quantroll.domain.traffic import server_of
 LAST_GOOD, REJECTED = 2, 8
 
 # What failed for want of pods or time may go well under another spec; what was found bad is bad under any.
-_FORGIVEN_BY_AN_EDIT = frozenset({Reason.LOAD_DEADLINE, Reason.CANDIDATE_UNAVAILABLE, Reason.ROLLOUT_DEADLINE})
+_FORGIVEN_BY_AN_EDIT = frozenset(
+    {Reason.LOAD_DEADLINE, Reason.CANDIDATE_UNAVAILABLE, Reason.ROLLOUT_DEADLINE, Reason.ANALYSIS_INCONCLUSIVE}
+)
 
 
 def rejection(draft: Draft, key: str) -> RejectedRevision | None:

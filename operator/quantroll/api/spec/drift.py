@@ -38,6 +38,8 @@ class Probe(ApiModel):
 
     items_per_hour: Annotated[int, Field(ge=1, le=36_000)] = 60
     """Questions to each revision that serves."""
+    rollout_items_per_hour: Annotated[int, Field(ge=1, le=36_000)] = 900
+    """Questions to both stable and candidate while a candidate has traffic: what a look at quality is made of."""
     source: Source | None = None
     """JSON lines as qualityGate.evalSet's, of fresh labelled items from production; read again when the file changes.
     Default: a part of the eval set."""
