@@ -62,7 +62,7 @@ def is_idle(draft: Draft, spec: QuantizedModelSpec) -> bool:
     requests as it sends in half a minute may seem to be left over.
     """
     found = share.counted(draft.seen.requests, draft.seen.canary.stable)
-    return found is not None and found[1] < max(_STRAY, ceil(spec.probe.rollout_items_per_hour / 60))
+    return found is not None and found[1] < max(_STRAY, ceil(spec.probe.rollout_pace / 60))
 
 
 def _probe_decides(spec: QuantizedModelSpec) -> bool:
@@ -73,7 +73,7 @@ def _probe_decides(spec: QuantizedModelSpec) -> bool:
 def _one(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, metric: AnalysisMetric, *, idle: bool) -> Look:
     seen = draft.seen
     if metric.name == "quality":
-        pace = spec.probe.rollout_items_per_hour
+        pace = spec.probe.rollout_pace
         plan = quality.Plan(metric, thresholds_of(spec.quality_gate), planned_looks(spec), pace)
         return quality.judge(plan, seen.canary.pairs, seen.canary.planned, asked_for(spec, rollout, draft.now))
     if idle:

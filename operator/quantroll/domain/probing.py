@@ -17,7 +17,7 @@ def probe(draft: Draft, spec: QuantizedModelSpec) -> None:
     asked, pace = [stable], spec.probe.items_per_hour
     if candidate and rollout and rollout.weight and not is_taken_back(rollout):
         asked.append(candidate)
-        pace = pace if rollout.kind == "Rollback" else spec.probe.rollout_items_per_hour
+        pace = pace if rollout.kind == "Rollback" else spec.probe.rollout_pace
     name = draft.seen.name
     draft.wanted.prober = WantedProber(
         ProbeInput(

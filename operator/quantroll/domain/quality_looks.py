@@ -48,7 +48,7 @@ def outlook(spec: QuantizedModelSpec, step: int) -> str:
     metric = spec.rollout.analysis.metric("quality")
     if metric is None:
         return ""
-    pace, step = spec.probe.rollout_items_per_hour, max(step, 0)
+    pace, step = spec.probe.rollout_pace, max(step, 0)
     needed = timedelta(hours=metric.min_samples / pace)
     if needed <= sum((_duration(spec, index) for index in range(step + 1)), timedelta(0)):
         return ""

@@ -79,6 +79,14 @@ def test_the_prober_asks_faster_while_a_candidate_has_traffic():
     assert world.plan().wanted.prober.probe_input.items_per_hour == 7
 
 
+@pytest.mark.parametrize(
+    ("probe", "pace"), [({}, 900), ({"itemsPerHour": 3600}, 3600), ({"rolloutItemsPerHour": 5}, 5)]
+)
+def test_a_pace_that_is_left_out_is_never_slower_than_the_usual_one(probe, pace):
+    world = analyzing(probe=probe)
+    assert world.plan().wanted.prober.probe_input.items_per_hour == pace
+
+
 LATENCIES = {"metrics": [{"name": "ttft-p99", "maxRegression": 0.2}, {"name": "itl-p99", "maxLatency": "450ms"}]}
 
 
