@@ -41,6 +41,7 @@ TRUTHS = (
     (0.85, 0.15),
     (0.70, 0.3),
 )
+LATE = 1  # minutes into the first step until the prober asks both: it starts anew, and waits for Prometheus
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = QuantizedModelSpec.model_validate(
     {
@@ -72,8 +73,8 @@ def draw(truth: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
     rates = expected_cells(STABLE, churn, recovery, 10**9)
     shares = np.array([rates.both, rates.harm, rates.gain, rates.neither]) / rates.n
     minutes = int(parse_duration(SPEC.rollout.deadlines.total) / timedelta(minutes=1)) + 1
-    asked = SPEC.probe.rollout_pace // 60
-    return np.vstack([np.zeros((1, 4), dtype=int), rng.multinomial(asked, shares, size=minutes).cumsum(axis=0)])
+    asked = rng.multinomial(SPEC.probe.rollout_pace // 60, shares, size=minutes).cumsum(axis=0)
+    return np.vstack([np.zeros((1 + LATE, 4), dtype=int), asked])
 
 
 def rollout(answers: np.ndarray) -> End:
@@ -83,7 +84,7 @@ def rollout(answers: np.ndarray) -> End:
     pace = SPEC.probe.rollout_pace
     plan = Plan(metric, thresholds_of(SPEC.quality_gate), planned_looks(SPEC), pace)
     at = RolloutStatus(id="1", step=0, weight=1, since=START, started_at=START)
-    last = len(answers) - 1
+    last = int(parse_duration(SPEC.rollout.deadlines.total) / timedelta(minutes=1))
     for minute in range(1, last):
         now = START + timedelta(minutes=minute)
         look = last_look(SPEC, at, now)

@@ -80,7 +80,7 @@ def test_the_prober_asks_faster_while_a_candidate_has_traffic():
 
 
 @pytest.mark.parametrize(
-    ("probe", "pace"), [({}, 900), ({"itemsPerHour": 3600}, 3600), ({"rolloutItemsPerHour": 5}, 5)]
+    ("probe", "pace"), [({}, 1200), ({"itemsPerHour": 3600}, 3600), ({"rolloutItemsPerHour": 5}, 5)]
 )
 def test_a_pace_that_is_left_out_is_never_slower_than_the_usual_one(probe, pace):
     world = analyzing(probe=probe)

@@ -80,7 +80,7 @@ def test_no_step_has_more_looks_than_are_planned(duration, total, spent):
 @pytest.mark.parametrize(
     ("step", "changes", "words"),
     [
-        (0, {}, None),  # 900 an hour: 100 after 6 min 40 s
+        (0, {}, None),  # 1200 an hour: 100 after 5 min
         (-1, {"probe": {"rolloutItemsPerHour": 60}}, "takes 100 min (probe.rolloutItemsPerHour 60)"),
         (0, {"probe": {"rolloutItemsPerHour": 60}}, "takes 100 min"),
         (2, {"probe": {"rolloutItemsPerHour": 60}}, "takes 100 min"),

@@ -7,7 +7,7 @@ from pydantic import Field
 from quantroll.api.base import ApiModel, Duration
 from quantroll.api.spec.fields import Schedule, Source
 
-ROLLOUT_ITEMS_PER_HOUR = 900
+ROLLOUT_ITEMS_PER_HOUR = 1200
 
 
 class Confirm(ApiModel):
@@ -42,7 +42,7 @@ class Probe(ApiModel):
     """Questions to each revision that serves."""
     rollout_items_per_hour: Annotated[int, Field(ge=1, le=36_000)] | None = None
     """Questions to both stable and candidate while a candidate has traffic: what a look at quality is made of.
-    Default: 900, or itemsPerHour where that is more."""
+    Default: 1200, or itemsPerHour where that is more."""
     source: Source | None = None
     """JSON lines as qualityGate.evalSet's, of fresh labelled items from production; read again when the file changes.
     Default: a part of the eval set."""
