@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from contract.manifests import Object, claimed, dropping, full, quantized_model
+from contract.manifests import Object, claimed, dropping, full, quantized_model, shifting
 from quantroll.api.base import VALIDATIONS
 from quantroll.tools import crdgen
 
@@ -124,6 +124,12 @@ PAIRS: dict[str, Pair] = {
     ),
     "onNoTraffic: Probe judges by quality alone: add it to metrics, or set Hold": Pair(
         {"onNoTraffic": "Probe"}, {"onNoTraffic": "Probe", "metrics": [{"name": "error-ratio"}]}, python=False
+    ),
+    (
+        "maxRegression compares with stable, which has no traffic at a weight of 100: leave that step out, or set"
+        " maxLatency instead"
+    ): Pair(
+        {"steps": [{"weight": 99, "duration": "1s"}]}, {"steps": [{"weight": 100, "duration": "1s"}]}, python=False
     ),
     "weights must rise from step to step": Pair(
         [{"weight": 1, "duration": "1s"}, {"weight": 100, "duration": "1s"}],
@@ -275,6 +281,7 @@ PAIRS: dict[str, Pair] = {
 EXCLUSIVE: dict[str, Callable[[], Object]] = {
     "spec.storage.claimName": claimed,
     "spec.qualityGate.maxDrop": dropping,
+    "spec.rollout.steps": shifting,
 }
 
 # Rules about changes, by message: the change of a spec that each forbids.

@@ -154,6 +154,13 @@ def claimed() -> Object:
     return {**full(), "storage": {"claimName": "artifacts"}}
 
 
+def shifting() -> Object:
+    """`full` with metrics that allow any weight."""
+    spec = full()
+    spec["rollout"]["analysis"]["metrics"] = [{"name": "error-ratio"}]
+    return spec
+
+
 def dropping() -> Object:
     """`full` with scores compared by their difference."""
     gate = {key: value for key, value in full()["qualityGate"].items() if key != "minAcceptable"}

@@ -264,6 +264,12 @@ MISTAKES = (
         _metrics({"name": "quality"}),
     ),
     Mistake(
+        "regression against nothing",
+        {"rollout": {**_steps(50, 100)["rollout"], **_metrics({"name": "ttft-p99", "maxRegression": 0.2})["rollout"]}},
+        "maxRegression compares with stable, which has no traffic at a weight of 100",
+        _metrics({"name": "ttft-p99", "maxLatency": "1s"}),
+    ),
+    Mistake(
         "metric twice",
         _metrics({"name": "error-ratio"}, {"name": "error-ratio", "max": 0.5}),
         "Duplicate value",

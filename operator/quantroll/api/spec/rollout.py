@@ -178,6 +178,18 @@ class Rollback(ApiModel):
 class Rollout(ApiModel):
     """How traffic reaches a proven variant."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!self.steps.exists(s, s.weight == 100) || !self.analysis.metrics.exists(m, has(m.maxRegression))",
+                (
+                    "maxRegression compares with stable, which has no traffic at a weight of 100: leave that step out,"
+                    " or set maxLatency instead"
+                ),
+            ),
+        ),
+    )
+
     steps: Annotated[
         list[Step],
         Field(min_length=1, max_length=10),
