@@ -124,6 +124,9 @@ class Reason(StrEnum):
     CANDIDATE_UNAVAILABLE = "CandidateUnavailable"
     SUPERSEDED = "Superseded"
     ANALYSIS_FAILED = "AnalysisFailed"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"  # longer without a verdict than the spec puts up with
+    SHARE_CONTRADICTS = "ShareContradictsWeight"  # requests do not go where the weights say
+    ROUTE_DRIFTED = "RouteDrifted"  # somebody else changed what splits the traffic
     ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
     CAPACITY_BLOCKED = "CapacityBlocked"  # no node for a candidate's pods, in a time in which autoscalers bring one
     FLAPPING = "Flapping"  # two rollbacks within the cooldown

@@ -107,7 +107,14 @@ def full() -> Object:
             "analysis": {
                 "interval": "30s",
                 "failureLimit": 3,
-                "metrics": [{"name": "error-ratio", "max": 0.02, "minSamples": 50}],
+                "errorLimit": 5,
+                "inconclusiveLimit": 6,
+                "onNoTraffic": "Hold",
+                "metrics": [
+                    {"name": "quality", "minSamples": 200},
+                    {"name": "error-ratio", "max": 0.02, "minSamples": 50},
+                    {"name": "itl-p99", "maxLatency": "0.5s", "maxRegression": 0.2},
+                ],
             },
             "routing": {
                 "mode": "GatewayAPI",
@@ -125,7 +132,7 @@ def full() -> Object:
             "confirm": {"items": 400, "deadline": "2h"},
             "onBreach": "Alert",
         },
-        "probe": {"itemsPerHour": 120, "source": "pvc://data/production.jsonl"},
+        "probe": {"itemsPerHour": 120, "rolloutItemsPerHour": 600, "source": "pvc://data/production.jsonl"},
         "benchmark": {
             "concurrency": [4096],
             "promptTokens": 8,
@@ -147,6 +154,13 @@ def full() -> Object:
 def claimed() -> Object:
     """`full` with an existing claim."""
     return {**full(), "storage": {"claimName": "artifacts"}}
+
+
+def shifting() -> Object:
+    """`full` with metrics that allow any weight."""
+    spec = full()
+    spec["rollout"]["analysis"]["metrics"] = [{"name": "error-ratio"}]
+    return spec
 
 
 def dropping() -> Object:

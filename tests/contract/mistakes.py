@@ -44,6 +44,10 @@ def _gate(**change: object) -> Object:
     return {"qualityGate": change}
 
 
+def _metrics(*metrics: Object, **analysis: object) -> Object:
+    return {"rollout": {"analysis": {"metrics": list(metrics), **analysis}}}
+
+
 GATE = minimal()["qualityGate"]
 ROLLOUT = minimal()["rollout"]
 RTN = {"name": "rtn4", "scheme": "W4A16", "algorithm": "RTN"}
@@ -294,6 +298,42 @@ MISTAKES = (
         {"rollout": {"steps": [{"weight": 10, "duration": "5min"}]}},
         "must be days, hours, minutes, seconds, such as 90s, 15m, 1h30m or 7d",
         {"rollout": {"steps": [{"weight": 10, "duration": "5m"}]}},
+    ),
+    Mistake(
+        "share as a latency",
+        _metrics({"name": "ttft-p99", "max": 0.5}),
+        "ttft-p99 and itl-p99 take maxLatency and maxRegression",
+        _metrics({"name": "ttft-p99", "maxLatency": "500ms"}),
+    ),
+    Mistake(
+        "latency without a limit",
+        _metrics({"name": "itl-p99", "minSamples": 500}),
+        "need a limit: set maxLatency, maxRegression or both",
+        _metrics({"name": "itl-p99", "minSamples": 500, "maxRegression": 0.2}),
+    ),
+    Mistake(
+        "latency of quality",
+        _metrics({"name": "quality", "maxRegression": 0.01}),
+        "maxLatency and maxRegression are for ttft-p99 and itl-p99",
+        _metrics({"name": "quality"}),
+    ),
+    Mistake(
+        "regression against nothing",
+        {"rollout": {**_steps(50, 100)["rollout"], **_metrics({"name": "ttft-p99", "maxRegression": 0.2})["rollout"]}},
+        "maxRegression compares with stable, which has no traffic at a weight of 100",
+        _metrics({"name": "ttft-p99", "maxLatency": "1s"}),
+    ),
+    Mistake(
+        "metric twice",
+        _metrics({"name": "error-ratio"}, {"name": "error-ratio", "max": 0.5}),
+        "Duplicate value",
+        _metrics({"name": "error-ratio", "max": 0.5}),
+    ),
+    Mistake(
+        "probe without quality",
+        _metrics({"name": "error-ratio"}, onNoTraffic="Probe"),
+        "onNoTraffic: Probe judges by quality alone: add it to metrics, or set Hold",
+        _metrics({"name": "error-ratio"}, {"name": "quality"}),
     ),
     Mistake(
         "cron with six fields",

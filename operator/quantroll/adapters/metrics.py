@@ -5,10 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from quantroll.adapters import promql
 from quantroll.adapters.prometheus import NoAnswer, Prometheus, Series
-from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
+from quantroll.api import metrics
+from quantroll.api.spec.rollout import MetricName
+from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts, Unknown
 from quantroll.settings import Settings
 
 _THREADS = 4
+_HISTOGRAMS: dict[MetricName, str] = {"ttft-p99": metrics.TTFT, "itl-p99": metrics.ITL}
 _NOT_CONFIGURED = Unknown("no Prometheus is configured: set prometheus.url in the chart's values")
 
 
@@ -43,6 +46,26 @@ class PrometheusMetrics:
         except NoAnswer as error:
             return Unknown(str(error))
 
+    async def pairs(
+        self, namespace: str, name: str, revision: str, reference: str, seconds: int, ago: int
+    ) -> PairCounts | Unknown:
+        """Items of the prober that both revisions answered; Unknown, too, where it has stopped telling."""
+        try:
+            answer = await self._ask(promql.pairs_query(namespace, name, revision, reference, max(1, seconds), ago))
+            return promql.read_pairs(answer, revision)
+        except NoAnswer as error:
+            return Unknown(str(error))
+
+    async def latency(
+        self, metric: MetricName, namespace: str, name: str, revision: str, seconds: int
+    ) -> Histogram | Unknown:
+        """A histogram of a revision's engines."""
+        try:
+            query = promql.latency_query(_HISTOGRAMS[metric], namespace, name, revision, max(1, seconds))
+            return promql.read_latency(await self._ask(query), revision)
+        except NoAnswer as error:
+            return Unknown(str(error))
+
     async def _ask(self, query: str) -> list[Series]:
         try:
             async with asyncio.timeout(self._timeout):
@@ -59,6 +82,29 @@ class NoMetrics:
         return _NOT_CONFIGURED
 
     async def quality(self, namespace: str, name: str, revision: str, seconds: int) -> Unknown:  # noqa: ARG002
+        """Unknown, with what to configure."""
+        return _NOT_CONFIGURED
+
+    async def pairs(
+        self,
+        namespace: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002
+        revision: str,  # noqa: ARG002
+        reference: str,  # noqa: ARG002
+        seconds: int,  # noqa: ARG002
+        ago: int,  # noqa: ARG002
+    ) -> Unknown:
+        """Unknown, with what to configure."""
+        return _NOT_CONFIGURED
+
+    async def latency(
+        self,
+        metric: MetricName,  # noqa: ARG002
+        namespace: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002
+        revision: str,  # noqa: ARG002
+        seconds: int,  # noqa: ARG002
+    ) -> Unknown:
         """Unknown, with what to configure."""
         return _NOT_CONFIGURED
 

@@ -9,6 +9,7 @@ from quantroll.api.counts import Counts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.figures import BenchmarkFigures, CostFigures, MemoryFigures
 from quantroll.api.jobs import PrepareResult
+from quantroll.api.looks import AnalysisStatus
 from quantroll.api.spec import Dtype, Scheme, Serving, Workload
 from quantroll.constants import Phase
 
@@ -261,21 +262,6 @@ class RejectedRevision(ApiModel):
     """When it was rejected."""
 
 
-class AnalysisStatus(ApiModel):
-    """What the looks at one step have said."""
-
-    verdict: Literal["Pass", "Fail", "Unknown"]
-    """What the last look that changed anything said."""
-    failures: Annotated[int, Field(ge=0)] = 0
-    """Looks of this step that failed."""
-    failed_at: Timestamp | None = None
-    """When the last of them did."""
-    message: Text = ""
-    """Why, with the numbers."""
-    at: Timestamp
-    """When."""
-
-
 class RolloutStatus(ApiModel):
     """The rollout under way."""
 
@@ -299,6 +285,8 @@ class RolloutStatus(ApiModel):
     """spec.serving.replicas that the candidate's pods were counted by when it got its weight."""
     analysis: AnalysisStatus | None = None
     """What the looks at this step have said."""
+    drifted_at: Timestamp | None = None
+    """When somebody last changed the route in this step; it was put back, and the step's clock started again."""
     awaiting_since: Timestamp | None = None
     """Since when this step waits for approval."""
     held_since: Timestamp | None = None
@@ -325,12 +313,16 @@ class Share(ApiModel):
 
 
 class Traffic(ApiModel):
-    """Weights as decided, and as the gateway has accepted them."""
+    """Weights as decided, as the gateway has accepted them, and as they were counted."""
 
     desired: Annotated[list[Share], Field(max_length=2)] = []
     """Weights as decided."""
     applied: Annotated[list[Share], Field(max_length=2)] = []
     """Weights as the gateway has accepted them."""
+    observed: Annotated[list[Share], Field(max_length=2)] = []
+    """Shares of users' requests since the step began, as Prometheus counted them at the last verdict."""
+    consistent: bool | None = None
+    """Whether these shares are what the weights would give, but for chance; absent: too few requests to tell."""
 
 
 class DriftCheckStatus(ApiModel):

@@ -12,6 +12,7 @@ from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders import names
 from quantroll.constants import ANNOTATION_COMMAND, LABEL_COMPONENT, Component
 from quantroll.controller import views
+from quantroll.controller.canary import canary_counts
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
 from quantroll.domain import schedule, windows
@@ -69,6 +70,7 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         requests=await outside.metrics.requests(namespace, name, requests.revision, requests.seconds)
         if requests
         else None,
+        canary=await canary_counts(asked.canary, namespace, name, outside.metrics),
         quality=await outside.metrics.quality(namespace, name, quality.revision, quality.seconds) if quality else None,
         lost=lost,
     )

@@ -25,6 +25,7 @@ def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[E
         *_verdicts(before, after),
         *_stalled(before, after),
         *_drift(before, after),
+        *_route(before, after),
         *_commands(before, after),
         *_suspension(before, after),
         *_capacity(before, after),
@@ -83,6 +84,14 @@ def _drift(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Ev
     if not changed and not (ended and new.verdict != "Healthy"):
         return []
     return [Event("Normal" if new.verdict == "Healthy" else "Warning", _DRIFT[new.verdict], new.message)]
+
+
+def _route(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """Somebody else has changed what splits the traffic."""
+    old, new = before.rollout, after.rollout
+    if new is None or new.drifted_at is None or (old and old.id == new.id and old.drifted_at == new.drifted_at):
+        return []
+    return [Event("Warning", Reason.ROUTE_DRIFTED, after.message)]
 
 
 def _commands(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:

@@ -13,7 +13,16 @@ from quantroll.api.jobs import ConfirmResult
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
 from quantroll.domain.memory import promoted_by
-from quantroll.domain.snapshot import JobState, Problem, QualityCounts, RequestCounts, RouteView, ServerView, Unknown
+from quantroll.domain.snapshot import (
+    JobState,
+    PairCounts,
+    Problem,
+    QualityCounts,
+    RequestCounts,
+    RouteView,
+    ServerView,
+    Unknown,
+)
 from unit.domain.world import BAD, PROVEN, SPEC, UNSURE, World, spec_with
 
 REASONS = [
@@ -29,6 +38,7 @@ STEPS = [
 ]
 UNREACHABLE = Unknown("Prometheus does not answer")
 HEALTHY, POOR = QualityCounts(960, 40, 1000), QualityCounts(800, 200, 1000)
+AS_GOOD = PairCounts(both=960, harm=10, gain=10, neither=20, distinct=1000)
 WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
 EQUAL = ConfirmResult(items=1000, errors=0, both=950, serving_only=10, target_only=10, neither=30, source_sha256="e")
 VERBS = ["abort", "approve", "promote", "retry", "rollback"]
@@ -175,6 +185,14 @@ class Loop(RuleBasedStateMachine):
     def prometheus_counts_requests(self, counts):
         self.world.requests = counts
 
+    @rule(counts=st.sampled_from([None, RequestCounts(0, 0), RequestCounts(500, 0), UNREACHABLE]))
+    def prometheus_counts_requests_to_stable(self, counts):
+        self.world.stable_requests = counts
+
+    @rule(pairs=st.sampled_from([AS_GOOD, PairCounts(500, 400, 0, 100, 1000), PairCounts(3, 1, 0, 0, 9), UNREACHABLE]))
+    def prometheus_counts_pairs(self, pairs):
+        self.world.pairs = pairs
+
     @rule(counts=st.sampled_from([HEALTHY, POOR, QualityCounts(5, 5, 1000), UNREACHABLE]))
     def prometheus_counts_answers(self, counts):
         self.world.quality = counts
@@ -242,6 +260,7 @@ class Loop(RuleBasedStateMachine):
         world = self.world
         world.gateway_api = True
         world.requests, world.quality = RequestCounts(500, 0), HEALTHY
+        world.stable_requests, world.pairs = None, AS_GOOD
         world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False)
         world.settle()
         assert world.stalled() in (None, "Rejected", "RolledBack")

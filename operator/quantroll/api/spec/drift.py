@@ -7,6 +7,8 @@ from pydantic import Field
 from quantroll.api.base import ApiModel, Duration
 from quantroll.api.spec.fields import Schedule, Source
 
+ROLLOUT_ITEMS_PER_HOUR = 1200
+
 
 class Confirm(ApiModel):
     """The Job that asks both the serving revision and the one to go back to, before anything is rolled back."""
@@ -38,6 +40,14 @@ class Probe(ApiModel):
 
     items_per_hour: Annotated[int, Field(ge=1, le=36_000)] = 60
     """Questions to each revision that serves."""
+    rollout_items_per_hour: Annotated[int, Field(ge=1, le=36_000)] | None = None
+    """Questions to both stable and candidate while a candidate has traffic: what a look at quality is made of.
+    Default: 1200, or itemsPerHour where that is more."""
     source: Source | None = None
     """JSON lines as qualityGate.evalSet's, of fresh labelled items from production; read again when the file changes.
     Default: a part of the eval set."""
+
+    @property
+    def rollout_pace(self) -> int:
+        """Questions an hour while a candidate has traffic."""
+        return self.rollout_items_per_hour or max(ROLLOUT_ITEMS_PER_HOUR, self.items_per_hour)
