@@ -11,6 +11,7 @@ from bench.playground import Playground
 from bench.process import Operator
 from bench.report import Figure, percentile
 from bootstrap import cache
+from quantroll.adapters.watching import CHILDREN
 from quantroll.constants import (
     API_VERSION,
     LABEL_COMPONENT,
@@ -21,7 +22,6 @@ from quantroll.constants import (
     Component,
     Phase,
 )
-from quantroll.handlers.watches import CHILDREN
 
 _CHILDREN = {
     "persistentvolumeclaims": "/api/v1/persistentvolumeclaims",
