@@ -52,6 +52,7 @@ def _model(namespace: str, name: str, spec: Object) -> Object:
     }
 
 
+WHAT = "each with a baseline, a variant, a step and one replica: 4 Jobs, 3 Deployments, 3 Services, route, claim, pods"
 GPTQ4 = {"name": "gptq4", "scheme": "W4A16"}
 INT8 = {"name": "int8", "scheme": "W8A8", "smoothQuantStrength": 0.8}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import logging
 
 import kopf
@@ -168,9 +169,12 @@ def test_start_health_and_end(tmp_path, monkeypatch):
         memo.queue.add(("team", "gone"))
         await asyncio.sleep(0.05)
         assert await lifecycle.health(memo=memo) == 1, "nothing is decided before everything has been seen"
+        assert gc.get_freeze_count() == 0
         listed.set()
         await asyncio.sleep(0.05)
         assert await lifecycle.health(memo=memo) == 0
+        assert gc.get_freeze_count() > 0, "what stays is looked at by no collection"
+        gc.unfreeze()
         for name, what in (("watching", "watches"), ("work", "workers")):
             task = getattr(memo, name)
             task.cancel()
