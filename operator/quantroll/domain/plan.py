@@ -14,6 +14,7 @@ from quantroll.domain import (
     figures,
     flapping,
     ladder,
+    leaving,
     memory,
     pipeline,
     probing,
@@ -97,6 +98,8 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.status.rollout:
         target = chosen.revision.revision if chosen else choosing.proven_candidate(draft, spec) if measured else None
         rollout.advance(draft, spec, target, _rejection_key(draft, spec))
+        if done and leaving.nothing_goes(draft):
+            _settle(draft, spec, chosen)
     elif done:  # a pass later: what has drained is gone before the whole is said to be settled
         _settle(draft, spec, chosen)
 

@@ -198,14 +198,13 @@ def _lost_capacity(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatu
 def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
     in_steps = steps.in_steps(spec, rollout)
     if is_applied(draft, spec):
+        if not in_steps:  # no clock to start: a status write of its own would tell nothing that matters
+            _promoting(draft, spec, rollout, candidate)
+            return
         _change(draft, rollout, since=draft.now, deadline=None)
-        if in_steps:
-            step = spec.rollout.steps[rollout.step]
-            draft.say(Phase.ANALYZING, _has(spec, rollout, candidate))
-            draft.wake(draft.now + parse_duration(step.duration))
-        else:
-            draft.say(Phase.PROMOTING, f"{candidate.variant} has all the traffic")
-            draft.wake(draft.now)
+        step = spec.rollout.steps[rollout.step]
+        draft.say(Phase.ANALYZING, _has(spec, rollout, candidate))
+        draft.wake(draft.now + parse_duration(step.duration))
         return
     draft.say(Phase.SHIFTING if in_steps else Phase.PROMOTING, _giving(spec, candidate, rollout.weight))
     report_route(draft)

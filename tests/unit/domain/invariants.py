@@ -122,11 +122,12 @@ def _stable_stays(seen: Snapshot, decided: Plan) -> None:
     assert candidate
     assert candidate.revision == after.revision
     assert rollout.weight == 100
-    assert rollout.since, "all the traffic, verified at the gateway"
     assert seen.spec
     if seen.spec.rollout.routing.mode == "GatewayAPI":
         assert seen.route
         assert seen.route.accepted
+        shares = [(share.revision, share.weight) for share in seen.route.shares]
+        assert shares == [(after.revision, 100)], "all the traffic, verified at the gateway"
     else:
         assert seen.selected == after.revision
     assert seen.server(after.revision).ready >= _full_size(seen), "full size before promotion"
