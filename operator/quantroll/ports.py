@@ -69,6 +69,11 @@ class Metrics(Protocol):
     async def quality(self, namespace: str, name: str, revision: str, seconds: int) -> QualityCounts | Unknown:
         """Answers that the prober got from a revision; Unknown, too, where it has stopped telling."""
 
+    async def counted(
+        self, query: str, namespace: str, name: str, revision: str, seconds: int
+    ) -> QualityCounts | Unknown:
+        """Answers of a revision as a query of the admin's counts them; Unknown, too, where there is no such query."""
+
 
 class Clock(Protocol):
     """The time."""

@@ -5,6 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import QuantizedModelStatus, VariantStatus
 from quantroll.constants import GROUP, Condition, Phase, Reason
+from quantroll.domain import unverified
 
 _WARNING_PHASES = frozenset({Phase.REJECTED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
@@ -25,6 +26,7 @@ def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[E
         *_verdicts(before, after),
         *_stalled(before, after),
         *_drift(before, after),
+        *_unverified(before, after),
         *_commands(before, after),
         *_suspension(before, after),
     )
@@ -81,6 +83,11 @@ def _drift(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Ev
     if not changed and not (ended and new.verdict != "Healthy"):
         return []
     return [Event("Normal" if new.verdict == "Healthy" else "Warning", _DRIFT[new.verdict], new.message)]
+
+
+def _unverified(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    told = unverified.said(after)
+    return [Event("Warning", Reason.QUALITY_UNVERIFIED, told)] if told and not unverified.said(before) else []
 
 
 def _commands(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:

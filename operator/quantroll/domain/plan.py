@@ -18,6 +18,7 @@ from quantroll.domain import (
     rollout,
     suspension,
     traffic,
+    unverified,
 )
 from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
@@ -179,6 +180,9 @@ def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stab
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
     elif draft.status.drift and draft.status.drift.confirming:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the drift check of {stable.variant}")
+    elif unproven := unverified.said(draft.status):
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for a drift check that can tell: {unproven}")
+        draft.block(Reason.QUALITY_UNVERIFIED, draft.message)
     elif not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     else:
