@@ -106,9 +106,9 @@ def decide(found: Confirmation, floor: float, before: int = 0, *, catastrophic: 
     `catastrophic`: the prober's counts alone are proof that it is far below the floor.
 
     No data says nothing, and the row goes on behind it. Breached if the serving revision is proven to be below the
-    floor (its one-sided 90 % upper bound is, or the prober has proven a catastrophic drop) and the target to do better on the
-    same items (McNemar's exact test, one-sided 5 %); or at the third in a row. A target that is below the floor itself
-    and not proven better is as bad: that is no fault of the revision's, and ends the row.
+    floor (its one-sided 90 % upper bound is, or the prober has proven a catastrophic drop) and the target to do better
+    on the same items (McNemar's exact test, one-sided 5 %); or at the third in a row. A target that is below the floor
+    itself and not proven better is as bad: that is no fault of the revision's, and ends the row.
     """
     asked = found.items + found.errors
     if not found.items or found.errors > MOST_ERRORS * asked:
