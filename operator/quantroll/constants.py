@@ -139,6 +139,8 @@ class Reason(StrEnum):
     FLOOR_MET = "FloorMet"
     POPULATION_SHIFT = "PopulationShift"  # everything is below the floor: the questions have changed, not the model
     QUALITY_UNKNOWN = "QualityUnknown"
+    QUALITY_UNVERIFIED = "QualityUnverified"  # that has been so for too long
+    QUERY_UNKNOWN = "QueryUnknown"  # the admin has defined none of that name
     ROLLBACK_BLOCKED = "RollbackBlocked"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     # pods of any kind

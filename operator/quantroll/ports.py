@@ -80,6 +80,11 @@ class Metrics(Protocol):
     ) -> Histogram | Unknown:
         """The histogram of a revision's engines that a metric is about."""
 
+    async def counted(
+        self, query: str, namespace: str, name: str, revision: str, seconds: int
+    ) -> QualityCounts | Unknown:
+        """Answers of a revision as a query of the admin's counts them; Unknown, too, where there is no such query."""
+
 
 class Clock(Protocol):
     """The time."""

@@ -96,6 +96,9 @@ PAIRS: dict[str, Pair] = {
     "must be a cron expression of five fields, or @hourly, @daily, @weekly or @monthly": Pair(
         "*/15,7 0-23/2 1,31 JAN-12 7", "61 * * * *"
     ),
+    ("must be Probe, or the name of a query of the admin's (prometheus.queries in the chart's values)"): Pair(
+        "thumbs-up", "probe_2"
+    ),
     "must be above 0": Pair(1, "0", python=False),
     "must be milliseconds or seconds, such as 60ms or 0.5s": Pair("0.25ms", "1m"),
     "must rise from level to level": Pair([1, 2, 4096], [1, 8, 8], python=False),

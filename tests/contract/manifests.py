@@ -127,9 +127,12 @@ def full() -> Object:
         },
         "driftCheck": {
             "schedule": "30 4 * * SUN",
+            "afterPromotion": ["30m", "12h", "3d"],
             "window": "1d12h",
+            "metric": "thumbs-up",
             "minSamples": 50,
             "confirm": {"items": 400, "deadline": "2h"},
+            "missingData": {"maxStaleness": "30d"},
             "onBreach": "Alert",
         },
         "probe": {"itemsPerHour": 120, "rolloutItemsPerHour": 600, "source": "pvc://data/production.jsonl"},

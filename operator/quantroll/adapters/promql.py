@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 
 from quantroll.adapters.prometheus import NoAnswer, Series
 from quantroll.api import metrics
+from quantroll.api.queries import CountQuery
 from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts
 
 Parts = dict[str, list[Series]]
 
 STALE_SECONDS = 600
 STALE_GAPS = 5  # gaps between questions without an answer, where questions are rare
+_STEP = 15  # seconds; scrapes are hardly denser, so between two steps nothing is counted twice
 _AHEAD = 60  # seconds that the prober's clock may be ahead of Prometheus'
 _PART = "part"
 
@@ -48,8 +50,9 @@ def requests_query(namespace: str, name: str, revision: str, seconds: int) -> st
     # the completion that proves a pod is no user's: it is what this series is born with
     first = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"', 'handler="/v1/completions"', 'status="2xx"')
     counted = _counted(both, seconds, but=f"unless min_over_time({first}[{seconds}s])")
+    all_of_it = f"sum without ({_PART}) ({_union({'seen': counted, 'lost': _lost(both, seconds)})})"
     now = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"')
-    return _union({"counted": _once(counted, "handler,status"), "now": f"count by (revision) ({now})"})
+    return _union({"counted": _once(all_of_it, "handler,status"), "now": f"count by (revision) ({now})"})
 
 
 def read_requests(answer: list[Series], revision: str, seconds: int) -> RequestCounts:
@@ -97,6 +100,29 @@ def read_quality(answer: list[Series], revision: str) -> QualityCounts:
         _floor(s.number for s in parts["counted"] if s.metric.get("outcome") == outcome) for outcome in ("pass", "fail")
     )
     return QualityCounts(right, wrong, _floor([_one(parts["distinct"], metrics.SOURCE_ITEMS)]))
+
+
+def counts_query(query: CountQuery, namespace: str, name: str, revision: str, seconds: int) -> str:
+    """Both counts of an admin's query, for one moment. A comment at the end of an expression ends with its line."""
+    values = {"namespace": quoted(namespace), "name": quoted(name), "revision": quoted(revision)}
+    parts = {"passed": query.passed, "total": query.total}
+    return _union({part: f"({query.filled(text, values, f'{seconds}s')}\n)" for part, text in parts.items()})
+
+
+def read_counts(answer: list[Series], revision: str, name: str) -> QualityCounts:
+    """Right and wrong answers by a query of the admin's; raises NoAnswer where the answer does not tell.
+
+    Both are rounded down: `increase()` brings fractions.
+    """
+    parts = _parts(answer, revision)
+    for part in ("passed", "total"):
+        if len(parts[part]) != 1:
+            found = f"{len(parts[part])} series, and has to be summed up to one" if parts[part] else "no series"
+            raise NoAnswer(f"{part} of query {name} has {found}, for revision {revision}")
+    passed, total = (_floor([parts[part][0].number]) for part in ("passed", "total"))
+    if passed > total:
+        raise NoAnswer(f"query {name} counts {passed} that passed of {total}: are these counts of the same answers?")
+    return QualityCounts(passed, total - passed, distinct=None)
 
 
 def pairs_query(namespace: str, name: str, revision: str, reference: str, seconds: int, ago: int = 0) -> str:
@@ -184,6 +210,17 @@ def _born(series: str, window: str, begins: int) -> str:
     the window as well, this is the least that it can have been.
     """
     return f"min_over_time({window}) unless last_over_time({series}[1d] offset {begins}s)"
+
+
+def _lost(series: str, seconds: int) -> str:
+    """What that least falls short of the first value, of counters that began and were reset in the window.
+
+    An engine that was started again may have counted more when it was first seen than ever since. The first value is
+    that of the first step of `_STEP` seconds at which there is one, and none the step before.
+    """
+    window, before = f"{series}[{seconds}s]", f"last_over_time({series}[1d] offset"
+    first = f"max_over_time(({series} unless {before} {_STEP}s))[{seconds}s:{_STEP}s])"
+    return f"{first} - min_over_time({window}) and resets({window}) > 0 unless {before} {seconds}s)"
 
 
 def _once(series: str, kept: str, summed: str = "") -> str:

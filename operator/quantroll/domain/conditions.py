@@ -5,7 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import ConditionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
-from quantroll.domain import figures, placing
+from quantroll.domain import figures, placing, unverified
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
 
@@ -171,6 +171,8 @@ def _quality_floor_met(draft: Draft) -> Answer:
         return None, Reason.WAITING, "nothing serves yet"
     if stable.variant == BASELINE:
         return None, Reason.WAITING, "the full-precision model serves: it is what others are held to"
+    if told := unverified.said(draft.status):
+        return None, Reason.QUALITY_UNVERIFIED, told
     value, reason = _FLOOR[drift.verdict]
     return value, reason, drift.message
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import QuantizedModelStatus, VariantStatus
 from quantroll.constants import GROUP, Condition, Phase, Reason
+from quantroll.domain import unverified
 
 _WARNING_PHASES = frozenset({Phase.REJECTED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
@@ -26,6 +27,7 @@ def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[E
         *_stalled(before, after),
         *_drift(before, after),
         *_route(before, after),
+        *_unverified(before, after),
         *_commands(before, after),
         *_suspension(before, after),
         *_capacity(before, after),
@@ -92,6 +94,11 @@ def _route(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Ev
     if new is None or new.drifted_at is None or (old and old.id == new.id and old.drifted_at == new.drifted_at):
         return []
     return [Event("Warning", Reason.ROUTE_DRIFTED, after.message)]
+
+
+def _unverified(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    told = unverified.said(after)
+    return [Event("Warning", Reason.QUALITY_UNVERIFIED, told)] if told and not unverified.said(before) else []
 
 
 def _commands(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:

@@ -142,6 +142,11 @@ def benchmark_key(of_revision: str, benchmark: Benchmark) -> str:
     )
 
 
+def series_key(serving: str, target: str, about: dict[str, Any]) -> str:
+    """What confirmations that are counted together are about, in 16 hex digits."""
+    return fingerprint("confirmations", 1, {"serving": serving, "target": target, **about})[:16]
+
+
 def confirm_key(serving: str, target: str, at: datetime) -> str:
     """What a confirm Job measures: two revisions at one time; another check measures anew."""
     return fingerprint("confirm", 1, {"serving": serving, "target": target, "at": at.isoformat()})

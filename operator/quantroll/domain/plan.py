@@ -21,6 +21,7 @@ from quantroll.domain import (
     rollout,
     suspension,
     traffic,
+    unverified,
     windows,
 )
 from quantroll.domain.choosing import Choice
@@ -164,6 +165,9 @@ def _select(draft: Draft, spec: QuantizedModelSpec, choice: Choice, stable: Revi
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
     elif draft.status.drift and draft.status.drift.confirming:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the drift check of {stable.variant}")
+    elif unproven := unverified.said(draft.status):
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for a drift check that can tell: {unproven}")
+        draft.block(Reason.QUALITY_UNVERIFIED, draft.message)
     elif not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     elif closed := windows.closed(draft, spec):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.spec import PROBE_METRIC, QuantizedModelSpec
 from quantroll.api.spec.rollout import MetricName
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.domain import drift_check, quality_looks
@@ -16,6 +16,7 @@ class Window:
 
     revision: str
     seconds: int
+    metric: str = PROBE_METRIC  # of answers: whose
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +107,5 @@ def _canary(
 def _quality(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime) -> Window | None:
     if not drift_check.is_due(status, now) or status.stable is None:
         return None
-    return Window(status.stable.revision, max(1, int(drift_check.window(status, spec, now).total_seconds())))
+    seconds = max(1, int(drift_check.window(status, spec, now).total_seconds()))
+    return Window(status.stable.revision, seconds, spec.drift_check.metric)

@@ -86,7 +86,12 @@ class QualityCounts:
 
     right: int
     wrong: int  # answers; a request that got none is in neither
-    distinct: int  # items that the prober goes through: more answers than that are repetitions
+    distinct: int | None  # items that the prober goes through: more answers than that are repetitions; None: not known
+
+    @property
+    def samples(self) -> int:
+        """Answers that are no repetitions."""
+        return self.answers if self.distinct is None else min(self.answers, self.distinct)
 
     @property
     def answers(self) -> int:
@@ -137,6 +142,7 @@ class Snapshot:
     engines: Mapping[str, EngineProfile]
     backends: frozenset[Backend] = frozenset(Backend)  # those that the admin has given an image for
     prices: PriceTable = field(default_factory=PriceTable)
+    queries: frozenset[str] = frozenset()  # names of those that the admin has defined for drift checks
     jobs: Mapping[str, JobView] = field(default_factory=dict)  # by key
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
     route: RouteView | None = None

@@ -42,6 +42,9 @@ AS_GOOD = PairCounts(both=960, harm=10, gain=10, neither=20, distinct=1000)
 WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
 EQUAL = ConfirmResult(items=1000, errors=0, both=950, serving_only=10, target_only=10, neither=30, source_sha256="e")
 VERBS = ["abort", "approve", "promote", "retry", "rollback"]
+NEAR = ConfirmResult(items=1000, errors=0, both=925, serving_only=5, target_only=15, neither=55, source_sha256="e")
+SHIFT = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=12, neither=188, source_sha256="e")
+SILENT = ConfirmResult(items=0, errors=1000, both=0, serving_only=0, target_only=0, neither=0, source_sha256="e")
 STARTS = ["CandidateStarting", "Analyzing", "Promoting", "Draining", "Steady"]
 VARIANTS = [SPEC["variants"], SPEC["variants"][:1], SPEC["variants"][1:2], SPEC["variants"][2:], SPEC["variants"][::-1]]
 
@@ -197,7 +200,7 @@ class Loop(RuleBasedStateMachine):
     def prometheus_counts_answers(self, counts):
         self.world.quality = counts
 
-    @rule(found=st.sampled_from([WORSE, EQUAL]))
+    @rule(found=st.sampled_from([WORSE, EQUAL, NEAR, SHIFT, SILENT]))
     def the_confirmation_will_find(self, found):
         self.world.confirmed = found
 
@@ -228,6 +231,15 @@ class Loop(RuleBasedStateMachine):
     @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]))
     def another_way_back(self, keep, back_to):
         self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to})
+
+    @rule(staleness=st.sampled_from(["1s", "15d"]), early=st.sampled_from([[], ["1h"], ["1s", "5s", "1d"]]))
+    def other_checks(self, staleness, early):
+        self.world.edit(driftCheck__missingData={"maxStaleness": staleness}, driftCheck__afterPromotion=early)
+
+    @rule(metric=st.sampled_from(["Probe", "thumbs"]), queries=st.sampled_from([frozenset(), frozenset({"thumbs"})]))
+    def another_metric(self, metric, queries):
+        self.world.queries = queries
+        self.world.edit(driftCheck__metric=metric)
 
     @rule(breach=st.sampled_from(["Rollback", "Alert"]))
     def another_answer_to_a_breach(self, breach):
@@ -261,7 +273,10 @@ class Loop(RuleBasedStateMachine):
         world.gateway_api = True
         world.requests, world.quality = RequestCounts(500, 0), HEALTHY
         world.stable_requests, world.pairs = None, AS_GOOD
-        world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False)
+        world.edit(
+            model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
+            driftCheck__metric="Probe", driftCheck__missingData={"maxStaleness": "15d"},
+        )  # fmt: skip
         world.settle()
         assert world.stalled() in (None, "Rejected", "RolledBack")
 

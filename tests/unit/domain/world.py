@@ -137,6 +137,7 @@ class World:
         self.selected: str | None = None
         self.gateway_api = True
         self.prices = PriceTable()
+        self.queries: frozenset[str] = frozenset()
         self.commands: dict[str, str] = {}
         self.requests: RequestCounts | Unknown = RequestCounts(total=500, failed=0)
         self.stable_requests: RequestCounts | Unknown | None = None  # None: as many as the weights would give
@@ -173,7 +174,8 @@ class World:
             namespace="ml", name=self.name, generation=self.generation, spec=spec, spec_error=error, status=self.status,
             engines=dict(self.engines), jobs={key: job.view for key, job in self.jobs.items()},
             servers=dict(self.servers), route=self.route, gateway_api=self.gateway_api, selected=self.selected,
-            commands=dict(self.commands), prices=self.prices, requests=self.requests if asked.requests else None,
+            commands=dict(self.commands), prices=self.prices, queries=self.queries,
+            requests=self.requests if asked.requests else None,
             quality=self.quality if asked.quality else None, canary=self._canary(asked.canary),
         )  # fmt: skip
 
