@@ -161,7 +161,7 @@ def _select(draft: Draft, spec: QuantizedModelSpec, choice: Choice, stable: Revi
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
     elif draft.status.drift and draft.status.drift.confirming:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the drift check of {stable.variant}")
-    elif not draft.seen.server(stable.revision).ready:
+    elif stable.served_at is None and not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     elif closed := windows.closed(draft, spec):
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {closed}")
