@@ -155,6 +155,7 @@ class Reason(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     STATUS_LOST = "StatusLost"
     ENGINE_UNKNOWN = "EngineUnknown"
+    ENGINE_CHANGED = "EngineChanged"  # by the admin: another image or other flags
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"
     GATEWAY_API_MISSING = "GatewayAPIMissing"

@@ -168,7 +168,7 @@ def _select(draft: Draft, spec: QuantizedModelSpec, choice: Choice, stable: Revi
     elif unproven := unverified.said(draft.status):
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for a drift check that can tell: {unproven}")
         draft.block(Reason.QUALITY_UNVERIFIED, draft.message)
-    elif not draft.seen.server(stable.revision).ready:
+    elif stable.served_at is None and not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     elif closed := windows.closed(draft, spec):
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {closed}")

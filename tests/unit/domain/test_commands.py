@@ -158,7 +158,7 @@ def test_promote_stands_for_an_approval_and_for_a_held_step():
     world = World(spec_with(rollout__steps=[{"weight": 50, "duration": "1m", "approval": True}]))
     world.until("AwaitingApproval")
     assert command(world, "promote", f"{world.status.rollout.id}:0/1")[0]
-    world.works()
+    world.ready(world.status.candidate.revision, 2)
     world.tick()
     assert (world.status.phase, world.status.rollout.weight) == ("Promoting", 100)
     assert world.status.rollout.awaiting_since is None
