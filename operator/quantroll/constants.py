@@ -176,6 +176,7 @@ class Reason(StrEnum):
     PROMOTED = "Promoted"
     NONE_PROVEN = "NoVariantProven"
     PROVEN = "Proven"
+    VERDICT = "Verdict"  # of events alone
     WAITING = "Waiting"
     OUTSIDE_WINDOW = "OutsideWindow"  # a rollout waits for one of its windows
     MADE = "Made"

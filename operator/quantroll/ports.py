@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from quantroll.api.spec.rollout import MetricName
+from quantroll.api.status import QuantizedModelStatus
 from quantroll.domain.events import Event
 from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts, Unknown
 
@@ -91,3 +92,34 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """Now, in UTC, with whole seconds: as status keeps it."""
+
+
+class Telemetry:
+    """Is told what goes on, for the operator's own metrics: in the event loop, so that each method returns at once.
+
+    This one does not listen. A key is namespace and name of a QuantizedModel; times are in seconds.
+    """
+
+    def queued(self) -> None:
+        """A key was put in line, or is due earlier than it was."""
+
+    def started(self, key: tuple[str, str], waited: float) -> None:
+        """A worker took a key up, so long after it was due."""
+
+    def ended(self, key: tuple[str, str], took: float, *, failed: bool) -> None:
+        """The pass of a key is over; one that failed is tried again."""
+
+    def requested(self, method: str, code: str, took: float) -> None:
+        """The API server answered a request, with an HTTP status or `<error>` where it did not."""
+
+    def asked(self, result: str, took: float) -> None:
+        """Prometheus was asked: ok, empty, timeout or error."""
+
+    def stands(self, key: tuple[str, str], status: QuantizedModelStatus) -> None:
+        """Where a model stands, after every pass."""
+
+    def changed(self, before: QuantizedModelStatus, after: QuantizedModelStatus) -> None:
+        """A changed status was written."""
+
+    def gone(self, key: tuple[str, str]) -> None:
+        """The model is no more, and nothing is told of it any longer."""

@@ -48,6 +48,12 @@ class Prometheus(ApiModel):
     queries: dict[QueryName, CountQuery] = {}  # for driftCheck.metric, by name
 
 
+class Metrics(ApiModel):
+    """The operator's own metrics page."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: there is none
+
+
 class Settings(ApiModel):
     """Everything that the cluster's admin decides."""
 
@@ -59,6 +65,7 @@ class Settings(ApiModel):
     namespaces: list[str] = []  # empty: the whole cluster
     prometheus: Prometheus = Prometheus()
     prices: PriceTable = PriceTable()
+    metrics: Metrics = Metrics()
 
 
 def load(path: Path) -> Settings:

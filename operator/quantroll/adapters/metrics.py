@@ -11,6 +11,7 @@ from quantroll.api import metrics
 from quantroll.api.queries import CountQuery
 from quantroll.api.spec.rollout import MetricName
 from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts, Unknown
+from quantroll.ports import Telemetry
 from quantroll.settings import Settings
 
 _THREADS = 4
@@ -22,9 +23,16 @@ _NOT_CONFIGURED = Unknown("no Prometheus is configured: set prometheus.url in th
 class PrometheusMetrics:
     """Implements `ports.Metrics`."""
 
-    def __init__(self, prometheus: Prometheus, timeout: float, queries: Mapping[str, CountQuery] | None = None) -> None:
+    def __init__(
+        self,
+        prometheus: Prometheus,
+        timeout: float,
+        queries: Mapping[str, CountQuery] | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         """`timeout` in seconds: after that much, nothing waits for an answer any more. `queries`: the admin's own."""
         self._prometheus, self._timeout, self._queries = prometheus, timeout, queries or {}
+        self._telemetry = telemetry or Telemetry()
         self._late = ""  # what the last question has said, if it failed after a long time
         self._asking = 0  # questions on their way
         # Not asyncio's own threads: with a Prometheus that hangs, names of hosts could not be looked up in those.
@@ -92,11 +100,13 @@ class PrometheusMetrics:
         if self._late and self._asking:
             raise NoAnswer(self._late)
         self._asking += 1
-        began = time.monotonic()
+        began, result = time.monotonic(), "error"
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._prometheus.ask, query)
+            result = "ok" if answer else "empty"
         except TimeoutError as error:
+            result = "timeout"
             self._late = f"Prometheus: no answer within {self._timeout:g} s"
             raise NoAnswer(self._late) from error
         except NoAnswer as error:
@@ -104,6 +114,7 @@ class PrometheusMetrics:
             raise
         finally:
             self._asking -= 1
+            self._telemetry.asked(result, time.monotonic() - began)
         self._late = ""
         return answer
 
@@ -150,7 +161,7 @@ class NoMetrics:
         """Nothing to let go of."""
 
 
-def metrics_from(settings: Settings) -> PrometheusMetrics | NoMetrics:
+def metrics_from(settings: Settings, telemetry: Telemetry | None = None) -> PrometheusMetrics | NoMetrics:
     """The Prometheus of the admin's configuration."""
     ours = settings.prometheus
     if not ours.url:
@@ -158,4 +169,4 @@ def metrics_from(settings: Settings) -> PrometheusMetrics | NoMetrics:
     prometheus = Prometheus(
         ours.url, ca_file=ours.ca_file, token_file=ours.bearer_token_file, timeout=ours.timeout_seconds
     )
-    return PrometheusMetrics(prometheus, ours.timeout_seconds, ours.queries)
+    return PrometheusMetrics(prometheus, ours.timeout_seconds, ours.queries, telemetry)

@@ -1,7 +1,7 @@
 """Everything a decision may look at, put together from the watches and a few questions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from quantroll.controller.recover import recovered
 from quantroll.domain import schedule, windows
 from quantroll.domain.questions import Window, questions
 from quantroll.domain.snapshot import QualityCounts, ServerView, Snapshot, Unknown
-from quantroll.ports import Cluster, Engines, Metrics
+from quantroll.ports import Cluster, Engines, Metrics, Telemetry
 from quantroll.settings import Settings
 
 Body = Mapping[str, Any]
@@ -31,11 +31,12 @@ LOST = (
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Whom a pass may ask."""
+    """Whom a pass may ask, and whom it tells."""
 
     cluster: Cluster
     engines: Engines
     metrics: Metrics
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 async def gather(model: Body, children: Children, settings: Settings, outside: Outside, now: datetime) -> Snapshot:

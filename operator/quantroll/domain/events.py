@@ -55,7 +55,7 @@ def _verdicts(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list
 def _why(row: VariantStatus) -> str:
     """What the gate said is a verdict; what kept it from saying anything goes by its own name."""
     broken = row.verdict in ("ERROR", "Infeasible")
-    return (broken and row.reason) or "Verdict"
+    return (broken and row.reason) or Reason.VERDICT
 
 
 def _stalled(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:

@@ -95,6 +95,7 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     if done:
         figures.fill(draft, spec)  # costs decide which of the proven is chosen
     chosen = choosing.choose(draft, spec) if done else None
+    draft.decided, draft.chosen = done, chosen.revision.revision if chosen else None
     _refresh_stable(draft)
     if draft.status.rollout:
         target = chosen.revision.revision if chosen else choosing.proven_candidate(draft, spec) if measured else None
