@@ -230,6 +230,20 @@ PAIRS: dict[str, Pair] = {
         {"qualityGate": {"generation": {"maxTokens": 256}}, "serving": {"maxModelLen": 256}},
         python=False,
     ),
+    "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two": Pair(
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}}, "serving": {"replicas": 1}},
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": False}}, "serving": {"replicas": 1}},
+        python=False,
+    ),
+    "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods": Pair(
+        {"mode": "Replace", "allowDowntime": True}, {"mode": "Surge", "allowDowntime": True}, python=False
+    ),
+    "must be a time of day from 00:00 to 23:59": Pair("23:59", "24:00"),
+    "must be a time of day from 00:00 to 24:00": Pair("24:00", "9:00"),
+    "from and to are the same: the whole day is from 00:00 to 24:00": Pair(
+        {"from": "00:00", "to": "24:00"}, {"from": "08:30", "to": "08:30"}, python=False
+    ),
+    "must be the name of a time zone, such as Europe/Berlin": Pair("Etc/GMT+1", "UTC+01:00"),
     "mode GatewayAPI needs parentRefs": Pair(
         {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
         {"parentRefs": None},
