@@ -58,6 +58,7 @@ def approve(
 def promote(
     name: Name,
     *,
+    step: Annotated[bool, typer.Option("--step", help="Of the step under way alone.")] = False,
     wait: Wait = True,
     timeout: Timeout = ANSWER_IN,
     output: Form = Output.TEXT,
@@ -65,11 +66,15 @@ def promote(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Leave out the steps that are left of the rollout under way.
+    """Leave out the waits of all steps that are left; pods are waited for all the same.
 
     Exit status: 0 accepted; 1 refused, or no rollout; 2 no answer in time; 64 and above as for status.
     """
-    _give(orders.promote, name, (namespace, context, kubeconfig), wait, timeout, output)
+
+    def made(view: View) -> Order:
+        return orders.promote(view, one_step=step)
+
+    _give(made, name, (namespace, context, kubeconfig), wait, timeout, output)
 
 
 def abort(

@@ -6,6 +6,7 @@ The operator decides; here only what cannot even be named is turned away.
 from dataclasses import dataclass
 
 from quantroll.constants import ANNOTATION_COMMAND, Phase
+from quantroll.domain import memory
 from quantroll.domain.commands import JOBS
 from quantroll.errors import QuantrollError
 from quantroll.standing import moments
@@ -56,9 +57,11 @@ def approve(view: View) -> Order:
     return Order("approve", f"{rollout.id}:{rollout.step}")
 
 
-def promote(view: View) -> Order:
-    """Leave out the steps that are left."""
-    return Order("promote", _under_way(view, "promote"))
+def promote(view: View, *, one_step: bool = False) -> Order:
+    """Leave out the waits of all steps that are left, or of the one under way."""
+    name = _under_way(view, "promote")
+    rollout = view.status.rollout
+    return Order("promote", f"{name}:{rollout.step}" if rollout and one_step else name)
 
 
 def abort(view: View) -> Order:
@@ -88,11 +91,16 @@ def retry(view: View, variant: str | None = None, *, jobs: bool = False) -> Orde
 
 
 def rollback(view: View, to: str | None = None) -> Order:
-    """Leave what serves, for an earlier revision: by revision, by variant, or as spec.rollout.rollback.target says."""
-    stable = view.status.stable
+    """Leave what serves, for an earlier revision: by revision, by variant, or as spec.rollout.rollback.target says.
+
+    A rollout that is under way is undone; the operator refuses to go anywhere else meanwhile.
+    """
+    rollout, stable = view.status.rollout, view.status.stable
     if stable is None:
         raise NothingToOrder("rollback", "nothing to roll back from: nothing serves yet")
-    return Order("rollback", f"{stable.revision}:{_target(view, to)}" if to else stable.revision)
+    under_way = rollout is not None and rollout.draining is None
+    name = rollout.id if rollout and under_way else memory.promoted_by(stable)
+    return Order("rollback", f"{name}:{_target(view, to)}" if to else name)
 
 
 def _target(view: View, to: str) -> str:

@@ -17,6 +17,7 @@ _PHASES = {
     Phase.AWAITING_APPROVAL: Mark.HELD,
 }
 _VERDICTS = {"PASS": Mark.GOOD, "FAIL": Mark.BAD, "INCONCLUSIVE": Mark.WARNING, None: Mark.LATER}
+_ASKED = {"desired": "asked"}
 _DRIFT = {
     "Healthy": Mark.GOOD,
     "Breached": Mark.BAD,
@@ -120,7 +121,8 @@ def _traffic(view: View) -> Node | None:
     """What was asked for, what the gateway has accepted, and what else the status knows of shares."""
     names = {found.revision: found.variant for found in (view.status.stable, view.status.candidate) if found}
     traffic = view.status.traffic
-    kinds = {"asked": traffic.desired, "applied": traffic.applied}
+    fields = {name: getattr(traffic, name) for name in type(traffic).model_fields}
+    kinds = {_ASKED.get(name, name): shares for name, shares in fields.items() if isinstance(shares, list)}
     if not any(kinds.values()):
         return None
     mark = Mark.GOOD if traffic.desired == traffic.applied else Mark.WORKING
@@ -173,7 +175,9 @@ def _drift(view: View) -> Node | None:
     below += [_confirming(view, drift.confirming)] if drift.confirming else []
     head = f"drift: {drift.verdict}{other}{', ' if numbers else ''}{', '.join(numbers)}"
     rests = stable is None or stable.variant == BASELINE
-    return Node(head, Mark.LATER if rests and not other else _DRIFT[drift.verdict], below=below, bold=True)
+    return Node(
+        head, Mark.LATER if rests and not other else _DRIFT.get(drift.verdict, Mark.WARNING), below=below, bold=True
+    )
 
 
 def _confirming(view: View, check: DriftCheckStatus) -> Node:

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from quantroll.api.spec.rollout import Step
+from quantroll.domain import steps
 from quantroll.standing import moments
 from quantroll.standing.tree import Mark
 from quantroll.standing.view import View
 
-_LOOKS = {"Pass": Mark.GOOD, "Fail": Mark.BAD, "Unknown": Mark.WARNING}
+_LOOKS = {"Pass": Mark.GOOD, "Fail": Mark.BAD}  # all else is neither
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,16 @@ class Stage:
 
 def steps_of(view: View) -> list[Stage]:
     """All steps, and the promotion as the last; empty without a rollout."""
-    rollout, steps = view.status.rollout, view.subject.spec.rollout.steps
+    rollout, spec = view.status.rollout, view.subject.spec
     if rollout is None:
         return []
-    found = [_stage(view, at, _told(at, step, len(steps)), step.weight) for at, step in enumerate(steps)]
-    promoted = rollout.draining is not None
-    last = _stage(view, len(steps), "promotion: all the traffic", 100)
-    return [*found, Stage(last.what, "done", 100, clock="done; draining") if promoted else last]
+    count = steps.promotion(spec)
+    found = [
+        _stage(view, at, _told(at, step, count), steps.weight_at(spec, at))
+        for at, step in enumerate(spec.rollout.steps)
+    ]
+    last = _stage(view, count, "promotion: all the traffic", 100)
+    return [*found, Stage(last.what, "done", 100, clock="done; draining") if rollout.draining else last]
 
 
 def _told(at: int, step: Step, count: int) -> str:
@@ -72,7 +76,7 @@ def _stage(view: View, at: int, what: str, weight: int) -> Stage:
         return Stage(what, "done", weight)
     if rollout.reason:
         return Stage(what, "given up", weight)
-    held = bool(rollout.awaiting_since or view.status.suspended_at)
+    held = bool(rollout.awaiting_since or rollout.held_since or view.status.suspended_at)
     looked = rollout.analysis
     analysis = f"looks: {looked.verdict}, {looked.failures} failed" if looked else ""
     analysis += f", {moments.ago(looked.at, view.now)}: {looked.message}" if looked else ""
@@ -84,21 +88,35 @@ def _stage(view: View, at: int, what: str, weight: int) -> Stage:
         ends=view.step_ends,
         clock=_clock(view),
         analysis=analysis,
-        analysis_mark=_LOOKS[looked.verdict] if looked else Mark.NONE,
+        analysis_mark=_LOOKS.get(looked.verdict, Mark.WARNING) if looked else Mark.NONE,
     )
 
 
 def _clock(view: View) -> str:
-    rollout, now = view.status.rollout, view.now
+    rollout, now, ends = view.status.rollout, view.now, view.step_ends
     if rollout is None:
         return ""
-    if view.status.suspended_at:
-        return f"held {moments.since(view.status.suspended_at, now)}"
-    if rollout.awaiting_since:
-        return f"passed; awaits approval {moments.since(rollout.awaiting_since, now)}"
+    if held := _held(view):
+        return held
     if rollout.since is None:
         return "its weight is not applied yet"
-    if (ends := view.step_ends) is None:
-        return moments.since(rollout.since, now)
-    left = f"{moments.span(ends - now)} left" if ends > now else f"its time was over at {moments.clock(ends, now)}"
-    return f"{moments.since(rollout.since, now)}, {left}"
+    if steps.is_hurried(rollout):
+        left = ", its waits are left out: a person promotes it"
+    elif ends is None:
+        left = ""
+    else:
+        left = (
+            f", {moments.span(ends - now)} left" if ends > now else f", its time was over at {moments.clock(ends, now)}"
+        )
+    return f"{moments.since(rollout.since, now)}{left}"
+
+
+def _held(view: View) -> str:
+    """What its clock stands for."""
+    rollout, suspended = view.status.rollout, view.status.suspended_at
+    waits = {
+        "held": suspended,
+        "passed; awaits approval": rollout.awaiting_since if rollout else None,
+        "waits for a window": rollout.held_since if rollout else None,
+    }
+    return next((f"{what} {moments.since(since, view.now)}" for what, since in waits.items() if since), "")

@@ -6,10 +6,11 @@ from datetime import datetime
 
 from quantroll.api.base import parse_duration
 from quantroll.api.status import Attempt, RejectedRevision, VariantStatus
-from quantroll.constants import LABEL_OWNER, Component, Condition, Phase
-from quantroll.domain import fingerprints
+from quantroll.constants import LABEL_OWNER, Component, Condition, Phase, Reason
+from quantroll.domain import fingerprints, steps, windows
+from quantroll.domain.capacity import pods_for
 from quantroll.domain.gate import Verdict
-from quantroll.domain.traffic import by_route, next_weight, pods_for
+from quantroll.domain.traffic import by_route
 from quantroll.standing import moments
 from quantroll.standing.remedies import remedy
 from quantroll.standing.view import View
@@ -46,7 +47,9 @@ class Wait:
 
 def in_phase(view: View) -> Wait | None:
     """What the phase itself waits for; None where all is well and settled."""
-    phase = view.status.phase
+    phase, rollout = view.status.phase, view.status.rollout
+    if rollout and rollout.held_since:
+        return _window(view, rollout.held_since, _opening(view))
     return _PHASES[phase](view) if phase else None
 
 
@@ -98,6 +101,25 @@ def _of_phase(
     return Wait(phase or "", what, unblock, since=view.entered, until=until, then=then, person=person)
 
 
+def _opening(view: View) -> datetime | None:
+    """When the next rollout window opens; None where one is open, or none is asked for."""
+    asked = view.subject.spec.rollout.windows
+    if windows.problem(asked) or windows.is_open(asked, view.now):
+        return None
+    return windows.next_opening(asked, view.now)
+
+
+def _window(view: View, since: datetime | None, opens: datetime | None) -> Wait:
+    return Wait(
+        Reason.OUTSIDE_WINDOW,
+        f"a window of rollout.windows: {view.status.message}",
+        ("nothing: it goes on when the window opens", "to go on now, change rollout.windows in the spec"),
+        since=since,
+        until=opens,
+        then="opens",
+    )
+
+
 def _selecting(view: View) -> Wait:
     drift = view.status.drift
     if drift and drift.confirming:
@@ -109,12 +131,14 @@ def _selecting(view: View) -> Wait:
         )
     if not view.holds(Condition.AVAILABLE):
         return _of_phase(view, view.status.message, "a ready pod of what serves: see below")
+    if opens := _opening(view):
+        return _window(view, view.entered, opens)
     return _of_phase(view, view.status.message, f"{NOTHING}, once nothing is in the way any more")
 
 
 def _starting(view: View) -> Wait:
-    rollout, candidate, steps = view.status.rollout, view.status.candidate, view.subject.spec.rollout.steps
-    needed = pods_for(view.subject.spec, steps[0].weight)
+    rollout, candidate, spec = view.status.rollout, view.status.candidate, view.subject.spec
+    needed = pods_for(spec, steps.weight_at(spec, 0))
     pods = view.pods_of(candidate.revision) if candidate else None
     known = f": {pods.ready} of {needed} ready" if pods else ""
     return _of_phase(
@@ -153,7 +177,7 @@ def _analyzing(view: View) -> Wait:
             since=rollout.since,
             until=ends,
         )
-    following = next_weight(view.subject.spec, rollout.step)
+    following = steps.weight_at(view.subject.spec, steps.ahead(view.subject.spec, rollout))
     hints = [_more_data(view)] if rollout.analysis and rollout.analysis.verdict != "Pass" else []
     hints += [f"{pods_for(view.subject.spec, following)} ready pods of {name}, for {following} %"] if not hints else []
     hints.append(f"to take {name} back: {view.type('abort')}")

@@ -91,6 +91,20 @@ def test_abort_and_retry(operator, player, apply, status, ask):
     status(phase("Analyzing"), timeout=40)
 
 
+def test_promote_and_rollback(operator, player, apply, status, ask):
+    apply(rollout("gptq4", steps=FOREVER, rollback={"keepWarm": "1h"}))
+    status(phase("Analyzing"), timeout=80)
+    done = ask("promote", "tiny")
+    assert done.code == 0, done.said
+    settled = status(phase("Steady"), timeout=40)
+    assert settled["stable"]["variant"] == "gptq4"
+    assert "int8 is no revision" in ask("rollback", "tiny", "--to", "int8").err
+    done = ask("rollback", "tiny", "--to", "baseline")
+    assert (done.code, done.out) == (0, "going back from gptq4 to baseline\n"), done.err
+    done = status(phase("RolledBack"), timeout=40)
+    assert done["stable"]["variant"] == "baseline"
+
+
 def test_suspend_and_resume(operator, player, apply, status, ask):
     apply(rollout("gptq4", steps=FOREVER))
     status(phase("Analyzing"), timeout=80)

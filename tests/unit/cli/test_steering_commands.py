@@ -192,7 +192,7 @@ def test_a_promotion_and_a_rollback_are_written(operated):
     run("rollback", "tiny", "--to", "baseline", "--no-wait")
     key, value = written(fake)
     assert key == "quantroll.io/rollback"
-    assert value.startswith(f"{fake.world.status.stable.revision}:{before}/")
+    assert value.startswith(f"{fake.world.status.stable.rollout}:{before}/")
 
 
 def test_suspend_and_resume(operated):

@@ -52,9 +52,14 @@ def test_an_abort():
     assert command(world, "abort", again.value("other")) == (False, "it is being taken back already")
 
 
-def test_a_promotion_names_the_rollout():
+def test_a_promotion_of_all_steps_or_of_one():
     world = scenes.until("Analyzing")
-    assert orders.promote(scenes.seen(world)).value("x") == f"{world.status.rollout.id}/x"
+    step = orders.promote(scenes.seen(world), one_step=True)
+    assert step.value("x") == f"{world.status.rollout.id}:0/x"
+    assert obeyed(world, step) == (True, "gptq4: step 0 is left as soon as there are pods for the next")
+    order = orders.promote(scenes.seen(world))
+    assert order.value("x") == f"{world.status.rollout.id}/x"
+    assert obeyed(world, order)[0]
 
 
 def test_a_retry_forgets_the_rejection_that_is_in_the_way():
@@ -99,14 +104,22 @@ def test_failed_jobs_can_be_asked_for_beside_a_rejection():
     assert orders.retry(scenes.seen(world)).subject != "jobs"
 
 
-def test_a_rollback_names_what_is_left_and_where_to():
+def test_a_rollback_names_what_promoted_it_and_where_to():
     world = steady(spec_with(rollout__rollback={"keepWarm": "24h"}))
-    stable, before = world.status.stable.revision, world.status.last_good[0].revision
+    name, before = world.status.stable.rollout, world.status.last_good[0].revision
     view = scenes.seen(world)
-    assert orders.rollback(view).value("x") == f"{stable}/x"
-    assert orders.rollback(view, "baseline").value("x") == f"{stable}:{before}/x"
-    assert orders.rollback(view, before).value("x") == f"{stable}:{before}/x"
+    assert orders.rollback(view).value("x") == f"{name}/x"
+    assert orders.rollback(view, "baseline").value("x") == f"{name}:{before}/x"
+    assert orders.rollback(view, before).value("x") == f"{name}:{before}/x"
     with pytest.raises(NothingToOrder, match=r"int8 is no revision .* known: baseline \(\w+\)"):
         orders.rollback(view, "int8")
     with pytest.raises(NothingToOrder, match="nothing serves yet"):
         orders.rollback(scenes.seen(World()))
+    assert obeyed(world, orders.rollback(view, "baseline")) == (True, "going back from gptq4 to baseline")
+
+
+def test_a_rollback_of_a_rollout_under_way_takes_it_back():
+    world = scenes.until("Analyzing")
+    order = orders.rollback(scenes.seen(world))
+    assert order.subject == world.status.rollout.id
+    assert obeyed(world, order) == (True, "gptq4 is taken back")

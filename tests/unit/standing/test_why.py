@@ -164,6 +164,24 @@ def test_without_the_gateway_api():
     assert "waits for the Gateway API" in second.what
 
 
+def test_outside_of_all_windows_it_says_when_the_next_opens():
+    hours = [{"days": ["Tue"], "from": "08:00", "to": "16:00"}]
+    world = scenes.until("Selecting", rollout__windows=hours)
+    world.tick()
+    [wait] = checked(why(scenes.seen(world)))
+    assert wait.reason == Reason.OUTSIDE_WINDOW
+    assert (wait.then, wait.until) == ("opens", world.now + timedelta(days=1))
+
+
+def test_a_step_that_waits_for_a_window():
+    world = scenes.until("Analyzing")
+    world.edit(rollout__windows=[{"days": ["Tue"], "from": "08:00", "to": "16:00"}])
+    world.passes(minutes=3)
+    world.tick()
+    [wait] = checked(why(scenes.seen(world)))
+    assert (wait.reason, wait.since) == (Reason.OUTSIDE_WINDOW, world.status.rollout.held_since)
+
+
 def test_a_failed_job_is_tried_again_at_a_time():
     world = scenes.until("Pending")
     world.fail(world.job("prepare"), Reason.EVAL_SET_MISSING, "no file")
