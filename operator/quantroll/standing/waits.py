@@ -87,8 +87,7 @@ def _job(component: Component) -> Callable[[View], Wait]:
 
     def wait(view: View) -> Wait:
         what = view.status.message or f"a Job ({component.value})"
-        selector = f"{LABEL_OWNER}={view.subject.name}"
-        look = view.kubectl("get", "jobs,pods", "-l", selector)
+        look = view.kubectl("get", "jobs,pods", "-l", _owned(view))
         return _of_phase(view, f"the Job: {what}", f"nothing: it goes on when the Job ends; to look at it: {look}")
 
     return wait
@@ -258,6 +257,7 @@ def _rolling_back(view: View) -> Wait:
             f"all pods of {target} to be ready{known}, and then its traffic: {view.status.message}",
             "nothing, while they load: what serves keeps serving, however long it takes",
             f"room for them, if they find none: {view.kubectl('get', 'pods', '-l', _owned(view))}",
+            f"to stay with what serves: {view.type('abort')}",
         )
     drain = parse_duration(view.subject.spec.rollout.deadlines.drain)
     return _of_phase(

@@ -1,6 +1,8 @@
 """What is waited for, since when and what would unblock it: in every phase, and for every reason that can block."""
 
+import copy
 from datetime import timedelta
+from functools import cache
 
 import pytest
 
@@ -35,8 +37,15 @@ IN_PHASE = {
 WANT_A_PERSON = {Phase.AWAITING_APPROVAL, Phase.REJECTED, Phase.ROLLED_BACK}
 
 
+@cache
+def at(phase):
+    """A world in this phase, made once; it is copied before it is changed."""
+    return IN_PHASE[phase]()
+
+
 def stalled(world, reason, message="it says why"):
     """A world in which this is in everybody's way."""
+    world = copy.copy(world)
     entry = ConditionStatus(
         type=Condition.STALLED, status="True", reason=reason, message=message, last_transition_time=world.now
     )
@@ -56,7 +65,7 @@ def checked(waits):
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_every_phase_says_what_it_waits_for_since_when_and_what_ends_it(phase):
-    view = scenes.seen(IN_PHASE[phase]())
+    view = scenes.seen(at(phase))
     assert view.status.phase is phase
     waits = checked(why(view))
     assert (waits == []) == (phase is Phase.STEADY)
@@ -68,7 +77,7 @@ def test_every_phase_says_what_it_waits_for_since_when_and_what_ends_it(phase):
 @pytest.mark.parametrize("reason", BLOCKING)
 @pytest.mark.parametrize("phase", [Phase.PENDING, Phase.ANALYZING, Phase.STEADY])
 def test_every_reason_that_can_block_says_what_to_do(reason, phase):
-    first = checked(why(scenes.seen(stalled(IN_PHASE[phase](), reason))))[0]
+    first = checked(why(scenes.seen(stalled(at(phase), reason))))[0]
     assert first.reason == reason
     assert first.what == "it says why"
     assert first.since is not None
@@ -79,7 +88,7 @@ def test_every_reason_that_can_block_says_what_to_do(reason, phase):
 
 @pytest.mark.parametrize("reason", BLOCKING)
 def test_every_reason_for_which_a_revision_is_rejected_says_how_to_have_it_tried_again(reason):
-    world = scenes.aborted()
+    world = copy.copy(at(Phase.ROLLED_BACK))
     entry = world.status.rejected[0].model_copy(update={"reason": reason})
     world.status = world.status.model_copy(update={"rejected": [entry]})
     first = checked(why(scenes.seen(world)))[0]
@@ -115,7 +124,7 @@ def test_suspension_comes_before_the_phase_and_says_how_to_go_on():
 
 
 def test_an_approval_names_the_step_and_both_ways_out():
-    [wait] = why(scenes.seen(IN_PHASE[Phase.AWAITING_APPROVAL](), after=90))
+    [wait] = why(scenes.seen(at(Phase.AWAITING_APPROVAL), after=90))
     assert wait.what == "a person to approve gptq4, which has passed 10 % (step 1 of 2)"
     assert [hint.split(": ")[1] for hint in wait.unblock] == [
         "kubectl quantroll approve tiny -n ml",
@@ -124,7 +133,7 @@ def test_an_approval_names_the_step_and_both_ways_out():
 
 
 def test_a_command_to_type_goes_to_the_cluster_that_was_looked_at():
-    view = scenes.seen(IN_PHASE[Phase.AWAITING_APPROVAL](), flags=("--context", "prod west"))
+    view = scenes.seen(at(Phase.AWAITING_APPROVAL), flags=("--context", "prod west"))
     assert why(view)[0].unblock[0].endswith("approve tiny -n ml --context 'prod west'")
 
 
@@ -190,6 +199,15 @@ def test_a_failed_job_is_tried_again_at_a_time():
     assert wait.reason == Reason.EVAL_SET_MISSING
     assert (wait.then, wait.until) == ("tried again", world.status.prepare_failure.retry_at)
     assert wait.unblock[-1].endswith("kubectl quantroll retry tiny --jobs -n ml")
+
+
+def test_a_way_back_counts_pods_and_can_be_stopped():
+    world = steady(scenes.spec_with(rollout__rollback={"keepWarm": "24h"}))
+    world.commands["rollback"] = f"{world.status.stable.rollout}/1"
+    world.tick()
+    [wait] = checked(why(scenes.seen(world)))
+    assert wait.what.startswith("all pods of baseline to be ready (2 of 2 are), and then its traffic: ")
+    assert wait.unblock[-1] == "to stay with what serves: kubectl quantroll abort tiny -n ml"
 
 
 def test_none_proven_says_of_each_row_what_to_do():
@@ -262,7 +280,7 @@ def test_a_command_without_an_answer_is_waited_for():
 
 
 def test_for_people():
-    lines = explained(scenes.seen(IN_PHASE[Phase.AWAITING_APPROVAL]()), Style(width=80))
+    lines = explained(scenes.seen(at(Phase.AWAITING_APPROVAL)), Style(width=80))
     assert lines == [
         "waits for  a person to approve gptq4, which has passed 10 % (step 1 of 2)",
         "           since 08:02:00Z (30 s)",
