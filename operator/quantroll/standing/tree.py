@@ -1,5 +1,6 @@
 """Lines of a tree for a terminal or a file: marks, branches, aligned cells, long text continued below itself."""
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from enum import Enum
 
 from quantroll.report.text import width_of
 
+_COMMAND, _GLUE = re.compile(r"\bkubectl [^`]*"), "\N{NO-BREAK SPACE}"
 _LEAST = 30  # columns that text gets, however narrow the terminal and deep the branch
 
 
@@ -60,12 +62,14 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def wrapped(text: str, style: Style, first: str = "", rest: str = "") -> list[str]:
-    """Text behind `first`, continued behind `rest` where it is too long."""
+    """Text behind `first`, continued behind `rest` where it is too long; a command stays in one piece to be copied."""
     if style.width is None:
         return [first + text]
     room = max(_LEAST, style.width - max(width_of(first), width_of(rest)))
-    parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False, drop_whitespace=True) or [""]
-    return [first + parts[0], *(rest + part for part in parts[1:])]
+    whole = _COMMAND.sub(lambda found: found[0].replace(" ", _GLUE), text)
+    parts = textwrap.wrap(whole, room, break_long_words=False, break_on_hyphens=False) or [""]
+    told = [part.replace(_GLUE, " ") for part in parts]
+    return [first + told[0], *(rest + part for part in told[1:])]
 
 
 def _children(nodes: Sequence[Node], prefix: str, style: Style) -> Iterable[str]:

@@ -8,7 +8,7 @@ import pytest
 from quantroll.domain.snapshot import RequestCounts
 from quantroll.report.subject import read
 from quantroll.standing.overview import overview
-from quantroll.standing.tree import Mark, Node, Style, columns, draw
+from quantroll.standing.tree import Mark, Node, Style, columns, draw, wrapped
 from quantroll.standing.view import View
 from quantroll.standing.why import explained
 from unit.domain.world import World, steady
@@ -149,6 +149,15 @@ def test_text_of_others_steers_no_terminal():
     for lines in (draw(overview(view), Style(width=100)), explained(view, Style(width=100))):
         assert lines
         assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", "".join(lines))
+
+
+def test_a_command_is_never_broken():
+    lines = wrapped(
+        "to have it tried again, once the cause is gone: kubectl quantroll retry tiny -n ml", Style(width=60)
+    )
+    assert lines == ["to have it tried again, once the cause is gone:", "kubectl quantroll retry tiny -n ml"]
+    told = wrapped("see `kubectl get qm tiny -o yaml`, and then somewhere else again", Style(width=40))
+    assert told == ["see `kubectl get qm tiny -o yaml`, and", "then somewhere else again"]
 
 
 def test_columns_line_up_and_empty_ones_are_left_out():
