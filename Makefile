@@ -41,7 +41,7 @@ cluster-down: venv ## stop that cluster and remove what it made
 cluster-shell: venv ## a shell inside the cluster's network, with kubectl and helm
 	@$(PY) -m cluster exec -- bash
 
-generate: venv ## CRD and API reference from the pydantic models
+generate: venv ## CRD and API reference from the pydantic models, remedies from the runbooks
 	@$(PY) -m quantroll.tools.generate
 
 lint: venv ## ruff, and whether generated files are up to date
