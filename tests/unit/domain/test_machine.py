@@ -31,6 +31,11 @@ UNREACHABLE = Unknown("Prometheus does not answer")
 HEALTHY, POOR = QualityCounts(960, 40, 1000), QualityCounts(800, 200, 1000)
 WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
 EQUAL = ConfirmResult(items=1000, errors=0, both=950, serving_only=10, target_only=10, neither=30, source_sha256="e")
+WINDOWS = [
+    [],
+    [{"days": ["Sun"], "from": "23:59", "to": "00:01", "timeZone": "Pacific/Chatham"}],
+    [{"days": ["Mon", "Wed", "Fri"], "from": "08:00", "to": "12:00", "timeZone": "Europe/Berlin"}],
+]
 VERBS = ["abort", "approve", "promote", "retry", "rollback"]
 STARTS = ["CandidateStarting", "Analyzing", "Promoting", "Draining", "Steady"]
 VARIANTS = [SPEC["variants"], SPEC["variants"][:1], SPEC["variants"][1:2], SPEC["variants"][2:], SPEC["variants"][::-1]]
@@ -207,9 +212,22 @@ class Loop(RuleBasedStateMachine):
             detail = "".join(f":{past.revision}" for past in status.last_good[:1])
         self.world.commands[verb] = f"{subject}{detail}/{token}" if right else "nonsense"
 
-    @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]))
-    def another_way_back(self, keep, back_to):
-        self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to})
+    @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]),
+          cooldown=st.sampled_from(["0s", "24h"]))  # fmt: skip
+    def another_way_back(self, keep, back_to, cooldown):
+        self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to, "cooldown": cooldown})
+
+    @rule(windows=st.sampled_from(WINDOWS))
+    def other_windows(self, windows):
+        self.world.edit(rollout__windows=windows)
+
+    @rule(half=st.booleans())
+    def the_operator_dies_after_its_write(self, half):
+        self.world.dies(half=half)
+
+    @rule()
+    def the_write_is_lost(self):
+        self.world.decide(self.world.snapshot())
 
     @rule(breach=st.sampled_from(["Rollback", "Alert"]))
     def another_answer_to_a_breach(self, breach):
@@ -242,9 +260,10 @@ class Loop(RuleBasedStateMachine):
         world = self.world
         world.gateway_api = True
         world.requests, world.quality = RequestCounts(500, 0), HEALTHY
-        world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False)
+        world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
+                   rollout__windows=[])  # fmt: skip
         world.settle()
-        assert world.stalled() in (None, "Rejected", "RolledBack")
+        assert world.stalled() in (None, "Rejected", "RolledBack", "Flapping")
 
 
 Loop.TestCase.settings = settings(
