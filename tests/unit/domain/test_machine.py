@@ -41,6 +41,11 @@ HEALTHY, POOR = QualityCounts(960, 40, 1000), QualityCounts(800, 200, 1000)
 AS_GOOD = PairCounts(both=960, harm=10, gain=10, neither=20, distinct=1000)
 WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
 EQUAL = ConfirmResult(items=1000, errors=0, both=950, serving_only=10, target_only=10, neither=30, source_sha256="e")
+WINDOWS = [
+    [],
+    [{"days": ["Sun"], "from": "23:59", "to": "00:01", "timeZone": "Pacific/Chatham"}],
+    [{"days": ["Mon", "Wed", "Fri"], "from": "08:00", "to": "12:00", "timeZone": "Europe/Berlin"}],
+]
 VERBS = ["abort", "approve", "promote", "retry", "rollback"]
 NEAR = ConfirmResult(items=1000, errors=0, both=925, serving_only=5, target_only=15, neither=55, source_sha256="e")
 SHIFT = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=12, neither=188, source_sha256="e")
@@ -228,9 +233,22 @@ class Loop(RuleBasedStateMachine):
             detail = "".join(f":{past.revision}" for past in status.last_good[:1])
         self.world.commands[verb] = f"{subject}{detail}/{token}" if right else "nonsense"
 
-    @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]))
-    def another_way_back(self, keep, back_to):
-        self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to})
+    @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]),
+          cooldown=st.sampled_from(["0s", "24h"]))  # fmt: skip
+    def another_way_back(self, keep, back_to, cooldown):
+        self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to, "cooldown": cooldown})
+
+    @rule(windows=st.sampled_from(WINDOWS))
+    def other_windows(self, windows):
+        self.world.edit(rollout__windows=windows)
+
+    @rule(half=st.booleans())
+    def the_operator_dies_after_its_write(self, half):
+        self.world.dies(half=half)
+
+    @rule()
+    def the_write_is_lost(self):
+        self.world.decide(self.world.snapshot())
 
     @rule(staleness=st.sampled_from(["1s", "15d"]), early=st.sampled_from([[], ["1h"], ["1s", "5s", "1d"]]))
     def other_checks(self, staleness, early):
@@ -275,10 +293,10 @@ class Loop(RuleBasedStateMachine):
         world.stable_requests, world.pairs = None, AS_GOOD
         world.edit(
             model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
-            driftCheck__metric="Probe", driftCheck__missingData={"maxStaleness": "15d"},
+            driftCheck__metric="Probe", driftCheck__missingData={"maxStaleness": "15d"}, rollout__windows=[],
         )  # fmt: skip
         world.settle()
-        assert world.stalled() in (None, "Rejected", "RolledBack")
+        assert world.stalled() in (None, "Rejected", "RolledBack", "Flapping")
 
 
 Loop.TestCase.settings = settings(

@@ -211,6 +211,16 @@ class World:
         self._carry_out(decided)
         return decided
 
+    def dies(self, *, half: bool) -> None:
+        """One pass whose decision is written, and of which nothing is carried out, or only the first server."""
+        decided = self.decide(self.snapshot())
+        self.status = QuantizedModelStatus.model_validate(json.loads(json.dumps(decided.status.to_wire())))
+        first = decided.wanted.servers[:1]
+        if half and first:
+            others = set(self.replicas) - {first[0].revision}
+            done = replace(decided.wanted, servers=first, kept=others, jobs=[], shares=None, keep_jobs=True)
+            self._carry_out(replace(decided, wanted=done))
+
     def _carry_out(self, decided: Plan) -> None:
         wanted = decided.wanted
         if not wanted.settled:
