@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from quantroll.api.spec.rollout import MetricName
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.domain.events import Event
-from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
+from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts, Unknown
 
 Manifest = Mapping[str, Any]
 
@@ -69,6 +70,21 @@ class Metrics(Protocol):
 
     async def quality(self, namespace: str, name: str, revision: str, seconds: int) -> QualityCounts | Unknown:
         """Answers that the prober got from a revision; Unknown, too, where it has stopped telling."""
+
+    async def pairs(
+        self, namespace: str, name: str, revision: str, reference: str, seconds: int, ago: int
+    ) -> PairCounts | Unknown:
+        """Items of the prober that both revisions answered, in so many seconds that end `ago` seconds before now."""
+
+    async def latency(
+        self, metric: MetricName, namespace: str, name: str, revision: str, seconds: int
+    ) -> Histogram | Unknown:
+        """The histogram of a revision's engines that a metric is about."""
+
+    async def counted(
+        self, query: str, namespace: str, name: str, revision: str, seconds: int
+    ) -> QualityCounts | Unknown:
+        """Answers of a revision as a query of the admin's counts them; Unknown, too, where there is no such query."""
 
 
 class Clock(Protocol):

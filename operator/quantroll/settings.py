@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 from quantroll.api.base import ApiModel
 from quantroll.api.engine import EngineProfile
 from quantroll.api.prices import PriceTable
-from quantroll.api.spec import Backend
+from quantroll.api.queries import CountQuery
+from quantroll.api.spec import Backend, QueryName
 from quantroll.errors import ConfigurationError
 
 
@@ -44,6 +45,7 @@ class Prometheus(ApiModel):
     ca_file: str = ""  # empty: the public authorities
     bearer_token_file: str = ""  # read again for every question
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10  # of a whole question
+    queries: dict[QueryName, CountQuery] = {}  # for driftCheck.metric, by name
 
 
 class Metrics(ApiModel):

@@ -42,12 +42,7 @@ class KubernetesCluster:
         self._told = Told(time.monotonic)
 
     async def __aenter__(self) -> Self:
-        configuration = Configuration()
-        try:
-            config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration)
-        self._api = ApiClient(configuration=configuration)
+        self._api = ApiClient(configuration=await access())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -165,10 +160,11 @@ class KubernetesCluster:
                 path,
                 query_params=list((query or {}).items()),
                 header_params={"Accept": "application/json", "Content-Type": content_type},
-                body=body,
                 auth_settings=["BearerToken"],
             )
-            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
+            method, url, headers, *_ = request
+            # the body past `param_serialize`, which copies it in search of typed models
+            response = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
             data = await response.read()
             code = str(response.status)
         except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -176,15 +172,25 @@ class KubernetesCluster:
         finally:
             self._telemetry.requested(method, code, time.monotonic() - began)
         if not 200 <= response.status < 300:
-            raise _refusal(response.status, f"{method} {path}", data)
+            raise refusal(response.status, f"{method} {path}", data)
         return json.loads(data)
+
+
+async def access() -> Configuration:
+    """How to reach the API server: a pod's own account, or a kubeconfig outside of a cluster."""
+    configuration = Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        await config.load_kube_config(client_configuration=configuration)
+    return configuration
 
 
 def _path(ref: ObjectRef) -> str:
     return f"{_PATHS[ref.kind].format(ref.namespace)}/{ref.name}"
 
 
-def _refusal(status: int, request: str, data: bytes) -> QuantrollError:
+def refusal(status: int, request: str, data: bytes) -> QuantrollError:
     """The API server's answer as one of our errors."""
     kinds = {404: NotFound, 409: Conflict, 400: Refused, 403: Refused, 405: Refused, 415: Refused, 422: Refused}
     try:

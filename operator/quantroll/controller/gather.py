@@ -7,16 +7,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.spec import PROBE_METRIC, QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders import names
 from quantroll.constants import ANNOTATION_COMMAND, LABEL_COMPONENT, Component
 from quantroll.controller import views
+from quantroll.controller.canary import canary_counts
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
-from quantroll.domain import schedule
-from quantroll.domain.questions import questions
-from quantroll.domain.snapshot import ServerView, Snapshot
+from quantroll.domain import schedule, windows
+from quantroll.domain.questions import Window, questions
+from quantroll.domain.snapshot import QualityCounts, ServerView, Snapshot, Unknown
 from quantroll.ports import Cluster, Engines, Metrics, Telemetry
 from quantroll.settings import Settings
 
@@ -61,6 +62,7 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         engines=settings.engines,
         backends=settings.images.backends,
         prices=settings.prices,
+        queries=frozenset(settings.prometheus.queries),
         jobs={job.key: job for job in jobs},
         servers=await _servers(pods, asked.in_flight, outside.engines),
         route=views.route_view(route, name) if route else None,
@@ -70,9 +72,16 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         requests=await outside.metrics.requests(namespace, name, requests.revision, requests.seconds)
         if requests
         else None,
-        quality=await outside.metrics.quality(namespace, name, quality.revision, quality.seconds) if quality else None,
+        canary=await canary_counts(asked.canary, namespace, name, outside.metrics),
+        quality=await _quality(namespace, name, quality, outside.metrics) if quality else None,
         lost=lost,
     )
+
+
+async def _quality(namespace: str, name: str, window: Window, metrics: Metrics) -> QualityCounts | Unknown:
+    if window.metric == PROBE_METRIC:
+        return await metrics.quality(namespace, name, window.revision, window.seconds)
+    return await metrics.counted(window.metric, namespace, name, window.revision, window.seconds)
 
 
 async def _servers(pods: list[Body], leaving: str | None, engines: Engines) -> dict[str, ServerView]:
@@ -106,6 +115,8 @@ def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
         return None, _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
     if found := schedule.problem(spec.drift_check.schedule):
         return None, _wrong("driftCheck.schedule", found)
+    if zone := windows.problem(spec.rollout.windows):
+        return None, _wrong(f"rollout.windows.{zone[0]}.timeZone", zone[1])
     return spec, ""
 
 

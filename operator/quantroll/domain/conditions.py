@@ -5,7 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import ConditionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
-from quantroll.domain import figures
+from quantroll.domain import figures, placing, unverified
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
 
@@ -24,6 +24,7 @@ def conditions(draft: Draft) -> list[ConditionStatus]:
         Condition.QUANTIZED: _quantized(draft),
         Condition.VERIFIED: _verified(draft),
         Condition.CANDIDATE_AVAILABLE: _candidate_available(draft),
+        Condition.CAPACITY_BLOCKED: _capacity_blocked(draft),
         Condition.PROMOTED: _promoted(draft),
         Condition.QUALITY_FLOOR_MET: _quality_floor_met(draft),
         Condition.AWAITING_APPROVAL: _awaiting_approval(draft),
@@ -155,6 +156,21 @@ def _candidate_available(draft: Draft) -> Answer:
     return False, Reason.WAITING, f"no pod of {candidate.variant} is ready"
 
 
+def _capacity_blocked(draft: Draft) -> Answer:
+    """There is no node for a pod: Unknown while an autoscaler may bring one, True once it is given up."""
+    rollout, rejected = draft.status.rollout, draft.status.rejected
+    if rollout and rollout.reason == Reason.CAPACITY_BLOCKED:
+        return True, Reason.CAPACITY_BLOCKED, rollout.message
+    if draft.phase is Phase.ROLLED_BACK and rejected and rejected[0].reason == Reason.CAPACITY_BLOCKED:
+        return True, Reason.CAPACITY_BLOCKED, rejected[0].message
+    for part in (draft.status.candidate, draft.status.stable):
+        problem = draft.seen.server(part.revision).problem if part else None
+        if part and problem and placing.is_unplaced(problem):
+            waits = draft.is_patient(problem)
+            return None if waits else True, Reason.UNSCHEDULABLE, f"{part.variant}: {problem.message}"
+    return False, Reason.PROGRESSING, ""
+
+
 def _promoted(draft: Draft) -> Answer:
     """Users get the variant that this generation has chosen; one that an earlier one had chosen is not enough."""
     stable = draft.status.stable
@@ -185,6 +201,8 @@ def _quality_floor_met(draft: Draft) -> Answer:
         return None, Reason.WAITING, "nothing serves yet"
     if stable.variant == BASELINE:
         return None, Reason.WAITING, "the full-precision model serves: it is what others are held to"
+    if told := unverified.said(draft.status):
+        return None, Reason.QUALITY_UNVERIFIED, told
     value, reason = _FLOOR[drift.verdict]
     return value, reason, drift.message
 
@@ -199,6 +217,8 @@ def _awaiting_approval(draft: Draft) -> Answer:
 def _suspended(draft: Draft) -> Answer:
     if draft.status.suspended_at:
         return True, Reason.SUSPENDED, "spec.suspend holds everything where it is"
+    if draft.flapping:
+        return True, Reason.FLAPPING, draft.flapping
     return False, Reason.PROGRESSING, ""
 
 

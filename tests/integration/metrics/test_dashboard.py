@@ -70,7 +70,7 @@ def operator(port, prometheus_port):
     """The operator's queue, its questions and its page, in a thread with a loop of its own."""
     telemetry, ended = OperatorTelemetry(), threading.Event()
     worlds = {world.key: world for world in models(telemetry)}
-    asked = PrometheusMetrics(Prometheus(f"http://127.0.0.1:{prometheus_port}", timeout=5), 5, telemetry)
+    asked = PrometheusMetrics(Prometheus(f"http://127.0.0.1:{prometheus_port}", timeout=5), 5, telemetry=telemetry)
 
     async def run_pass(key):
         worlds[key].tick()

@@ -283,7 +283,7 @@ def test_it_is_told_how_questions_to_prometheus_fared():
     with serving() as server:
 
         async def ask():
-            metrics = PrometheusMetrics(Prometheus(server.url, timeout=0.5), 0.5, told)
+            metrics = PrometheusMetrics(Prometheus(server.url, timeout=0.5), 0.5, telemetry=told)
             await metrics.requests("team", "tiny", "r1", 60)
             metrics.close()
 

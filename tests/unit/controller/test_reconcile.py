@@ -143,7 +143,7 @@ def names(world, *verbs):
 
 def test_the_intent_is_written_before_it_is_carried_out(world):
     assert world.run() == math.inf
-    assert [verb for verb, _ in world.did] == ["status", "event", "create", "create"]
+    assert [verb for verb, _ in world.did] == ["status", "create", "create", "event"], "nobody waits for an event"
     assert names(world, "create")[0] == "PersistentVolumeClaim/tiny-artifacts"
     assert names(world, "create")[1].startswith("Job/tiny-prepare-")
 
@@ -196,6 +196,12 @@ def test_an_event_that_is_refused_stops_nothing(world):
     world.fails["event", None] = Refused("the namespace is going away")
     world.run()
     assert len(names(world, "create")) == 2
+
+
+def test_what_is_written_is_told_whatever_becomes_of_the_children(world):
+    world.fails["create", None] = Conflict("somebody was first")
+    assert world.run() == pytest.approx(0.1)
+    assert [verb for verb, _ in world.did] == ["status", "create", "event"]
 
 
 def test_what_is_refused_is_told_the_rest_is_done_and_it_recovers(world):

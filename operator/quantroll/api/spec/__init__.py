@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field
 
 from quantroll.api.base import UNSET, ApiModel, Quantity, Rule, rules
 from quantroll.api.spec.benchmark import Benchmark, Slo
-from quantroll.api.spec.drift import Confirm, DriftCheck, Probe
+from quantroll.api.spec.drift import PROBE_METRIC, Confirm, DriftCheck, MissingData, Probe
 from quantroll.api.spec.economics import Economics
-from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, Schedule, Sha256, Source
+from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, QueryName, Schedule, Sha256, Source
 from quantroll.api.spec.gate import EvalSet, Generation, QualityGate
 from quantroll.api.spec.model import (
     Algorithm,
@@ -33,6 +33,7 @@ from quantroll.api.spec.rollout import (
     Rollout,
     Routing,
     Step,
+    Window,
 )
 from quantroll.api.spec.scoring import JSONSchema, NumericTolerance, Regex, ScorerName, Scoring
 from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOverride, Toleration
@@ -40,12 +41,12 @@ from quantroll.api.spec.slices import SliceFloor
 from quantroll.constants import BASELINE
 
 __all__ = [
-    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Benchmark", "Calibration", "Confirm", "Deadlines",
-    "DriftCheck", "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "Labels", "ModelRef", "ModelSource",
-    "Name", "NumericTolerance", "ObjectName", "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec",
-    "Regex", "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving",
-    "ServingOverride", "Sha256", "SliceFloor", "Slo", "Source", "Step", "Storage", "TokenSecretRef", "Toleration",
-    "Variant", "Workload",
+    "PROBE_METRIC", "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Benchmark", "Calibration", "Confirm",
+    "Deadlines", "DriftCheck", "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "Labels", "MissingData",
+    "ModelRef", "ModelSource", "Name", "NumericTolerance", "ObjectName", "ParentRef", "Placement", "Probe",
+    "QualityGate", "QuantizedModelSpec", "QueryName", "Regex", "Resources", "Rollback", "Rollout", "Routing",
+    "Schedule", "Scheme", "ScorerName", "Scoring", "Serving", "ServingOverride", "Sha256", "SliceFloor", "Slo",
+    "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant", "Window", "Workload",
 ]  # fmt: skip
 
 
@@ -104,6 +105,13 @@ class QuantizedModelSpec(ApiModel):
                     " < self.serving.?maxModelLen.orValue(10000000)"
                 ),
                 "serving.maxModelLen must be above benchmark.promptTokens and outputTokens together",
+            ),
+            (
+                (
+                    "self.rollout.capacity.mode != 'Replace' || self.rollout.capacity.allowDowntime"
+                    " || self.serving.replicas > 1"
+                ),
+                "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
             ),
         ),
     )
