@@ -347,7 +347,7 @@ def test_an_engine_that_refuses_the_model(make, engine):
 
 def test_nobody_listens(make):
     job = make(ready_timeout_seconds=0.1, endpoint="http://127.0.0.1:9")
-    _fails(job, Reason.ENGINE_NOT_READY, "did not answer within .*ConnectError", permanent=True)
+    _fails(job, Reason.ENGINE_NOT_READY, "did not answer within .*Cannot connect to host 127", permanent=True)
 
 
 def test_an_engine_that_comes_late(make, engine):
