@@ -104,6 +104,7 @@ class Reason(StrEnum):
     CALIBRATION_DIGEST = "CalibrationDigestMismatch"
     CALIBRATION_MALFORMED = "CalibrationMalformed"
     BASELINE_TOO_WEAK = "BaselineTooWeak"
+    SCORER_UNKNOWN = "ScorerUnknown"  # the admin has given no image for it
     # quantize and inspect
     BACKEND_UNKNOWN = "BackendUnknown"  # the admin has given no image for it
     QUANTIZATION_FAILED = "QuantizationFailed"

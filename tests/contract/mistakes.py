@@ -51,6 +51,7 @@ THREE = {"name": "w3", "scheme": "W3A16"}
 INT8 = {"name": "int8", "scheme": "W8A8"}
 GPTQ4 = {"name": "gptq4", "scheme": "W4A16"}
 FP8 = {"name": "fp8", "scheme": "FP8_DYNAMIC"}
+TASKS = _gate(scorer="LMEval", scoring={"lmEval": {"tasks": [{"name": "gsm8k"}]}}, evalSet={"source": None})
 SCHEMES = "no other scheme is supported"
 
 MISTAKES = (
@@ -63,6 +64,18 @@ MISTAKES = (
     ),
     Mistake(
         "no eval set", _gate(evalSet=None), "spec.qualityGate.evalSet: Required value", _gate(evalSet=GATE["evalSet"])
+    ),
+    Mistake(
+        "no source of an eval set",
+        _gate(evalSet={"source": None}),
+        "evalSet.source is required",
+        _gate(evalSet=GATE["evalSet"]),
+    ),
+    Mistake(
+        "tasks of lm-eval and nothing that the prober could ask",
+        {**TASKS, "probe": {"source": "pvc://data/production.jsonl"}},
+        "LMEval has no items that the prober could ask: it needs probe.source and probe.floor",
+        {"probe": {"floor": 0.8}},
     ),
     Mistake("no routing", {"rollout": None}, "spec.rollout: Required value", {"rollout": ROLLOUT}),
     Mistake("no variant", {"variants": []}, "spec.variants in body should have at least 1 items", {"variants": [FP8]}),

@@ -3,10 +3,12 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from quantroll.api.jobs import EvaluateInput, EvaluateResult, Report
+from quantroll.api.spec import ScorerName
 from quantroll.constants import Reason
 from quantroll_jobs import store
 from quantroll_jobs.asked import form_of, scorer_of
@@ -22,19 +24,56 @@ from quantroll_jobs.evaluate.interview import Interview, hold, progress
 def run(job: EvaluateInput) -> Report:
     """Evaluate; raises JobError. What was answered is kept for the next attempt."""
     started = time.monotonic()
+    if job.scorer is ScorerName.LM_EVAL:
+        return _with_lm_eval(job, started)
     items = _pinned_items(job)
-    baseline = None if job.baseline_key is None else _stored_answers(job, job.baseline_key)
+    baseline = _baseline(job)
     folder = store.resumable(job)
+    store.reopen(job, folder / PARTIAL)
     answers, version = asyncio.run(_ask(job, items, folder))
+    counted = summary(_counting(job), items, answers, baseline)
+    return _finish(job, folder, answers, counted, version, started)
+
+
+def _with_lm_eval(job: EvaluateInput, started: float) -> Report:
+    from quantroll_jobs.harness import ask, tasks  # noqa: PLC0415 - not in every image
+
+    loaded = tasks.load(job.eval_set, job)
+    if loaded.digest != job.eval_set.sha256:
+        raise JobError(
+            Reason.INPUT_CHANGED,
+            f"the tasks' items have sha256 {loaded.digest}, and had {job.eval_set.sha256} when prepared",
+        )
+    baseline = _baseline(job)
+    folder = store.resumable(job)
+    answers, version = ask.ask(job, loaded, folder)
+    scores = [answer.score for arm in (answers, baseline or {}) for answer in arm.values()]
+    counting = Counting(
+        repeats=job.repeats,
+        graded=job.repeats > 1 or any(score is not None for score in scores),
+        by_slice=True,
+        by_cluster=False,
+        informing={},
+    )
+    return _finish(job, folder, answers, summary(counting, loaded.items, answers, baseline), version, started)
+
+
+def _baseline(job: EvaluateInput) -> Answers | None:
+    return None if job.baseline_key is None else _stored_answers(job, job.baseline_key)
+
+
+def _finish(
+    job: EvaluateInput, folder: Path, answers: Answers, counted: dict[str, Any], version: str, started: float
+) -> Report:
     result = EvaluateResult(
-        **summary(_counting(job), items, answers, baseline),
+        **counted,
         prompts_digest=prompts_digest(answers.values()),
         engine_version=version,
         seconds=round(time.monotonic() - started, 1),
     )
     write_answers(folder / store.ITEMS, answers.values())
     result = result.model_copy(update={"record": record.write(folder, job, result)})
-    (folder / PARTIAL).unlink()
+    (folder / PARTIAL).unlink(missing_ok=True)
     return store.commit(folder, job, Report(kind="evaluate", key=job.key, evaluate=result))
 
 

@@ -17,10 +17,12 @@ import httpx
 import openai
 
 from quantroll.api.jobs import Asking
+from quantroll.api.spec import ScorerName
 from quantroll.constants import Reason
 from quantroll_jobs.datafiles import Item
 from quantroll_jobs.digests import sha256_json
 from quantroll_jobs.errors import JobError
+from quantroll_jobs.evaluate import likely
 
 ATTEMPTS = 4  # requests for one item
 FIRST_PAUSE = 0.5  # seconds before the second request, doubled from then on, with jitter
@@ -58,7 +60,13 @@ class Reply:
 
 
 def request_body(job: Asking, item: Item) -> dict[str, Any]:
-    """What is asked for an item, all but the model's name: the same for all that are compared."""
+    """What is asked for an item, all but the model's name: the same for all that are compared.
+
+    With `choices`, no answer is asked for: see `likely`.
+    """
+    found = job.scoring.multiple_choice if job.scoring and job.scorer is ScorerName.MULTIPLE_CHOICE else None
+    if found and found.by != "Answer":
+        return {"prompt": item.prompt, "choices": list(item.choices), "by": found.by}
     settings = {"temperature": job.temperature, "max_tokens": job.max_tokens}
     if item.prompt is None:
         before = [] if job.system_prompt is None else [{"role": "system", "content": job.system_prompt}]
@@ -193,12 +201,21 @@ class Engine:
     async def _send(self, body: dict[str, Any]) -> Reply:
         chat = "messages" in body
         try:
+            if "choices" in body:
+                return await self._choose(body)
             told = await self._post("/chat/completions" if chat else "/completions", body | (self._extra or {}))
             choice = told["choices"][0]
             text = choice["message"]["content"] if chat else choice["text"]
             return _reply(text, choice.get("finish_reason"), (told if chat else choice).get("prompt_token_ids"))
         except _NO_COMPLETION as error:
             raise GarbledReplyError(f"no completion came: {type(error).__name__}: {error}") from error
+
+    async def _choose(self, body: dict[str, Any]) -> Reply:
+        """The choice that the model finds most likely, as an answer."""
+        told = [await self._post("/completions", question) for question in likely.questions(body)]
+        echoes = [likely.echo_of(reply) for reply in told]
+        chosen = likely.most_likely(echoes, body["choices"], per_byte=body["by"] == "LogprobPerByte")
+        return Reply(chosen, "", sha256_json([list(echo.tokens) for echo in echoes]))
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         """The reply's JSON, as it came."""

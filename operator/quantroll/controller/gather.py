@@ -59,6 +59,7 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         status=status,
         engines=settings.engines,
         backends=settings.images.backends,
+        scorers=settings.images.scorers,
         prices=settings.prices,
         jobs={job.key: job for job in jobs},
         servers=await _servers(pods, asked.in_flight, outside.engines),

@@ -12,7 +12,7 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import Drift, DriftCheckStatus, DriftVerdict, QuantizedModelStatus, RevisionStatus
 from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, Reason
 from quantroll.domain import fingerprints, memory, rollback, schedule
-from quantroll.domain.asking import asking
+from quantroll.domain.asking import probing
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.drift import Confirmation, decide
 from quantroll.domain.evidence import Comparison
@@ -73,8 +73,11 @@ def window(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime
 def floor_of(status: QuantizedModelStatus, spec: QuantizedModelSpec) -> float | None:
     """Share of right answers below which nothing may serve; None while the baseline's is not known.
 
-    The prober and the confirm Job count right and wrong, so it is not the mean of a graded score.
+    The prober and the confirm Job count right and wrong, so it is not the mean of a graded score. Where they ask other
+    questions than the gate, judged in another way, the user says what the floor is.
     """
+    if spec.probe.floor is not None:
+        return spec.probe.floor
     counted, thresholds = status.baseline.evaluation if status.baseline else None, thresholds_of(spec.quality_gate)
     if counted is None or not counted.items:
         return None
@@ -265,7 +268,7 @@ def _wanted_confirm(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckSta
             target=Arm(revision=check.target, endpoint=revision_endpoint(name, check.target)),
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
-            **asking(spec),
+            **probing(spec),
         ),
     )
 

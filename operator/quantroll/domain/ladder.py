@@ -7,7 +7,7 @@ from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
 from quantroll.domain import fingerprints, selection, staleness
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
 from quantroll.domain.gate import GateReason, Verdict, ladder_next, proof, shippable
-from quantroll.domain.jobs import may_run, new_failure, report_of
+from quantroll.domain.jobs import may_run, new_failure, news_of, report_of
 from quantroll.domain.judging import evidence_of, thresholds_of, verdict_of
 from quantroll.domain.locate import baseline_model, model_path, pod_path
 from quantroll.domain.pipeline import evaluation_of, prepare_again, revision_spec, wanted_evaluate
@@ -118,7 +118,7 @@ def _learn_evaluation(draft: Draft, spec: QuantizedModelSpec, variant: Variant, 
     if row.evaluation and row.evaluation.key == key:
         return row
     row = row.model_copy(update={"evaluation": None})
-    report = report_of(draft.seen.jobs.get(key))
+    report = news_of(draft, key, row.failure)
     if report and report.evaluate:
         return row.model_copy(update={"evaluation": evaluation_of(key, report.evaluate), "failure": None})
     return _with_failure(draft, key, row)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import Report
 from quantroll.api.prices import PriceTable
-from quantroll.api.spec import Backend, QuantizedModelSpec
+from quantroll.api.spec import Backend, QuantizedModelSpec, ScorerName
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
 
@@ -105,6 +105,7 @@ class Snapshot:
     status: QuantizedModelStatus
     engines: Mapping[str, EngineProfile]
     backends: frozenset[Backend] = frozenset(Backend)  # those that the admin has given an image for
+    scorers: frozenset[ScorerName] = frozenset(ScorerName)  # those that the admin has given an image for
     prices: PriceTable = field(default_factory=PriceTable)
     jobs: Mapping[str, JobView] = field(default_factory=dict)  # by key
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision

@@ -7,6 +7,7 @@ import pytest
 from quantroll.api.jobs import DataFile, EvaluateInput
 from quantroll.constants import Reason
 from quantroll_jobs import evaluate, store
+from quantroll_jobs.__main__ import execute
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
@@ -320,6 +321,36 @@ def test_errors_are_asked_again_by_the_next_attempt(make, engine, tmp_path):
     prompts = {body["prompt"] for body in engine.asked()}
     assert len(engine.asked()) == len(prompts) == ITEMS - 2
     assert prompts.isdisjoint({"Question 0?", "Question 3?"})
+
+
+def _run_as_a_job(job):
+    return execute(job).evaluate
+
+
+def test_a_result_in_which_requests_failed_is_taken_up_again(make, engine):
+    engine.answer = _answers_with(refused={5, 6}, wrong={1})
+    assert _run_as_a_job(make()).errors == 2
+    engine.answer, before = _answers_with(), len(engine.asked())
+    result = _run_as_a_job(make())
+    assert (result.errors, result.correct) == (0, ITEMS - 1)
+    assert len(engine.asked()) - before == 2
+    assert store.finished(make()).evaluate == result
+    assert _run_as_a_job(make()) == result
+    assert len(engine.asked()) - before == 2
+
+
+def test_what_was_compared_with_a_disturbed_baseline_is_joined_again(make, engine):
+    base, variant = make(key=OTHER_KEY), make(baseline_key=OTHER_KEY)
+    engine.answer = _answers_with(refused={5, 6})
+    _run_as_a_job(base)
+    engine.answer = _answers_with()
+    disturbed = _run_as_a_job(variant)
+    assert (disturbed.baseline_errors, disturbed.gain) == (2, 2)
+    _run_as_a_job(base)
+    before = len(engine.asked())
+    joined = _run_as_a_job(variant)
+    assert (joined.baseline_errors, joined.gain) == (0, 0)
+    assert len(engine.asked()) == before
 
 
 def test_an_engine_that_never_comes(make, engine):

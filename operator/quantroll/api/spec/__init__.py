@@ -34,18 +34,27 @@ from quantroll.api.spec.rollout import (
     Routing,
     Step,
 )
-from quantroll.api.spec.scoring import JSONSchema, NumericTolerance, Regex, ScorerName, Scoring
+from quantroll.api.spec.scoring import (
+    JSONSchema,
+    LMEval,
+    LMEvalTask,
+    MultipleChoice,
+    NumericTolerance,
+    Regex,
+    ScorerName,
+    Scoring,
+)
 from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOverride, Toleration
 from quantroll.api.spec.slices import SliceFloor
 from quantroll.constants import BASELINE
 
 __all__ = [
     "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Benchmark", "Calibration", "Confirm", "Deadlines",
-    "DriftCheck", "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "Labels", "ModelRef", "ModelSource",
-    "Name", "NumericTolerance", "ObjectName", "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec",
-    "Regex", "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving",
-    "ServingOverride", "Sha256", "SliceFloor", "Slo", "Source", "Step", "Storage", "TokenSecretRef", "Toleration",
-    "Variant", "Workload",
+    "DriftCheck", "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "LMEval", "LMEvalTask", "Labels",
+    "ModelRef", "ModelSource", "MultipleChoice", "Name", "NumericTolerance", "ObjectName", "ParentRef", "Placement",
+    "Probe", "QualityGate", "QuantizedModelSpec", "Regex", "Resources", "Rollback", "Rollout", "Routing",
+    "Schedule", "Scheme", "ScorerName", "Scoring", "Serving", "ServingOverride", "Sha256", "SliceFloor", "Slo",
+    "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant", "Workload",
 ]  # fmt: skip
 
 
@@ -104,6 +113,14 @@ class QuantizedModelSpec(ApiModel):
                     " < self.serving.?maxModelLen.orValue(10000000)"
                 ),
                 "serving.maxModelLen must be above benchmark.promptTokens and outputTokens together",
+            ),
+            (
+                "self.qualityGate.scorer != 'LMEval' || (has(self.probe.source) && has(self.probe.floor))",
+                "LMEval has no items that the prober could ask: it needs probe.source and probe.floor",
+            ),
+            (
+                "self.qualityGate.scorer == 'LMEval' || !(has(self.probe.scorer) || has(self.probe.floor))",
+                "probe.scorer and probe.floor are for qualityGate.scorer: LMEval; otherwise the gate's hold",
             ),
         ),
     )
