@@ -213,6 +213,9 @@ PAIRS: dict[str, Pair] = {
     "by log probability no answer is asked for: scorer must be MultipleChoice, with nothing in alsoReport": Pair(
         {}, {"alsoReport": ["F1"]}, python=False, base=choosing
     ),
+    "LMEval asks whole tasks: leave generation.noiseItems out": Pair(
+        {}, {"generation": {"noiseItems": 1}}, python=False, base=harnessed
+    ),
     "evalSet.source is required": Pair(
         {"evalSet": {"source": None}},
         {"evalSet": {"source": None}, "scorer": "ExactMatch", "scoring": None},

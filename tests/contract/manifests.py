@@ -81,7 +81,13 @@ def full() -> Object:
                 "jsonSchema": {"schema": '{"type": "object"}'},
             },
             "alsoReport": ["NumericTolerance", "JSONSchema"],
-            "generation": {"temperature": 0.5, "maxTokens": 8, "repeats": 2, "systemPrompt": "Be brief."},
+            "generation": {
+                "temperature": 0.5,
+                "maxTokens": 8,
+                "repeats": 2,
+                "noiseItems": 100,
+                "systemPrompt": "Be brief.",
+            },
             "comparison": "Relative",
             "minAcceptable": 0.9,
             "confidence": 0.9,
@@ -155,8 +161,10 @@ def dropping() -> Object:
 
 def harnessed() -> Object:
     """`full` with tasks of lm-eval."""
+    plain = full()["qualityGate"]
     gate = {
-        **full()["qualityGate"],
+        **plain,
+        "generation": {**plain["generation"], "noiseItems": 0},
         "evalSet": {"source": "pvc://data/tasks", "sha256": "f" * 64},
         "scorer": "LMEval",
         "scoring": {

@@ -17,7 +17,7 @@ from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import record
 from quantroll_jobs.evaluate.answers import PARTIAL, prompts_digest, read_answers, write_answers
-from quantroll_jobs.evaluate.counting import Answers, Counting, summary
+from quantroll_jobs.evaluate.counting import Answers, Counting, noise, summary
 from quantroll_jobs.evaluate.interview import Interview, hold, progress
 
 
@@ -30,8 +30,8 @@ def run(job: EvaluateInput) -> Report:
     baseline = _baseline(job)
     folder = store.resumable(job)
     store.reopen(job, folder / PARTIAL)
-    answers, version = asyncio.run(_ask(job, items, folder))
-    counted = summary(_counting(job), items, answers, baseline)
+    answers, again, version = asyncio.run(_ask(job, items, folder))
+    counted = summary(_counting(job), items, answers, baseline) | noise(answers, again)
     return _finish(job, folder, answers, counted, version, started)
 
 
@@ -110,13 +110,17 @@ def _stored_answers(job: EvaluateInput, key: str) -> Answers:
     raise JobError(Reason.BASELINE_RESULTS_MISSING, message)
 
 
-async def _ask(job: EvaluateInput, items: list[Item], folder: Path) -> tuple[Answers, str]:
-    """All answers in the order of the eval set, and the engine's version."""
+async def _ask(job: EvaluateInput, items: list[Item], folder: Path) -> tuple[Answers, Answers, str]:
+    """All answers in the order of the eval set, those to items that were asked once more, and the engine's version."""
     async with Interview(job, job.endpoint, folder / PARTIAL) as interview:
         await interview.wait_until_ready()
         version = await interview.engine.version()
         questions = interview.open_questions(items, job.repeats)
-        async with progress([interview], len(items) * job.repeats):
+        sample = items[:: max(1, len(items) // job.noise_items)][: job.noise_items] if job.noise_items else []
+        questions += interview.open_questions(sample, job.repeats + 1, first=job.repeats)
+        async with progress([interview], len(items) * job.repeats + len(sample)):
             await hold([(interview, question) for question in questions], job.concurrency)
     asked = [(item.id, repeat) for item in items for repeat in range(job.repeats)]
-    return {key: interview.answers[key] for key in asked}, version
+    once_more = [(item.id, job.repeats) for item in sample]
+    answers, again = ({key: interview.answers[key] for key in keys} for keys in (asked, once_more))
+    return answers, again, version

@@ -37,7 +37,7 @@ def ask(job: EvaluateInput, loaded: Loaded, folder: Path) -> tuple[Answers, str]
     for repeat in range(job.repeats):
         if repeat:
             loaded = load(job.eval_set, job)  # a task keeps what it was answered
-        for answer in _asked(job, loaded.tasks, folder, repeat):
+        for answer in _asked(job, loaded, folder, repeat):
             answers[answer.key] = answer
     for cache in folder.glob(_CACHE.format(repeat="*")):
         cache.unlink()
@@ -54,13 +54,14 @@ async def _ready(job: EvaluateInput) -> str:
         await engine.aclose()
 
 
-def _asked(job: EvaluateInput, tasks: list[Chosen], folder: Path, repeat: int) -> Iterator[Answer]:
-    started = time.monotonic()
+def _asked(job: EvaluateInput, loaded: Loaded, folder: Path, repeat: int) -> Iterator[Answer]:
+    started, tasks = time.monotonic(), loaded.tasks
     try:
         told = simple_evaluate(
             model=_MODELS[settings_of(job).api],
             model_args=model_args(job, repeat),
             tasks=[chosen.task for chosen in tasks],
+            task_manager=loaded.manager,
             gen_kwargs=_generation(job, tasks),
             system_instruction=job.system_prompt,
             apply_chat_template=settings_of(job).api == "ChatCompletions",

@@ -49,6 +49,8 @@ class Loaded:
     """Distinct ones, in the tasks' order; `line` is the document's place in its task."""
     duplicates: int
     digest: str
+    manager: Any
+    """What lm-eval finds tasks with; making one takes it seconds."""
 
 
 def load(file: DataFile, job: Judging) -> Loaded:
@@ -59,12 +61,21 @@ def load(file: DataFile, job: Judging) -> Loaded:
         if not Path(folder).is_dir():
             raise JobError(Reason.EVAL_SET_MISSING, f"there is no folder {folder}: check qualityGate.evalSet.source")
         os.chdir(folder)  # definitions name their files as seen from there
-    manager = TaskManager(include_path=folder)
+    manager = _manager(folder, {wanted.name for wanted in settings.tasks})
     tasks = [chosen for wanted in settings.tasks for chosen in _chosen(manager, wanted)]
     names = [chosen.name for chosen in tasks]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise JobError(Reason.EVAL_SET_MALFORMED, f"scoring.lmEval.tasks asks {twice} twice, alone or in a group")
-    return _read(tasks)
+    return _read(tasks, manager)
+
+
+def _manager(folder: str | None, wanted: set[str]) -> Any:
+    """Knows the tasks of the folder and, where these are not all that is wanted, the thousands of lm-eval's own."""
+    if folder is not None:
+        alone = TaskManager(include_path=folder, include_defaults=False)
+        if wanted <= set(alone.all_subtasks):
+            return alone
+    return TaskManager(include_path=folder)
 
 
 def settings_of(job: Judging) -> LMEval:
@@ -119,7 +130,7 @@ def _filter(task: Any, wanted: LMEvalTask) -> str:
     return wanted.filter or names[0]
 
 
-def _read(tasks: list[Chosen]) -> Loaded:
+def _read(tasks: list[Chosen], manager: Any) -> Loaded:
     items: list[Item] = []
     asked: list[Any] = []
     seen: set[tuple[str, str]] = set()
@@ -140,7 +151,7 @@ def _read(tasks: list[Chosen]) -> Loaded:
                 items.append(item)
     if not items:
         raise JobError(Reason.EVAL_SET_MALFORMED, "the tasks have no items")
-    return Loaded(tasks, items, duplicates, sha256_json(asked))
+    return Loaded(tasks, items, duplicates, sha256_json(asked), manager)
 
 
 def _documents(chosen: Chosen) -> Iterator[tuple[Item, str]]:

@@ -129,6 +129,7 @@ class EvaluateInput(Asking):
     eval_set: DataFile
     also_report: list[ScorerName] = []
     repeats: int = Field(default=1, ge=1)
+    noise_items: int = Field(default=0, ge=0)
     endpoint: str
     served_model: str
     concurrency: int = Field(ge=1)

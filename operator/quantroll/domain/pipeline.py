@@ -289,6 +289,7 @@ def wanted_evaluate(
             served_model=draft.seen.name,
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
+            noise_items=gate.generation.noise_items if variant == BASELINE else 0,
             baseline_key=joined,
             **_for_lm_eval(spec),
             **asking(spec),

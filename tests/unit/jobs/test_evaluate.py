@@ -11,7 +11,7 @@ from quantroll_jobs.__main__ import execute
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
-from quantroll_jobs.evaluate import interview
+from quantroll_jobs.evaluate import interview, record
 from quantroll_jobs.evaluate.answers import PARTIAL, Answer, Outcome, read_answers
 from unit.jobs.fake_engine import RESET, FakeEngine, Raw
 from unit.jobs.handmade import KEY, OTHER_KEY, item, write_lines
@@ -100,8 +100,55 @@ def test_the_record_says_what_was_verified_and_its_digest_is_reported(make, tmp_
     assert (found["counts"]["correct"], found["counts"]["promptsDigest"]) == (ITEMS, result.prompts_digest)
     assert found["answers"] == {"file": "items.jsonl", "sha256": sha256_file(folder / "items.jsonl")}
     assert found["client"].keys() == {"version", "python", "machine"}
+    assert found["gpu"] == record.gpu()
     assert datetime.fromisoformat(found["at"]) <= datetime.now(UTC)
     assert json.loads((folder / "manifest.json").read_text())["report"]["evaluate"]["record"] == result.record
+
+
+@pytest.mark.parametrize(
+    ("version", "driver"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023", "535.104.05"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build", "570.86.15"),
+        ("something else", None),
+    ],
+)
+def test_gpu_and_driver_of_the_node(tmp_path, version, driver):
+    (tmp_path / "version").write_text(f"{version}\nGCC version:  gcc version 12.2.0\n")
+    for bus, model in (("0000:01:00.0", "NVIDIA H200"), ("0000:02:00.0", "NVIDIA H200"), ("0000:03:00.0", "NVIDIA L4")):
+        folder = tmp_path / "gpus" / bus
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 18\n")
+    assert record.gpu(tmp_path) == {"driver": driver, "models": ["NVIDIA H200", "NVIDIA L4"]}
+
+
+def test_no_gpu(tmp_path):
+    assert record.gpu(tmp_path / "nothing") is None
+
+
+def test_a_sample_is_asked_twice_to_tell_what_changes_by_itself(make, engine):
+    times = {}
+
+    def unsteady(body):
+        prompt = body["prompt"]
+        times[prompt] = times.get(prompt, 0) + 1
+        if prompt == "Question 4?" and times[prompt] == 2:
+            return "something else"
+        return 400 if prompt == "Question 8?" and times[prompt] == 2 else FakeEngine().answer(body)
+
+    engine.answer = unsteady
+    job = make(noise_items=5)
+    result = evaluate.run(job).evaluate
+    assert (result.items, result.correct, result.errors) == (ITEMS, ITEMS, 0)
+    assert (result.noise_items, result.noise_flips) == (4, 1)
+    assert len(engine.asked()) == ITEMS + 5
+    stored = store.result_folder(store.Path(job.store), "evaluate", KEY) / "items.jsonl"
+    assert len(list(read_answers(stored))) == ITEMS
+
+
+def test_more_is_asked_twice_than_there_is(make, engine):
+    result = evaluate.run(make(noise_items=1000)).evaluate
+    assert (result.noise_items, result.noise_flips) == (ITEMS, 0)
 
 
 def test_white_space_around_an_answer_does_not_count(make, engine):

@@ -43,6 +43,9 @@ class Generation(ApiModel):
     repeats: Annotated[int, Field(ge=1, le=16, json_schema_extra=UNSET)] = 1
     """Times that every item is asked in an evaluation; its score is the mean. Default: by `workload`, 4 for Reasoning
     and 1 for others."""
+    noise_items: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Items that the baseline is asked once more at the end of its evaluation, to tell how many answers change from
+    right to wrong or back by themselves (an A/A run). It takes that much more time of its GPUs, and gates nothing."""
     system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
     """Put before each item's `messages`, as a message of the role system. Not for items with a `prompt`."""
 
@@ -84,6 +87,10 @@ class QualityGate(ApiModel):
                     " || (self.scorer == 'MultipleChoice' && size(self.alsoReport) == 0)"
                 ),
                 "by log probability no answer is asked for: scorer must be MultipleChoice, with nothing in alsoReport",
+            ),
+            (
+                "self.scorer != 'LMEval' || self.generation.noiseItems == 0",
+                "LMEval asks whole tasks: leave generation.noiseItems out",
             ),
             ("self.scorer == 'LMEval' || has(self.evalSet.source)", "evalSet.source is required"),
             (
