@@ -26,6 +26,7 @@ ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/approve, /abort and /retry
 
 ENGINE_PORT = 8000
 PROBE_PORT = 9400
+PROGRESS_PORT = 9401  # where an evaluation's client tells how far it is
 ENGINE_CONTAINER = "engine"
 ARTIFACTS_MOUNT = "/artifacts"
 CLAIMS_MOUNT = "/claims"

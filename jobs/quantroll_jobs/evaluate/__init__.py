@@ -19,6 +19,7 @@ from quantroll_jobs.evaluate import record
 from quantroll_jobs.evaluate.answers import PARTIAL, prompts_digest, read_answers, write_answers
 from quantroll_jobs.evaluate.counting import Answers, Counting, noise, summary
 from quantroll_jobs.evaluate.interview import Interview, hold, progress
+from quantroll_jobs.evaluate.progress import told_on
 
 
 def run(job: EvaluateInput) -> Report:
@@ -118,8 +119,10 @@ async def _ask(job: EvaluateInput, items: list[Item], folder: Path) -> tuple[Ans
         questions = interview.open_questions(items, job.repeats)
         sample = items[:: max(1, len(items) // job.noise_items)][: job.noise_items] if job.noise_items else []
         questions += interview.open_questions(sample, job.repeats + 1, first=job.repeats)
-        async with progress([interview], len(items) * job.repeats + len(sample)):
-            await hold([(interview, question) for question in questions], job.concurrency)
+        total = len(items) * job.repeats + len(sample)
+        with told_on(job.progress_port, total, lambda: len(interview.answers)):
+            async with progress([interview], total):
+                await hold([(interview, question) for question in questions], job.concurrency)
     asked = [(item.id, repeat) for item in items for repeat in range(job.repeats)]
     once_more = [(item.id, job.repeats) for item in sample]
     answers, again = ({key: interview.answers[key] for key in keys} for keys in (asked, once_more))

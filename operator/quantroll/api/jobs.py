@@ -134,6 +134,7 @@ class EvaluateInput(Asking):
     served_model: str
     concurrency: int = Field(ge=1)
     ready_timeout_seconds: float
+    progress_port: int | None = None  # where to tell how far it is, as metrics; None: nowhere
     baseline_key: Key | None = None
     tokenizer: str | None = None  # folder of the baseline's, for LMEval
     max_length: int | None = None  # tokens of prompt and answer that the engine takes, for LMEval

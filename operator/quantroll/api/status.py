@@ -74,6 +74,15 @@ class RevisionSpec(ApiModel):
     """pvc://CLAIM/PATH, or a path on the artifact volume."""
 
 
+class Progress(ApiModel):
+    """How far a running evaluation is."""
+
+    key: Short
+    """Content key of the evaluation."""
+    percent: Annotated[int, Field(ge=0, le=100)]
+    """Share of its questions that are answered, in quarters."""
+
+
 class Attempt(ApiModel):
     """A Job that failed: why, when, and when it is tried again."""
 
@@ -427,6 +436,8 @@ class QuantizedModelStatus(ApiModel):
     """The full-precision model."""
     variants: Annotated[list[VariantStatus], Field(max_length=7)] = []
     """One row for each variant, in declared order."""
+    progress: Progress | None = None
+    """How far the evaluation is that runs, once a quarter of its questions is answered."""
     stable: RevisionStatus | None = None
     """The revision that users get."""
     candidate: RevisionStatus | None = None

@@ -14,7 +14,7 @@ from quantroll.constants import ANNOTATION_COMMAND, LABEL_COMPONENT, Component
 from quantroll.controller import views
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
-from quantroll.domain import schedule
+from quantroll.domain import progress, schedule
 from quantroll.domain.questions import questions
 from quantroll.domain.snapshot import ServerView, Snapshot
 from quantroll.ports import Cluster, Engines, Metrics
@@ -45,7 +45,10 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
     status = parse_status(model) or recovered(name, children, now)
     lost = "" if status else LOST
     status = status or QuantizedModelStatus()
-    jobs = [views.job_view(job, pods) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")]
+    far = await _progress(pods, outside.engines, now)
+    jobs = [
+        views.job_view(job, pods, far) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")
+    ]
     route = children.get("HTTPRoute", names.route(name))
     service = children.get("Service", names.stable_service(name))
     asked = questions(status, spec, now)
@@ -73,6 +76,12 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         quality=await outside.metrics.quality(namespace, name, quality.revision, quality.seconds) if quality else None,
         lost=lost,
     )
+
+
+async def _progress(pods: list[Body], engines: Engines, now: datetime) -> dict[str, float | None]:
+    """How far evaluations are that have run for a while, by key: those that are over soon are not asked."""
+    asked = views.evaluating(pods, now - progress.LOOK)
+    return {key: await engines.progress(address) for key, address in asked.items()}
 
 
 async def _servers(pods: list[Body], leaving: str | None, engines: Engines) -> dict[str, ServerView]:

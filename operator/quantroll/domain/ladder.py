@@ -4,7 +4,7 @@ from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, RevisionSpec, VariantStatus
 from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
-from quantroll.domain import fingerprints, selection, staleness
+from quantroll.domain import fingerprints, progress, selection, staleness
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
 from quantroll.domain.gate import GateReason, Verdict, ladder_next, proof, shippable
 from quantroll.domain.jobs import may_run, new_failure, news_of, report_of
@@ -46,7 +46,9 @@ def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
         draft.say(Phase.QUANTIZING, f"making {variant.name} ({place})")
         _want_quantize(draft, spec, variant, row.failure)
     else:
-        draft.say(Phase.EVALUATING, f"verifying {variant.name} against the baseline ({place})")
+        _, _, key = identity(draft, spec, variant, row.artifact)
+        far = progress.told(draft, key)
+        draft.say(Phase.EVALUATING, f"verifying {variant.name} against the baseline ({place}){far}")
         _want_evaluate(draft, spec, variant, row)
     return False
 

@@ -21,8 +21,8 @@ from quantroll.api.status import (
     RevisionStatus,
     VariantStatus,
 )
-from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, ENGINE_PORT, Phase, Reason
-from quantroll.domain import fingerprints, record
+from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, ENGINE_PORT, PROGRESS_PORT, Phase, Reason
+from quantroll.domain import fingerprints, progress, record
 from quantroll.domain.asking import asking, judging
 from quantroll.domain.draft import Draft, attempt
 from quantroll.domain.jobs import may_run, new_failure, news_of
@@ -192,7 +192,7 @@ def baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
     _first_stable(draft, revision, served)
     if row.evaluation and row.evaluation.key == key:
         return _baseline_strong(draft, spec)
-    draft.say(Phase.BASELINING, "measuring the full-precision model")
+    draft.say(Phase.BASELINING, f"measuring the full-precision model{progress.told(draft, key)}")
     if report := news_of(draft, key, row.failure):
         if report.evaluate is None:
             raise AssertionError("a report of an evaluate Job carries its result")
@@ -289,6 +289,7 @@ def wanted_evaluate(
             served_model=draft.seen.name,
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
+            progress_port=PROGRESS_PORT,
             noise_items=gate.generation.noise_items if variant == BASELINE else 0,
             baseline_key=joined,
             **_for_lm_eval(spec),

@@ -42,6 +42,7 @@ class JobView:
     unreadable: bool = False  # it left a message that is no report
     problem: Problem | None = None
     engine_restarts: int = 0
+    progress: float | None = None  # share of an evaluation's questions that are answered; None: not asked, or not told
     engine_problem: Problem | None = None
 
 

@@ -1,9 +1,13 @@
 import json
+import socket
 import time
+import urllib.request
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import pytest
 
+from quantroll.adapters.engines import parse_progress
 from quantroll.api.jobs import DataFile, EvaluateInput
 from quantroll.constants import Reason
 from quantroll_jobs import evaluate, store
@@ -13,6 +17,7 @@ from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
 from quantroll_jobs.evaluate import interview, record
 from quantroll_jobs.evaluate.answers import PARTIAL, Answer, Outcome, read_answers
+from quantroll_jobs.evaluate.progress import told_on
 from unit.jobs.fake_engine import RESET, FakeEngine, Raw
 from unit.jobs.handmade import KEY, OTHER_KEY, item, write_lines
 
@@ -489,6 +494,33 @@ def test_damaged_answers_of_the_baseline(make, tmp_path):
     folder.mkdir(parents=True)
     (folder / "items.jsonl").write_text(json.dumps({"id": 1}) + "\n")
     _fails(make(baseline_key=OTHER_KEY), Reason.BASELINE_RESULTS_MISSING, "cannot be read", permanent=True)
+
+
+def test_progress_is_told_on_a_port_while_questions_are_asked():
+    done = iter([3, 8])
+    with told_on(0, 10, lambda: next(done)) as port:
+        pages = [urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode() for _ in "ab"]
+        with socket.socket() as taken:
+            taken.bind(("0.0.0.0", 0))
+            taken.listen()
+            with told_on(taken.getsockname()[1], 10, lambda: 0) as none:
+                assert none is None
+    assert [parse_progress(page) for page in pages] == [0.3, 0.8]
+    with told_on(None, 10, lambda: 0) as none:
+        assert none is None
+
+
+def test_an_evaluation_tells_its_progress(make, engine, monkeypatch):
+    seen = []
+
+    def looked_at(port, total, answered):
+        seen.append((port, total, answered))
+        return nullcontext()
+
+    monkeypatch.setattr(evaluate, "told_on", looked_at)
+    evaluate.run(make(progress_port=9401, repeats=2))
+    ((port, total, answered),) = seen
+    assert (port, total, answered()) == (9401, 2 * ITEMS, 2 * ITEMS)
 
 
 def test_progress_is_said(make, engine, monkeypatch, capsys):
