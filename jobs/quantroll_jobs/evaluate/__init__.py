@@ -19,7 +19,7 @@ from quantroll_jobs.evaluate import record
 from quantroll_jobs.evaluate.answers import PARTIAL, prompts_digest, read_answers, write_answers
 from quantroll_jobs.evaluate.counting import Answers, Counting, noise, summary
 from quantroll_jobs.evaluate.interview import Interview, hold, progress
-from quantroll_jobs.evaluate.progress import told_on
+from quantroll_jobs.evaluate.metrics import told_on
 
 
 def run(job: EvaluateInput) -> Report:

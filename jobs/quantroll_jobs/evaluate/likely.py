@@ -45,13 +45,14 @@ def most_likely(echoes: Sequence[Echo], choices: Sequence[str], *, per_byte: boo
     """
     alone, *whole = echoes
     scores = [
-        _behind(alone, echo) / (len(choice.encode()) if per_byte else 1)
+        behind(alone, echo) / (len(choice.encode()) if per_byte else 1)
         for echo, choice in zip(whole, choices, strict=True)
     ]
     return choices[scores.index(max(scores))]
 
 
-def _behind(alone: Echo, echo: Echo) -> float:
+def behind(alone: Echo, echo: Echo) -> float:
+    """Log probability of what an echo has behind the prompt; raises ValueError where a token has none."""
     pairs = zip(alone.tokens, echo.tokens, strict=False)
     shared = next((place for place, (one, other) in enumerate(pairs) if one != other), len(alone.tokens))
     values = echo.logprobs[min(shared, len(echo.tokens) - 1) :]

@@ -17,7 +17,7 @@ from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
 from quantroll_jobs.evaluate import interview, record
 from quantroll_jobs.evaluate.answers import PARTIAL, Answer, Outcome, read_answers
-from quantroll_jobs.evaluate.progress import told_on
+from quantroll_jobs.evaluate.metrics import told_on
 from unit.jobs.fake_engine import RESET, FakeEngine, Raw
 from unit.jobs.handmade import KEY, OTHER_KEY, item, write_lines
 

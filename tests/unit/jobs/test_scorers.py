@@ -1,5 +1,6 @@
 """Scorers, on cases whose answers their reference implementations give."""
 
+import re
 import time
 
 import pytest
@@ -298,6 +299,25 @@ def test_numbers_as_choices_keep_their_sign():
 )
 def test_items_that_are_no_choice(expected, choices, match):
     refused("MultipleChoice", expected=expected, choices=choices, match=match)
+
+
+# patterns on which RE2 and Python's engine have to agree, on ASCII text
+SAFE = [
+    r"(\d+)", r"answer is (\w+)", r"(?i)ANSWER: *([a-d])", r"[-+]?\d+(?:\.\d+)?", r"^(yes|no)\b", r"(a|ab)(c|bcd)?",
+    r"x*?y", r"(?:foo|(bar))+", r"[^,]*,\s*(\S+)", r"(?s)<(.*?)>", r"(b*)(a)",
+]  # fmt: skip
+
+
+@given(
+    st.sampled_from(SAFE), st.text("abcdxy01.,-+: <>\nfooANSWERisyes", max_size=40), st.text("abcd01 yes", max_size=4)
+)
+def test_a_regex_finds_what_pythons_engine_finds(pattern, answer, expected):
+    found = re.search(pattern, answer, re.ASCII)
+    text = None if found is None else next((group for group in found.groups() if group), found.group())
+    reference = float(text is not None and text.strip() == expected.strip())
+    assert score("Regex", answer, expected, regex={"pattern": pattern}) == reference
+    if text is not None:
+        assert score("Regex", answer, text, regex={"pattern": pattern}) == 1
 
 
 def test_lm_eval_judges_no_single_item():
