@@ -111,6 +111,7 @@ def test_default_configuration_is_understood(render, tmp_path):
     assert config.engines["vllm"].device == "gpu"
     assert config.namespaces == []
     assert config.images.backends == {Backend.LLM_COMPRESSOR}
+    assert config.images.lm_eval == ""
     assert config.hugging_face.endpoint == ""
     assert "--all-namespaces" in pod(manifests)["containers"][0]["args"]
 
@@ -124,6 +125,7 @@ def test_values_reach_the_configuration(render, tmp_path):
             "client": {"repository": "registry.example.com/client", "digest": digest, "tag": "ignored"},
             "quantize": {"repository": "registry.example.com/quantize", "tag": "7"},
             "quantizeAutoAWQ": {"repository": "registry.example.com/quantize-autoawq"},
+            "lmEval": {"repository": "registry.example.com/client-lm-eval", "tag": "3"},
             "pullPolicy": "Never",
         },
         huggingFace={"endpoint": "https://hub.example.com"},
