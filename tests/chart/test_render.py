@@ -143,6 +143,7 @@ def test_values_reach_the_configuration(render, tmp_path):
     assert config.images.client == f"registry.example.com/client@{digest}"
     assert config.images.quantize == "registry.example.com/quantize:7"
     assert config.images.of(Backend.AUTO_AWQ) == "registry.example.com/quantize-autoawq:0.1.0"
+    assert config.images.lm_eval == "registry.example.com/client-lm-eval:3"
     assert config.hugging_face.endpoint == "https://hub.example.com"
     assert (config.prices.as_of, config.prices.gpus["NVIDIA-L4"].usd_per_hour) == ("2026-05-31", 0.805)
     assert (config.workers, config.resync_seconds, config.images.pull_policy) == (2, 60, "Never")

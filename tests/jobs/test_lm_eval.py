@@ -1,13 +1,15 @@
 """Scorer LMEval: the real lm-eval, with tasks over local files, against a server that answers as it is told."""
 
 import json
+import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from bench.jobs import SERVED_MODEL, Ended, run_job
+from bench.jobs import ROOT, SERVED_MODEL, Ended, environment, run_job
 from quantroll.api.jobs import DataFile, EvaluateInput, PrepareInput
 from quantroll.constants import Reason
 from unit.jobs.fake_engine import FakeEngine, Raw
@@ -80,15 +82,78 @@ class Place:
         return self.run(EvaluateInput.model_validate(job.model_dump() | changes))
 
 
+CHOICE = {
+    **{name: value for name, value in GENERATE.items() if name not in ("generation_kwargs", "filter_list")},
+    "task": "choice",
+    "output_type": "multiple_choice",
+    "doc_to_target": 1,
+    "doc_to_choice": ["no", "yes"],
+    "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+}
+BROKEN = {**GENERATE, "task": "broken", "dataset_kwargs": {"data_files": {"test": "gone.json"}}}
+
+
+def write_tasks(folder: Path) -> Path:
+    folder.mkdir()
+    for name, count in (("sums", ITEMS), ("short", 3)):
+        documents = [{"question": f"{name} {n}+{n}=", "answer": str(2 * n)} for n in range(count)]
+        (folder / f"{name}.json").write_text("".join(json.dumps(document) + "\n" for document in documents))
+    for task in (GENERATE, SHORT, CHOICE, BROKEN):
+        (folder / f"{task['task']}.yaml").write_text(yaml.safe_dump(task))
+    return folder
+
+
+def _tasks(*names: str, **more: str) -> dict:
+    return {"lmEval": {"tasks": [{"name": name, **more} for name in names]}}
+
+
+WRONG = {
+    "unknown": _tasks("nothing"),
+    "metric": _tasks("sums", metric="bleu"),
+    "filter": _tasks("sums", filter="x"),
+    "broken": _tasks("broken"),
+}
+ASKED = {
+    "sums": _tasks("sums"),
+    "both": _tasks("sums", "shorter"),
+    "choice": _tasks("choice", metric="acc_norm"),
+    **WRONG,
+}
+# one process for what needs no engine: starting lm-eval is what takes long
+PROGRAM = """
+import json, sys
+from quantroll.api.jobs import DataFile, Judging
+from quantroll_jobs.errors import JobError
+from quantroll_jobs.harness.tasks import load
+folder, asked = sys.argv[1], json.load(sys.stdin)
+for name, scoring in asked.items():
+    try:
+        found = load(DataFile(path=folder), Judging(scorer="LMEval", scoring=scoring)).digest
+    except JobError as error:
+        found = [error.reason, error.message]
+    print("found", json.dumps([name, found]))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory, lm_eval_python):
+    """Digest of each of ASKED, or reason and message of what is wrong with it."""
+    root = tmp_path_factory.mktemp("loaded")
+    variables = environment(
+        PYTHONPATH=os.pathsep.join([str(ROOT / "operator"), str(ROOT / "jobs")]), HF_HOME=str(root / "huggingface")
+    )
+    ran = subprocess.run(
+        [lm_eval_python, "-c", PROGRAM, str(write_tasks(root / "tasks"))],
+        input=json.dumps(ASKED), env=variables, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    lines = [line.removeprefix("found ") for line in ran.stdout.splitlines() if line.startswith("found ")]
+    return dict(json.loads(line) for line in lines)
+
+
 @pytest.fixture
 def place(tmp_path, lm_eval_python):
-    tasks = tmp_path / "tasks"
-    tasks.mkdir()
+    write_tasks(tmp_path / "tasks")
     write_model(tmp_path / "model")
-    for task, name, count in ((GENERATE, "sums", ITEMS), (SHORT, "short", 3)):
-        documents = [{"question": f"{name} {n}+{n}=", "answer": str(2 * n)} for n in range(count)]
-        (tasks / f"{name}.json").write_text("".join(json.dumps(document) + "\n" for document in documents))
-        (tasks / f"{task['task']}.yaml").write_text(yaml.safe_dump(task))
     with FakeEngine().serving() as engine:
         engine.answer = lambda body: _sum(body["prompt"])
         yield Place(tmp_path, lm_eval_python, engine)
@@ -98,17 +163,15 @@ def _sum(prompt: str) -> str:
     return str(2 * int(prompt.split("+")[1].rstrip("=")))
 
 
-def _tasks(*names: str, **more: str) -> dict:
-    return {"lmEval": {"tasks": [{"name": name, **more} for name in names]}}
-
-
-def test_both_arms_are_asked_the_tasks_and_paired(place):
-    scoring = _tasks("sums", "shorter")
-    prepared = place.prepare(scoring)
+def test_both_arms_are_asked_the_tasks_and_paired(place, loaded):
+    scoring = ASKED["both"]
+    calibration = place.root / "calibration.jsonl"
+    calibration.write_text('{"text": "sums 3+3="}\n{"text": "another"}\n')
+    prepared = place.prepare(scoring, calibration={"path": str(calibration)})
     assert prepared.code == 0, prepared.output
     facts = prepared.report.prepare.eval_set
     assert (facts.items, [(part.name, part.items) for part in facts.slices]) == (15, [("shorter", 3), ("sums", 12)])
-    assert place.prepare(scoring).report.prepare.eval_set.sha256 == facts.sha256
+    assert (facts.sha256, prepared.report.prepare.overlap) == (loaded["both"], 1)
 
     base = place.evaluate(scoring, facts.sha256)
     assert base.code == 0, base.output
@@ -130,29 +193,22 @@ def test_both_arms_are_asked_the_tasks_and_paired(place):
     lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
     assert [(line["id"], line["answer"]) for line in lines if line["outcome"] == "wrong"] == [("sums/3", "7")]
 
-
-def test_another_prompt_is_not_paired(place):
-    scoring = _tasks("sums")
-    digest = place.prepare(scoring).report.prepare.eval_set.sha256
-    assert place.evaluate(scoring, digest).code == 0
-    told = place.evaluate(scoring, digest, key="3" * 64, baseline_key="2" * 64, system_prompt="Be brief.")
-    assert told.report.evaluate.prompts_match is False
-    assert all(body["prompt"].startswith("Be brief.") for body in place.engine.asked()[ITEMS:])
+    other = place.evaluate(scoring, facts.sha256, key="4" * 64, baseline_key="2" * 64, system_prompt="Be brief.")
+    assert other.report.evaluate.prompts_match is False
+    assert all(body["prompt"].startswith("Be brief.") for body in place.engine.asked()[30:])
 
 
-def test_the_filter_that_is_named_gates(place):
+def test_the_filter_that_is_named_gates(place, loaded):
     place.engine.answer = lambda body: f"It is {_sum(body['prompt'])}."
-    scoring = _tasks("sums", filter="digits")
-    digest = place.prepare(scoring).report.prepare.eval_set.sha256
-    assert place.evaluate(scoring, digest).report.evaluate.correct == ITEMS
-    assert place.evaluate(_tasks("sums"), digest, key="4" * 64).report.evaluate.correct == 0
+    ended = place.evaluate(_tasks("sums", filter="digits"), loaded["sums"])
+    assert ended.code == 0, ended.output
+    assert ended.report.evaluate.correct == ITEMS
 
 
-def test_a_chat_is_asked_as_a_chat(place):
+def test_a_chat_is_asked_as_a_chat(place, loaded):
     scoring = {"lmEval": {"tasks": [{"name": "sums"}], "api": "ChatCompletions"}}
     place.engine.answer = lambda body: _sum(body["messages"][-1]["content"])
-    digest = place.prepare(scoring).report.prepare.eval_set.sha256
-    ended = place.evaluate(scoring, digest, system_prompt="Be brief.", repeats=2, temperature=0.5)
+    ended = place.evaluate(scoring, loaded["sums"], system_prompt="Be brief.", repeats=2, temperature=0.5)
     assert ended.code == 0, ended.output
     assert (ended.report.evaluate.items, ended.report.evaluate.score) == (ITEMS, 1)
     asked = place.engine.asked()
@@ -161,76 +217,44 @@ def test_a_chat_is_asked_as_a_chat(place):
     assert {body["seed"] for body in asked} == {1234, 1235}
 
 
-def test_a_killed_job_goes_on_where_it_was(place):
-    scoring = _tasks("sums")
-    digest = place.prepare(scoring).report.prepare.eval_set.sha256
+def test_a_killed_job_goes_on_where_it_was(place, loaded):
     place.engine.answer = lambda body: 400 if "sums 3+" in body["prompt"] else _sum(body["prompt"])
-    failed = place.evaluate(scoring, digest)
+    failed = place.evaluate(ASKED["sums"], loaded["sums"])
     assert (failed.code, failed.report.reason) == (75, Reason.ENGINE_FAILED)
     assert "lm-eval gave up: " in failed.report.message
     place.engine.answer = lambda body: _sum(body["prompt"])
     before = len(place.engine.asked())
-    assert place.evaluate(scoring, digest).report.evaluate.correct == ITEMS
+    assert place.evaluate(ASKED["sums"], loaded["sums"]).report.evaluate.correct == ITEMS
     assert 0 < len(place.engine.asked()) - before < ITEMS
 
 
-def test_changed_items_are_noticed(place):
-    scoring = _tasks("sums")
-    digest = place.prepare(scoring).report.prepare.eval_set.sha256
+def test_changed_items_are_noticed(place, loaded):
     (place.tasks / "sums.json").write_text('{"question": "sums 1+1=", "answer": "2"}\n')
-    ended = place.evaluate(scoring, digest)
+    ended = place.evaluate(ASKED["sums"], loaded["sums"])
     assert (ended.code, ended.report.reason) == (65, Reason.INPUT_CHANGED)
-    ended = place.prepare(scoring, eval_set=DataFile(path=str(place.tasks), sha256=digest).model_dump())
-    assert (ended.code, ended.report.reason) == (65, Reason.EVAL_SET_DIGEST)
+    assert place.engine.asked() == []
 
 
 @pytest.mark.parametrize(
-    ("scoring", "reason", "message"),
+    ("name", "reason", "message"),
     [
-        (_tasks("nothing"), Reason.EVAL_SET_MISSING, "lm-eval knows no task 'nothing'"),
-        (_tasks("sums", metric="bleu"), Reason.EVAL_SET_MALFORMED, r"no mean .* \(there are: exact_match\)"),
-        (_tasks("sums", filter="x"), Reason.EVAL_SET_MALFORMED, "has no filter 'x' (there are: strict, digits)"),
-        (_tasks("broken"), Reason.EVAL_SET_MALFORMED, "lm-eval cannot load task broken: "),
+        ("unknown", Reason.EVAL_SET_MISSING, "lm-eval knows no task 'nothing'"),
+        ("metric", Reason.EVAL_SET_MALFORMED, "(there are: exact_match)"),
+        ("filter", Reason.EVAL_SET_MALFORMED, "has no filter 'x' (there are: strict, digits)"),
+        ("broken", Reason.EVAL_SET_MALFORMED, "lm-eval cannot load task broken: "),
     ],
 )
-def test_what_users_get_wrong(place, scoring, reason, message):
-    broken = {**GENERATE, "task": "broken", "dataset_kwargs": {"data_files": {"test": "gone.json"}}}
-    (place.tasks / "broken.yaml").write_text(yaml.safe_dump(broken))
-    ended = place.prepare(scoring)
-    assert (ended.code, ended.report.reason) == (65, reason), ended.output
-    for part in message.split(".*"):
-        assert part.strip().replace("\\", "") in ended.report.message
+def test_what_users_get_wrong(loaded, name, reason, message):
+    found, said = loaded[name]
+    assert found == reason
+    assert message in said
 
 
-def test_no_folder(place):
-    ended = place.prepare(_tasks("sums"), eval_set={"path": str(place.root / "gone")})
-    assert (ended.code, ended.report.reason) == (65, Reason.EVAL_SET_MISSING)
-
-
-def test_calibration_that_shows_an_item_is_noticed(place):
-    path = place.root / "calibration.jsonl"
-    path.write_text('{"text": "sums 3+3="}\n{"text": "another"}\n')
-    ended = place.prepare(_tasks("sums"), calibration={"path": str(path)})
-    assert ended.report.prepare.overlap == 1
-
-
-def test_log_probabilities_of_choices(place):
+def test_log_probabilities_of_choices(place, loaded):
     """lm-eval's loglikelihood, for which the tokenizer of the full-precision model counts the context's tokens."""
-    choice = {
-        **GENERATE,
-        "task": "choice",
-        "output_type": "multiple_choice",
-        "doc_to_text": "{{question}}",
-        "doc_to_target": 1,
-        "doc_to_choice": ["no", "yes"],
-        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
-    }
-    del choice["generation_kwargs"], choice["filter_list"]
-    (place.tasks / "choice.yaml").write_text(yaml.safe_dump(choice))
     _write_tokenizer(place.root / "model")
     place.engine.answer = _echo
-    digest = place.prepare(_tasks("choice", metric="acc_norm")).report.prepare.eval_set.sha256
-    ended = place.evaluate(_tasks("choice", metric="acc_norm"), digest, tokenizer=str(place.root / "model"))
+    ended = place.evaluate(ASKED["choice"], loaded["choice"], tokenizer=str(place.root / "model"))
     assert ended.code == 0, ended.output
     assert ended.report.evaluate.correct == ITEMS
 
