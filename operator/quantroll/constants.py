@@ -22,7 +22,7 @@ ANNOTATION_REVISION_SPEC = f"{GROUP}/revision-spec"  # what a Deployment was mad
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"  # hash of the manifest as applied: shows removed fields, too
 
 BASELINE = "baseline"  # the variant name of the full-precision model
-ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/approve, /abort and /retry
+ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/abort, /approve, /promote, /retry and /rollback
 
 ENGINE_PORT = 8000
 PROBE_PORT = 9400
@@ -76,6 +76,7 @@ class Condition(StrEnum):
     QUANTIZED = "Quantized"
     VERIFIED = "Verified"
     CANDIDATE_AVAILABLE = "CandidateAvailable"
+    CAPACITY_BLOCKED = "CapacityBlocked"
     PROMOTED = "Promoted"
     QUALITY_FLOOR_MET = "QualityFloorMet"
     AWAITING_APPROVAL = "AwaitingApproval"
@@ -126,7 +127,10 @@ class Reason(StrEnum):
     SHARE_CONTRADICTS = "ShareContradictsWeight"  # requests do not go where the weights say
     ROUTE_DRIFTED = "RouteDrifted"  # somebody else changed what splits the traffic
     ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
+    CAPACITY_BLOCKED = "CapacityBlocked"  # no node for a candidate's pods, in a time in which autoscalers bring one
     ABORTED = "Aborted"
+    ROLLBACK_REQUESTED = "RollbackRequested"  # by a person
+    ROLLBACK_ABORTED = "RollbackAborted"  # by a person, too
     # after a promotion
     FLOOR_BREACHED = "FloorBreached"  # confirmed: quality is below the floor, and another revision does better
     FLOOR_SUSPECT = "FloorSuspect"
@@ -168,4 +172,5 @@ class Reason(StrEnum):
     NONE_PROVEN = "NoVariantProven"
     PROVEN = "Proven"
     WAITING = "Waiting"
+    OUTSIDE_WINDOW = "OutsideWindow"  # a rollout waits for one of its windows
     MADE = "Made"

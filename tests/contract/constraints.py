@@ -31,6 +31,7 @@ MESSAGES = {
 }
 
 
+ALONE: Object = {"capacity": {"mode": "Replace", "allowDowntime": True}}
 METRICS: dict[str, Object] = {
     "quality": {"name": "quality"},
     "error-ratio": {"name": "error-ratio"},
@@ -257,6 +258,28 @@ PAIRS: dict[str, Pair] = {
         {"qualityGate": {"generation": {"maxTokens": 256}}, "serving": {"maxModelLen": 256}},
         python=False,
     ),
+    "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two": Pair(
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "error-ratio"}]}}, "serving": {"replicas": 1}},
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": False}}, "serving": {"replicas": 1}},
+        python=False,
+    ),
+    (
+        "quality and maxRegression compare with stable, which has no pod beside the candidate's with one replica and"
+        " rollout.capacity.mode Replace: set rollout.analysis.metrics without them"
+    ): Pair(
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "error-ratio"}]}}, "serving": {"replicas": 1}},
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "quality"}]}}, "serving": {"replicas": 1}},
+        python=False,
+    ),
+    "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods": Pair(
+        {"mode": "Replace", "allowDowntime": True}, {"mode": "Surge", "allowDowntime": True}, python=False
+    ),
+    "must be a time of day from 00:00 to 23:59": Pair("23:59", "24:00"),
+    "must be a time of day from 00:00 to 24:00": Pair("24:00", "9:00"),
+    "from and to are the same: the whole day is from 00:00 to 24:00": Pair(
+        {"from": "00:00", "to": "24:00"}, {"from": "08:30", "to": "08:30"}, python=False
+    ),
+    "must be the name of a time zone, such as Europe/Berlin": Pair("Etc/GMT+1", "UTC+01:00"),
     "mode GatewayAPI needs parentRefs": Pair(
         {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
         {"parentRefs": None},
@@ -282,6 +305,7 @@ EXCLUSIVE: dict[str, Callable[[], Object]] = {
     "spec.storage.claimName": claimed,
     "spec.qualityGate.maxDrop": dropping,
     "spec.rollout.steps": shifting,
+    "spec.serving.replicas": shifting,
 }
 
 # Rules about changes, by message: the change of a spec that each forbids.

@@ -101,6 +101,8 @@ def full() -> Object:
             "gpuMemoryUtilization": 0.8,
         },
         "rollout": {
+            "capacity": {"mode": "Replace", "allowDowntime": True},
+            "windows": [{"days": ["Mon", "Thu"], "from": "08:00", "to": "16:00", "timeZone": "Europe/Berlin"}],
             "steps": [{"weight": 50, "duration": "1m30s", "approval": True}],
             "analysis": {
                 "interval": "30s",
@@ -120,7 +122,7 @@ def full() -> Object:
                 "pathPrefix": "/v1",
                 "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "http"}],
             },
-            "deadlines": {"modelLoad": "1h", "drain": "90s", "total": "2d"},
+            "deadlines": {"modelLoad": "1h", "scheduling": "20m", "drain": "90s", "total": "2d"},
             "rollback": {"keepWarm": "1h", "target": "Baseline"},
         },
         "driftCheck": {

@@ -68,6 +68,66 @@ MISTAKES = (
     Mistake(
         "no eval set", _gate(evalSet=None), "spec.qualityGate.evalSet: Required value", _gate(evalSet=GATE["evalSet"])
     ),
+    Mistake(
+        "no spare GPU and one replica",
+        {"rollout": {"capacity": {"mode": "Replace"}}},
+        "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}, "analysis": {"metrics": []}}},
+    ),
+    Mistake(
+        "quality beside nothing",
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}}},
+        "quality and maxRegression compare with stable, which has no pod beside the candidate's with one replica",
+        {"rollout": {"analysis": {"metrics": [{"name": "error-ratio"}]}}},
+    ),
+    Mistake(
+        "no spare GPU and one replica, put right with another",
+        {"rollout": {"capacity": {"mode": "Replace"}}},
+        "rollout.capacity.mode Replace with one replica needs allowDowntime",
+        {"serving": {"replicas": 2}},
+    ),
+    Mistake(
+        "downtime that is not needed",
+        {"rollout": {"capacity": {"mode": "Surge", "allowDowntime": True}}},
+        "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
+        {"rollout": {"capacity": {"allowDowntime": False}}},
+    ),
+    Mistake(
+        "a window that is no time",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "08:00"}]}},
+        "from and to are the same: the whole day is from 00:00 to 24:00",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "00:00", "to": "24:00"}]}},
+    ),
+    Mistake(
+        "a window with another clock",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "8am", "to": "16:00"}]}},
+        "must be a time of day from 00:00 to 23:59",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window that never closes",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "25:00"}]}},
+        "must be a time of day from 00:00 to 24:00",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "22:00", "to": "06:00"}]}},
+    ),
+    Mistake(
+        "a window without a day",
+        {"rollout": {"windows": [{"days": [], "from": "08:00", "to": "16:00"}]}},
+        "spec.rollout.windows[0].days",
+        {"rollout": {"windows": [{"days": ["Mon", "Fri"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window twice on a day",
+        {"rollout": {"windows": [{"days": ["Mon", "Mon"], "from": "08:00", "to": "16:00"}]}},
+        "Duplicate value",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window in no place",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "+01:00"}]}},
+        "must be the name of a time zone, such as Europe/Berlin",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "Europe/Berlin"}]}},
+    ),
     Mistake("no routing", {"rollout": None}, "spec.rollout: Required value", {"rollout": ROLLOUT}),
     Mistake("no variant", {"variants": []}, "spec.variants in body should have at least 1 items", {"variants": [FP8]}),
     Mistake(

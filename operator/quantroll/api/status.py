@@ -217,6 +217,8 @@ class RevisionStatus(ApiModel):
     """When it took this role."""
     served_at: Timestamp | None = None
     """When it was first seen with a ready pod; absent while it never was."""
+    rollout: Short = ""
+    """Name of the rollout that promoted it: what quantroll.io/rollback names."""
     spec: RevisionSpec
     """Everything that its pods are made from."""
 
@@ -294,9 +296,9 @@ class RolloutStatus(ApiModel):
     """The rollout under way."""
 
     id: Short
-    """Name of this rollout: what quantroll.io/approve and quantroll.io/abort name."""
+    """Name of this rollout: what commands about it name."""
     kind: Literal["Rollout", "Rollback"] = "Rollout"
-    """Rollback: back to a revision that served before, at once, because quality fell below the floor."""
+    """Rollback: back to a revision that served before, at once: quality fell below the floor, or a person asked."""
     step: int
     """Index into spec.rollout.steps; -1 before the first weight."""
     weight: int
@@ -308,15 +310,21 @@ class RolloutStatus(ApiModel):
     deadline: Timestamp | None = None
     """When the current wait is given up."""
     expires_at: Timestamp | None = None
-    """When the whole rollout is given up; moved on by approval waits and suspension."""
+    """When the whole rollout is given up; moved on by waits for approval and windows, and by suspension."""
+    replicas: int | None = None
+    """spec.serving.replicas that the candidate's pods were counted by when it got its weight."""
     analysis: AnalysisStatus | None = None
     """What the looks at this step have said."""
     drifted_at: Timestamp | None = None
     """When somebody last changed the route in this step; it was put back, and the step's clock started again."""
     awaiting_since: Timestamp | None = None
     """Since when this step waits for approval."""
+    held_since: Timestamp | None = None
+    """Since when a rollout window is waited for."""
     approved_step: int | None = None
     """The last step that a person approved."""
+    skip_to: int | None = None
+    """Step that quantroll.io/promote wants it to go to without waits; the number of steps is the promotion."""
     draining: Short | None = None
     """Revision that is losing its traffic."""
     reason: Short | None = None
@@ -398,7 +406,7 @@ class CommandStatus(ApiModel):
     """The last command of a verb, and what came of it."""
 
     verb: Short
-    """approve, abort or retry."""
+    """abort, approve, promote, retry or rollback."""
     value: Annotated[str, Field(max_length=256)]
     """Value of the annotation."""
     accepted: bool

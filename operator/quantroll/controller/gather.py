@@ -15,7 +15,7 @@ from quantroll.controller import views
 from quantroll.controller.canary import canary_counts
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
-from quantroll.domain import schedule
+from quantroll.domain import schedule, windows
 from quantroll.domain.questions import questions
 from quantroll.domain.snapshot import ServerView, Snapshot
 from quantroll.ports import Cluster, Engines, Metrics
@@ -107,6 +107,8 @@ def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
         return None, _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
     if found := schedule.problem(spec.drift_check.schedule):
         return None, _wrong("driftCheck.schedule", found)
+    if zone := windows.problem(spec.rollout.windows):
+        return None, _wrong(f"rollout.windows.{zone[0]}.timeZone", zone[1])
     return spec, ""
 
 

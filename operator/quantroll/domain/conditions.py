@@ -5,7 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import ConditionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
-from quantroll.domain import figures
+from quantroll.domain import figures, placing
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
 
@@ -24,6 +24,7 @@ def conditions(draft: Draft) -> list[ConditionStatus]:
         Condition.QUANTIZED: _quantized(draft),
         Condition.VERIFIED: _verified(draft),
         Condition.CANDIDATE_AVAILABLE: _candidate_available(draft),
+        Condition.CAPACITY_BLOCKED: _capacity_blocked(draft),
         Condition.PROMOTED: _promoted(draft),
         Condition.QUALITY_FLOOR_MET: _quality_floor_met(draft),
         Condition.AWAITING_APPROVAL: _awaiting_approval(draft),
@@ -129,6 +130,21 @@ def _candidate_available(draft: Draft) -> Answer:
     if server.problem:
         return False, server.problem.reason, server.problem.message
     return False, Reason.WAITING, f"no pod of {candidate.variant} is ready"
+
+
+def _capacity_blocked(draft: Draft) -> Answer:
+    """There is no node for a pod: Unknown while an autoscaler may bring one, True once it is given up."""
+    rollout, rejected = draft.status.rollout, draft.status.rejected
+    if rollout and rollout.reason == Reason.CAPACITY_BLOCKED:
+        return True, Reason.CAPACITY_BLOCKED, rollout.message
+    if draft.phase is Phase.ROLLED_BACK and rejected and rejected[0].reason == Reason.CAPACITY_BLOCKED:
+        return True, Reason.CAPACITY_BLOCKED, rejected[0].message
+    for part in (draft.status.candidate, draft.status.stable):
+        problem = draft.seen.server(part.revision).problem if part else None
+        if part and problem and placing.is_unplaced(problem):
+            waits = draft.is_patient(problem)
+            return None if waits else True, Reason.UNSCHEDULABLE, f"{part.variant}: {problem.message}"
+    return False, Reason.PROGRESSING, ""
 
 
 def _promoted(draft: Draft) -> Answer:

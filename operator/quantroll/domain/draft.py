@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from quantroll.api.base import parse_duration
 from quantroll.api.status import Attempt, QuantizedModelStatus, VariantStatus
 from quantroll.constants import Phase, Reason
 from quantroll.domain.snapshot import JobView, Problem, Snapshot
@@ -57,9 +58,19 @@ class Draft:
         if self.wake_at is None or at < self.wake_at:
             self.wake_at = at
 
+    def is_patient(self, problem: Problem) -> bool:
+        """Whether a pod's trouble may still end by itself: an autoscaler is given time to bring a node."""
+        if problem.since is None or self.seen.spec is None:
+            return False
+        until = problem.since + parse_duration(self.seen.spec.rollout.deadlines.scheduling)
+        if self.now >= until:
+            return False
+        self.wake(until)
+        return True
+
     def waits(self, job: JobView | None) -> None:
         """Pass on what holds a running Job's pods up."""
-        if job and job.problem:
+        if job and job.problem and not self.is_patient(job.problem):
             self.block(job.problem.reason, f"Job {job.name}: {job.problem.message}")
 
 

@@ -11,7 +11,7 @@ from quantroll.api.jobs import Arm, ConfirmInput, ConfirmResult
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import Drift, DriftCheckStatus, DriftVerdict, QuantizedModelStatus, RevisionStatus
 from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, Reason
-from quantroll.domain import fingerprints, memory, rollback, schedule
+from quantroll.domain import capacity, fingerprints, memory, rollback, schedule
 from quantroll.domain.asking import asking
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.drift import Confirmation, decide
@@ -53,7 +53,7 @@ def serve_target(draft: Draft, spec: QuantizedModelSpec) -> None:
     check = draft.status.drift.confirming if draft.status.drift else None
     target = memory.found(draft, spec, check.target) if check else None
     if target and target.revision not in {server.revision for server in draft.wanted.servers}:
-        draft.wanted.servers.append(server_of(spec, target, spec.serving.replicas))
+        draft.wanted.servers.append(server_of(spec, target, capacity.beside(spec)))
 
 
 def is_due(status: QuantizedModelStatus, now: datetime) -> bool:

@@ -28,6 +28,8 @@ def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[E
         *_route(before, after),
         *_commands(before, after),
         *_suspension(before, after),
+        *_capacity(before, after),
+        *_window(before, after),
     )
 
 
@@ -110,3 +112,24 @@ def _suspension(before: QuantizedModelStatus, after: QuantizedModelStatus) -> li
         return []
     held = after.suspended_at is not None
     return [Event("Normal", Reason.SUSPENDED if held else Reason.RESUMED, after.message)]
+
+
+def _capacity(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """A candidate's pods are given up; of others that find no node, Stalled tells."""
+
+    def blocked(status: QuantizedModelStatus) -> str:
+        found = next((c for c in status.conditions if c.type == Condition.CAPACITY_BLOCKED), None)
+        given_up = found and found.status == "True" and found.reason == Reason.CAPACITY_BLOCKED
+        return found.message if found and given_up else ""
+
+    if not (said := blocked(after)) or blocked(before):
+        return []
+    return [Event("Warning", Reason.CAPACITY_BLOCKED, said)]
+
+
+def _window(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """A rollout under way begins to wait for one of its windows."""
+    held = after.rollout and after.rollout.held_since
+    if not held or (before.rollout and before.rollout.held_since):
+        return []
+    return [Event("Normal", Reason.OUTSIDE_WINDOW, after.message)]

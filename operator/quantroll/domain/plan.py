@@ -18,6 +18,7 @@ from quantroll.domain import (
     rollout,
     suspension,
     traffic,
+    windows,
 )
 from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
@@ -65,7 +66,7 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
 def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.seen.trouble:
         draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
-    commands.obey(draft)
+    commands.obey(draft, spec)
     _refresh_stable(draft)
     if spec.suspend:
         suspension.hold(draft, spec, _rejection_key(draft, spec))
@@ -181,6 +182,8 @@ def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stab
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the drift check of {stable.variant}")
     elif not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
+    elif closed := windows.closed(draft, spec):
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {closed}")
     else:
         rollout.begin(draft, spec, chosen)
 
@@ -217,7 +220,7 @@ def _report_stable(draft: Draft, spec: QuantizedModelSpec) -> None:
         draft.block(Reason.ROUTE_NOT_ACCEPTED, draft.seen.route.message)
     stable = draft.status.stable
     server = draft.seen.server(stable.revision) if stable else None
-    if stable and server and server.problem and not server.ready:
+    if stable and server and server.problem and not server.ready and not draft.is_patient(server.problem):
         draft.block(server.problem.reason, f"stable {stable.variant}: {server.problem.message}")
 
 

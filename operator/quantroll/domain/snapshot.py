@@ -19,6 +19,7 @@ class Problem:
 
     reason: Reason
     message: str
+    since: datetime | None = field(default=None, compare=False)  # of one that may end by itself: no node, say
 
 
 class JobState(StrEnum):

@@ -5,13 +5,13 @@ the pods of one revision or, in between, of both, and every ready pod gets its p
 """
 
 from datetime import timedelta
-from math import ceil
 
 from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus, Share, Traffic
 from quantroll.constants import Reason
-from quantroll.domain import share
+from quantroll.domain import share, steps
+from quantroll.domain.capacity import beside, is_alone, left_for_stable, one_more, pods_for, replaces
 from quantroll.domain.draft import Draft
 from quantroll.domain.wanted import WantedServer
 
@@ -31,29 +31,6 @@ def can_split(draft: Draft, spec: QuantizedModelSpec) -> bool:
 def is_taken_back(rollout: RolloutStatus) -> bool:
     """Whether the candidate is on its way out."""
     return rollout.kind == "Rollout" and rollout.reason is not None
-
-
-def capacity(weight: int, replicas: int) -> int:
-    """Ready pods that a share of the traffic needs."""
-    return ceil(weight * replicas / 100)
-
-
-def pods_for(spec: QuantizedModelSpec, weight: int) -> int:
-    """Pods of the candidate that a weight needs, beside all those of the stable revision.
-
-    Without a gateway the number of pods is the share, as near as whole pods come to it and never more than the stable
-    revision has.
-    """
-    replicas = spec.serving.replicas
-    if by_route(spec) or weight >= 100:
-        return capacity(weight, replicas)
-    return min(replicas, max(1, round(weight * replicas / (100 - weight))))
-
-
-def next_weight(spec: QuantizedModelSpec, step: int) -> int:
-    """The weight after a step; promotion, the last, has all."""
-    steps = spec.rollout.steps
-    return steps[step + 1].weight if step + 1 < len(steps) else 100
 
 
 def desired_shares(draft: Draft) -> tuple[Share, ...]:
@@ -126,7 +103,7 @@ def _selection(draft: Draft, spec: QuantizedModelSpec) -> str:
         return ""
     if by_route(spec) or candidate is None or rollout is None or rollout.weight == 0:
         return stable.revision
-    if rollout.weight == 100 and draft.seen.server(candidate.revision).ready >= spec.serving.replicas:
+    if rollout.weight == 100 and draft.seen.server(candidate.revision).ready >= pods_for(spec, 100):
         return candidate.revision
     return ""
 
@@ -157,11 +134,16 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
         return
     wanted = draft.wanted
     wanted.stable, wanted.selected = stable.revision, _selection(draft, spec)
-    wanted.servers.append(server_of(spec, stable, spec.serving.replicas))
     if candidate and rollout and is_taken_back(rollout):
+        wanted.servers.append(server_of(spec, stable, spec.serving.replicas))
         wanted.kept.add(candidate.revision)  # it may still answer: not scaled before it is drained
     elif candidate and rollout:
-        wanted.servers.append(server_of(spec, candidate, _candidate_replicas(spec, rollout)))
+        pods = _candidate_replicas(draft, spec, rollout, candidate)
+        wanted.servers.append(server_of(spec, stable, left_for_stable(spec, pods)))
+        wanted.servers.append(server_of(spec, candidate, pods))
+    else:
+        asked = bool(draft.status.drift and draft.status.drift.confirming) and not is_alone(spec)
+        wanted.servers.append(server_of(spec, stable, left_for_stable(spec, beside(spec) if asked else 0)))
     shares = desired_shares(draft)
     serving = draft.seen.server(stable.revision).ready > 0 or draft.seen.route is not None
     wanted.shares = shares if serving and by_route(spec) and draft.seen.gateway_api else None
@@ -187,13 +169,26 @@ def server_of(spec: QuantizedModelSpec, status: RevisionStatus, replicas: int) -
     return WantedServer(status.revision, status.variant, served, replicas)
 
 
-def _candidate_replicas(spec: QuantizedModelSpec, rollout: RolloutStatus) -> int:
-    """With a route enough for this step and, so that it need not wait, the next; else exactly this step's share."""
+def _candidate_replicas(
+    draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus
+) -> int:
+    """Pods of the candidate to ask for now."""
+    ready = draft.seen.server(candidate.revision).ready
+    held = rollout.weight if by_route(spec) else 0  # without a gateway the weight follows the pods
+    return one_more(spec, pods_for(spec, _weight_prepared_for(spec, rollout)), ready, held)
+
+
+def _weight_prepared_for(spec: QuantizedModelSpec, rollout: RolloutStatus) -> int:
+    """With a route this step's and, so that it need not wait, the next; else exactly this step's share.
+
+    Where stable gives the room, it does so only when the next step is due.
+    """
     if rollout.kind == "Rollback":
-        return spec.serving.replicas
-    if rollout.step < 0:
-        return pods_for(spec, spec.rollout.steps[0].weight)
-    return pods_for(spec, next_weight(spec, rollout.step) if by_route(spec) else rollout.weight)
+        return 100
+    waits = rollout.since is None or rollout.deadline is None
+    if rollout.step >= 0 and (not by_route(spec) or (replaces(spec) and waits)):
+        return rollout.weight
+    return steps.weight_at(spec, steps.ahead(spec, rollout))
 
 
 def report_route(draft: Draft) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -11,7 +12,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from quantroll.api.jobs import ConfirmResult
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
-from quantroll.domain.snapshot import JobState, PairCounts, Problem, QualityCounts, RequestCounts, RouteView, Unknown
+from quantroll.domain.memory import promoted_by
+from quantroll.domain.snapshot import (
+    JobState,
+    PairCounts,
+    Problem,
+    QualityCounts,
+    RequestCounts,
+    RouteView,
+    ServerView,
+    Unknown,
+)
 from unit.domain.world import BAD, PROVEN, SPEC, UNSURE, World, spec_with
 
 REASONS = [
@@ -30,6 +41,7 @@ HEALTHY, POOR = QualityCounts(960, 40, 1000), QualityCounts(800, 200, 1000)
 AS_GOOD = PairCounts(both=960, harm=10, gain=10, neither=20, distinct=1000)
 WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
 EQUAL = ConfirmResult(items=1000, errors=0, both=950, serving_only=10, target_only=10, neither=30, source_sha256="e")
+VERBS = ["abort", "approve", "promote", "retry", "rollback"]
 STARTS = ["CandidateStarting", "Analyzing", "Promoting", "Draining", "Steady"]
 VARIANTS = [SPEC["variants"], SPEC["variants"][:1], SPEC["variants"][1:2], SPEC["variants"][2:], SPEC["variants"][::-1]]
 
@@ -128,6 +140,18 @@ class Loop(RuleBasedStateMachine):
     def other_replicas(self, replicas):
         self.world.edit(serving__replicas=replicas)
 
+    @rule(mode=st.sampled_from(["Surge", "Replace", "Replace"]), down=st.booleans())
+    def another_room(self, mode, down):
+        self.world.edit(rollout__capacity={"mode": mode, "allowDowntime": down and mode == "Replace"})
+
+    @precondition(lambda self: self.world.replicas)
+    @rule(which=st.integers(0, 1), long=st.booleans())
+    def pods_find_no_node(self, which, long):
+        world = self.world
+        revision = sorted(world.replicas)[which % len(world.replicas)]
+        since = world.now - timedelta(hours=long)
+        world.servers[revision] = ServerView(problem=Problem(Reason.UNSCHEDULABLE, "no GPU", since), in_flight=0)
+
     @rule(seqs=st.sampled_from([8, 64]))
     def other_serving(self, seqs):
         self.world.edit(serving__maxNumSeqs=seqs)
@@ -187,13 +211,19 @@ class Loop(RuleBasedStateMachine):
     def suspended_or_resumed(self, held):
         self.world.edit(suspend=held)
 
-    @rule(verb=st.sampled_from(["abort", "approve", "retry"]), token=st.integers(0, 2), right=st.booleans())
-    def a_command(self, verb, token, right):
+    @rule(verb=st.sampled_from(VERBS), token=st.integers(0, 2), right=st.booleans(), detailed=st.booleans())
+    def a_command(self, verb, token, right, detailed):
         status = self.world.status
         names = [entry.rollout for entry in status.rejected] + ["jobs"]
         subject = names[0] if verb == "retry" else status.rollout.id if status.rollout else "1-none-0"
-        step = f":{status.rollout.step}" if status.rollout and verb == "approve" else ""
-        self.world.commands[verb] = f"{subject}{step}/{token}" if right else "nonsense"
+        if verb == "rollback" and status.stable and (status.rollout is None or status.rollout.draining):
+            subject = promoted_by(status.stable)
+        detail = ""
+        if verb == "approve" or (verb == "promote" and detailed):
+            detail = f":{status.rollout.step}" if status.rollout else ""
+        elif verb == "rollback" and detailed:
+            detail = "".join(f":{past.revision}" for past in status.last_good[:1])
+        self.world.commands[verb] = f"{subject}{detail}/{token}" if right else "nonsense"
 
     @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]))
     def another_way_back(self, keep, back_to):

@@ -33,6 +33,7 @@ from quantroll.api.spec.rollout import (
     Rollout,
     Routing,
     Step,
+    Window,
 )
 from quantroll.api.spec.scoring import JSONSchema, NumericTolerance, Regex, ScorerName, Scoring
 from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOverride, Toleration
@@ -45,7 +46,7 @@ __all__ = [
     "Name", "NumericTolerance", "ObjectName", "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec",
     "Regex", "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving",
     "ServingOverride", "Sha256", "SliceFloor", "Slo", "Source", "Step", "Storage", "TokenSecretRef", "Toleration",
-    "Variant", "Workload",
+    "Variant", "Window", "Workload",
 ]  # fmt: skip
 
 
@@ -104,6 +105,23 @@ class QuantizedModelSpec(ApiModel):
                     " < self.serving.?maxModelLen.orValue(10000000)"
                 ),
                 "serving.maxModelLen must be above benchmark.promptTokens and outputTokens together",
+            ),
+            (
+                (
+                    "self.rollout.capacity.mode != 'Replace' || self.rollout.capacity.allowDowntime"
+                    " || self.serving.replicas > 1"
+                ),
+                "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+            ),
+            (
+                (
+                    "self.rollout.capacity.mode != 'Replace' || self.serving.replicas > 1"
+                    " || !self.rollout.analysis.metrics.exists(m, m.name == 'quality' || has(m.maxRegression))"
+                ),
+                (
+                    "quality and maxRegression compare with stable, which has no pod beside the candidate's with one"
+                    " replica and rollout.capacity.mode Replace: set rollout.analysis.metrics without them"
+                ),
             ),
         ),
     )

@@ -155,11 +155,69 @@ class Routing(ApiModel):
     """Gateways that the route attaches to."""
 
 
+class Capacity(ApiModel):
+    """Where the room for a candidate's pods comes from."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "self.mode == 'Replace' || !self.allowDowntime",
+                "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
+            ),
+        ),
+    )
+
+    mode: Literal["Surge", "Replace"] = "Surge"
+    """Surge: beside all pods of the stable revision. Replace: there are no spare GPUs, so one pod of the stable
+    revision goes for each pod of the candidate, one after the other; nothing is kept warm."""
+    allow_downtime: bool = False
+    """Replace with one replica: the stable pod goes before the candidate's comes, and nothing serves between them."""
+
+
+Clock = Annotated[
+    str,
+    StringConstraints(max_length=5),
+    Matches("([01][0-9]|2[0-3]):[0-5][0-9]", "must be a time of day from 00:00 to 23:59"),
+]
+
+
+class Window(ApiModel):
+    """Hours of a week in which a rollout may begin and a candidate may get more traffic."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            ("self.from != self.to", "from and to are the same: the whole day is from 00:00 to 24:00"),
+        ),
+    )
+
+    days: Annotated[
+        list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]],
+        Field(min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ]
+    """Days of the week on which it opens."""
+    from_: Annotated[Clock, Field(alias="from")]
+    """Time of day at which it opens."""
+    to: Annotated[
+        str,
+        StringConstraints(max_length=5),
+        Matches("([01][0-9]|2[0-3]):[0-5][0-9]|24:00", "must be a time of day from 00:00 to 24:00"),
+    ]
+    """Time of day at which it closes; one that is not after `from` is that of the next day."""
+    time_zone: Annotated[
+        str,
+        StringConstraints(max_length=64),
+        Matches("[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*", "must be the name of a time zone, such as Europe/Berlin"),
+    ] = "UTC"
+    """Time zone of the IANA database that days and times are those of; summer time is taken into account."""
+
+
 class Deadlines(ApiModel):
     """How long to wait before giving up."""
 
     model_load: Duration = "30m"
     """From a revision's start until its pods are ready."""
+    scheduling: Duration = "15m"
+    """For a node for a pod, which an autoscaler may have to bring; then a candidate's pods are taken away again."""
     drain: Duration = "10m"
     """For requests in flight after a revision's weight is gone."""
     total: Duration = "24h"
@@ -203,6 +261,11 @@ class Rollout(ApiModel):
     """How the candidate is judged at every step; no data never passes."""
     routing: Routing
     """How the traffic is split between two revisions."""
+    windows: Annotated[list[Window], Field(max_length=8)] = []
+    """When a rollout may begin and a candidate may get more traffic. Default: at any time. Taking back may always
+    happen, and so may all that is done off the traffic."""
+    capacity: Capacity = Capacity()
+    """Where the room for a candidate's pods comes from."""
     deadlines: Deadlines = Deadlines()
     """How long to wait before giving up."""
     rollback: Rollback = Rollback()
