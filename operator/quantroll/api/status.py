@@ -9,6 +9,7 @@ from quantroll.api.counts import Counts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.figures import BenchmarkFigures, CostFigures, MemoryFigures
 from quantroll.api.jobs import PrepareResult
+from quantroll.api.looks import AnalysisStatus
 from quantroll.api.spec import Dtype, Scheme, Serving, Workload
 from quantroll.constants import Phase
 
@@ -259,37 +260,6 @@ class RejectedRevision(ApiModel):
     """Why, in a sentence."""
     at: Timestamp
     """When it was rejected."""
-
-
-LookVerdict = Literal["Pass", "Fail", "Inconclusive", "Error"]
-
-
-class MetricVerdict(ApiModel):
-    """What a look at one metric said."""
-
-    name: Short
-    """Name of the metric."""
-    verdict: LookVerdict
-    """Inconclusive: too little to tell. Error: Prometheus did not say."""
-    message: Annotated[str, Field(max_length=512)] = ""
-    """Why, with the numbers."""
-
-
-class AnalysisStatus(ApiModel):
-    """What the looks at one step have said."""
-
-    verdict: LookVerdict
-    """What the last look that changed anything said: the worst of all metrics."""
-    failures: Annotated[int, Field(ge=0)] = 0
-    """Looks of this step that failed."""
-    failed_at: Timestamp | None = None
-    """When the last of them did."""
-    message: Text = ""
-    """Why, with the numbers."""
-    at: Timestamp
-    """Since when the verdict stands, or when a look last failed."""
-    metrics: Annotated[list[MetricVerdict], Field(max_length=4)] = []
-    """What each metric said then."""
 
 
 class RolloutStatus(ApiModel):

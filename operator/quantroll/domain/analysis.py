@@ -10,8 +10,9 @@ from math import ceil
 from typing import NamedTuple
 
 from quantroll.api.base import parse_duration
+from quantroll.api.looks import AnalysisStatus, LookVerdict, MetricVerdict
 from quantroll.api.spec import AnalysisMetric, QuantizedModelSpec
-from quantroll.api.status import AnalysisStatus, LookVerdict, MetricVerdict, RolloutStatus
+from quantroll.api.status import RolloutStatus
 from quantroll.constants import Reason
 from quantroll.domain import error_ratio, latency, quality, share
 from quantroll.domain.draft import Draft, clip

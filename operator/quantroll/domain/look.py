@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from quantroll.api.looks import LookVerdict
 from quantroll.api.spec.rollout import MetricName
-from quantroll.api.status import LookVerdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,9 @@ def last_look(spec: QuantizedModelSpec, rollout: RolloutStatus, now: datetime) -
 
 
 def asked_for(spec: QuantizedModelSpec, rollout: RolloutStatus, now: datetime) -> timedelta:
-    """For how long the prober has asked both at least: this step, and the durations of those before."""
+    """For how long the prober has asked both, about: this step, and the durations of those before."""
     before = sum((_duration(spec, index) for index in range(rollout.step)), timedelta(0))
-    return before + (now - (rollout.since or now))
+    return min(before + (now - (rollout.since or now)), now - rollout.started_at)
 
 
 def outlook(spec: QuantizedModelSpec, step: int) -> str:

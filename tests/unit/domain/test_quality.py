@@ -97,9 +97,12 @@ def test_a_probe_that_is_too_slow_is_told_early(step, changes, words):
 
 
 def test_how_long_the_prober_has_asked():
-    now = START + timedelta(minutes=5)
-    assert asked_for(spec(), rollout(0), now) == timedelta(minutes=5)
-    assert asked_for(spec(), rollout(2), now) == timedelta(minutes=50)
+    now = START + timedelta(minutes=65)
+    since = now - timedelta(minutes=5)
+    assert asked_for(spec(), rollout(0, since), now) == timedelta(minutes=5)
+    assert asked_for(spec(), rollout(2, since), now) == timedelta(minutes=50)
+    skipped = rollout(2, since).model_copy(update={"started_at": since})
+    assert asked_for(spec(), skipped, now) == timedelta(minutes=5)
 
 
 # -- one look ----------------------------------------------------------------------------------------------------------
