@@ -128,7 +128,7 @@ def row(truth: tuple[float, float], found: Sequence[End]) -> tuple[str, ...]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="bench.looks", description=__doc__)
-    parser.add_argument("--runs", type=int, default=500, help="rollouts of each candidate (default: 500)")
+    parser.add_argument("--runs", type=int, default=200, help="rollouts of each candidate (default: 200)")
     runs = parser.parse_args(arguments).runs
     began = time.monotonic()
     found = {truth: ends(truth, runs) for truth in TRUTHS}
