@@ -19,6 +19,7 @@ LABEL_REVISION = f"{GROUP}/revision"
 
 ANNOTATION_KEY = f"{GROUP}/key"  # full content key of what a Job makes
 ANNOTATION_REVISION_SPEC = f"{GROUP}/revision-spec"  # what a Deployment was made from, should the status get lost
+ANNOTATION_REJECTED = f"{GROUP}/rejected"  # on the stable Service: what was taken back, should the status get lost
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"  # hash of the manifest as applied: shows removed fields, too
 
 BASELINE = "baseline"  # the variant name of the full-precision model
@@ -128,6 +129,7 @@ class Reason(StrEnum):
     ROUTE_DRIFTED = "RouteDrifted"  # somebody else changed what splits the traffic
     ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
     CAPACITY_BLOCKED = "CapacityBlocked"  # no node for a candidate's pods, in a time in which autoscalers bring one
+    FLAPPING = "Flapping"  # two rollbacks within the cooldown
     ABORTED = "Aborted"
     ROLLBACK_REQUESTED = "RollbackRequested"  # by a person
     ROLLBACK_ABORTED = "RollbackAborted"  # by a person, too
@@ -151,6 +153,7 @@ class Reason(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     STATUS_LOST = "StatusLost"
     ENGINE_UNKNOWN = "EngineUnknown"
+    ENGINE_CHANGED = "EngineChanged"  # by the admin: another image or other flags
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"
     GATEWAY_API_MISSING = "GatewayAPIMissing"

@@ -123,7 +123,7 @@ def full() -> Object:
                 "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "http"}],
             },
             "deadlines": {"modelLoad": "1h", "scheduling": "20m", "drain": "90s", "total": "2d"},
-            "rollback": {"keepWarm": "1h", "target": "Baseline"},
+            "rollback": {"keepWarm": "1h", "target": "Baseline", "cooldown": "12h"},
         },
         "driftCheck": {
             "schedule": "30 4 * * SUN",

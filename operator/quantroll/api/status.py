@@ -51,7 +51,9 @@ class Resolved(ApiModel):
     """What was fixed when a generation was adopted: a changed engine profile does not disturb what runs."""
 
     generation: int
-    """Generation that was adopted."""
+    """Generation that was adopted: the last one that changed more than the number of replicas."""
+    intent: Short = ""
+    """Digest of the spec without the number of replicas, to tell such changes by."""
     engine: Short
     """Name of the engine profile."""
     profile: EngineProfile
@@ -427,6 +429,10 @@ class QuantizedModelStatus(ApiModel):
     """The full-precision model."""
     variants: Annotated[list[VariantStatus], Field(max_length=7)] = []
     """One row for each variant, in declared order."""
+    replicas: int | None = None
+    """Pods that are asked for to serve the traffic: what the scale subresource reads."""
+    selector: Short | None = None
+    """Labels of all pods that serve, as the scale subresource reads them."""
     stable: RevisionStatus | None = None
     """The revision that users get."""
     candidate: RevisionStatus | None = None

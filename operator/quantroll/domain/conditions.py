@@ -185,6 +185,8 @@ def _awaiting_approval(draft: Draft) -> Answer:
 def _suspended(draft: Draft) -> Answer:
     if draft.status.suspended_at:
         return True, Reason.SUSPENDED, "spec.suspend holds everything where it is"
+    if draft.flapping:
+        return True, Reason.FLAPPING, draft.flapping
     return False, Reason.PROGRESSING, ""
 
 

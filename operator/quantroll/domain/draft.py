@@ -34,7 +34,14 @@ class Draft:
     blocked: Problem | None = None  # what a person has to look at
     wake_at: datetime | None = None
     aborting: bool = False  # a person wants the candidate taken back, which has to wait until something else answers
+    flapping: str = ""  # why no rollout is begun after two that were taken back, and how that is lifted
     judged: bool = False  # every variant of this spec has its verdict, or the ladder has stopped
+
+    @property
+    def edition(self) -> int:
+        """The generation of the last edit: another number of replicas is none, and makes nothing be tried again."""
+        resolved = self.status.resolved
+        return resolved.generation if resolved else self.seen.generation
 
     def set(self, **changes: Any) -> None:
         """Change fields of the status."""
@@ -88,7 +95,7 @@ def attempt(draft: Draft, job: JobView, problem: Problem, before: Attempt | None
         reason=problem.reason,
         message=clip(problem.message),
         at=draft.now,
-        generation=draft.seen.generation,
+        generation=draft.edition,
         count=count,
         retry_at=retry_at,
     )
@@ -96,7 +103,7 @@ def attempt(draft: Draft, job: JobView, problem: Problem, before: Attempt | None
 
 def is_due(draft: Draft, failure: Attempt | None, key: str) -> bool:
     """Whether a Job of this key may run: it never failed, or its pause is over, or the spec has changed since."""
-    if failure is None or failure.key != key or failure.generation != draft.seen.generation:
+    if failure is None or failure.key != key or failure.generation != draft.edition:
         return True
     if failure.retry_at is None:
         return False

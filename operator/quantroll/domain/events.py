@@ -5,6 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import QuantizedModelStatus, VariantStatus
 from quantroll.constants import GROUP, Condition, Phase, Reason
+from quantroll.domain.draft import clip
 
 _WARNING_PHASES = frozenset({Phase.REJECTED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
@@ -30,6 +31,7 @@ def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[E
         *_suspension(before, after),
         *_capacity(before, after),
         *_window(before, after),
+        *_engine(before, after),
     )
 
 
@@ -133,3 +135,17 @@ def _window(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[E
     if not held or (before.rollout and before.rollout.held_since):
         return []
     return [Event("Normal", Reason.OUTSIDE_WINDOW, after.message)]
+
+
+def _engine(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """The admin has changed the engine profile of a spec that is the same."""
+    old, new = before.resolved, after.resolved
+    if old is None or new is None or (old.generation, old.engine) != (new.generation, new.engine):
+        return []
+    if old.profile == new.profile:
+        return []
+    image = f"image {new.profile.image}, was {old.profile.image}" if old.profile.image != new.profile.image else "flags"
+    said = (
+        f"the admin has changed engine profile {new.engine} ({image}): what serves stays until the new one is verified"
+    )
+    return [Event("Normal", Reason.ENGINE_CHANGED, clip(said))]

@@ -29,10 +29,16 @@ _FORGIVEN_BY_AN_EDIT = frozenset(
 def rejection(draft: Draft, key: str) -> RejectedRevision | None:
     """Why a revision is not tried, if it is not."""
     for entry in draft.status.rejected:
-        edited = entry.generation != draft.seen.generation
+        edited = entry.generation != draft.edition
         if entry.key == key and not (edited and entry.reason in _FORGIVEN_BY_AN_EDIT):
             return entry
     return None
+
+
+def key(draft: Draft, spec: QuantizedModelSpec, revision: str) -> str:
+    """What a revision that is taken back is remembered by."""
+    prepared = draft.status.prepared
+    return fingerprints.evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256 if prepared else "")
 
 
 def how_to_retry(draft: Draft, entry: RejectedRevision) -> str:
@@ -52,12 +58,13 @@ def reject(draft: Draft, rollout: RolloutStatus, revision: RevisionStatus, key: 
         message=clip(rollout.message, LIST_LIMIT),
         at=draft.now,
     )
-    draft.set(rejected=[entry, *(r for r in draft.status.rejected if r.key != key)][:REJECTED])
+    # An older entry of the same key was forgiven by an edit: it counts as a rollback all the same.
+    draft.set(rejected=[entry, *(r for r in draft.status.rejected if r.rollout != rollout.id)][:REJECTED])
 
 
 def rollout_id(draft: Draft, candidate: RevisionStatus) -> str:
     """The name of a rollout that begins now: no other one, of the same revision say, ever has it."""
-    return f"{draft.seen.generation}-{candidate.revision}-{draft.now:%y%m%d%H%M%S}"
+    return f"{draft.edition}-{candidate.revision}-{draft.now:%y%m%d%H%M%S}"
 
 
 def promoted_by(stable: RevisionStatus) -> str:
@@ -69,7 +76,7 @@ def promoted_by(stable: RevisionStatus) -> str:
 def generation_of(draft: Draft, rollout: RolloutStatus) -> int:
     """The generation that a rollout was begun for: an edit made while it is taken back is another try."""
     text = rollout.id.partition("-")[0]
-    return int(text) if text.isdecimal() else draft.seen.generation
+    return int(text) if text.isdecimal() else draft.edition
 
 
 def retire(draft: Draft, old: RevisionStatus) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus, Share, Traffic
-from quantroll.constants import Reason
+from quantroll.constants import LABEL_COMPONENT, LABEL_OWNER, Component, Reason
 from quantroll.domain import share, steps
 from quantroll.domain.capacity import beside, is_alone, left_for_stable, one_more, pods_for, replaces
 from quantroll.domain.draft import Draft
@@ -134,6 +134,9 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
         return
     wanted = draft.wanted
     wanted.stable, wanted.selected = stable.revision, _selection(draft, spec)
+    wanted.rejected = tuple(draft.status.rejected)
+    labels = f"{LABEL_OWNER}={draft.seen.name},{LABEL_COMPONENT}={Component.SERVE}"
+    draft.set(replicas=spec.serving.replicas, selector=labels)
     if candidate and rollout and is_taken_back(rollout):
         wanted.servers.append(server_of(spec, stable, spec.serving.replicas))
         wanted.kept.add(candidate.revision)  # it may still answer: not scaled before it is drained

@@ -34,6 +34,12 @@ ROOT_RULES: Schema = {
         },
     ]
 }
+# The selector takes in a candidate's pods: a metric of all pods that serve, by their number, is that of the traffic.
+SCALE: Schema = {
+    "specReplicasPath": ".spec.serving.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether this generation is settled."),
     ("Phase", "string", ".status.phase", "Where the rollout stands."),
@@ -191,7 +197,7 @@ def custom_resource_definition() -> Schema:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {"status": {}, "scale": SCALE},
                     "additionalPrinterColumns": [
                         {"name": name, "type": kind, "jsonPath": path, "description": text}
                         for name, kind, path, text in COLUMNS

@@ -8,7 +8,7 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.constants import Condition, Reason
 from quantroll.domain import capacity
 from quantroll.domain.snapshot import Problem, ServerView
-from unit.domain.world import World, spec_with
+from unit.domain.world import SPEC, World, spec_with
 
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 
@@ -218,7 +218,7 @@ def unplaced(world: World, since=None) -> None:
 
 
 def test_an_autoscaler_gets_its_chance_then_the_pods_are_taken_away():
-    world = World()
+    world = World(spec_with(variants=SPEC["variants"][1:2]))
     world.until("CandidateStarting")
     unplaced(world)
     decided = world.tick()

@@ -7,7 +7,7 @@ import pytest
 from quantroll.api.spec import Window
 from quantroll.domain.snapshot import RequestCounts
 from quantroll.domain.windows import is_open, next_opening, problem
-from unit.domain.world import World, spec_with
+from unit.domain.world import SPEC, World, spec_with
 
 WEEK = ["Mon", "Tue", "Wed", "Thu"]
 OFFICE = {"days": WEEK, "from": "08:00", "to": "16:00", "timeZone": "Europe/Berlin"}
@@ -171,7 +171,7 @@ def test_an_approval_outside_of_a_window_is_kept_for_it():
 
 
 def test_taking_back_needs_no_window():
-    world = world_at("2026-03-05T14:50")
+    world = world_at("2026-03-05T14:50", variants=SPEC["variants"][1:2])
     world.until("Analyzing")
     world.now = at("2026-03-06T10:00")
     passes_in_a_world_that_works(world)

@@ -231,6 +231,8 @@ class Rollback(ApiModel):
     """How long the previous revision keeps its pods after it was replaced."""
     target: Literal["LastGood", "Baseline"] = "LastGood"
     """LastGood: the revision that served before; Baseline: the full-precision model."""
+    cooldown: Duration = "24h"
+    """After two rollbacks within this time no rollout is begun for as long: Flapping. 0s: that is never looked at."""
 
 
 class Rollout(ApiModel):
