@@ -31,6 +31,7 @@ MESSAGES = {
 }
 
 
+ALONE: Object = {"capacity": {"mode": "Replace", "allowDowntime": True}}
 METRICS: dict[str, Object] = {
     "quality": {"name": "quality"},
     "error-ratio": {"name": "error-ratio"},
@@ -294,8 +295,16 @@ PAIRS: dict[str, Pair] = {
         python=False,
     ),
     "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two": Pair(
-        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}}, "serving": {"replicas": 1}},
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "error-ratio"}]}}, "serving": {"replicas": 1}},
         {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": False}}, "serving": {"replicas": 1}},
+        python=False,
+    ),
+    (
+        "quality and maxRegression compare with stable, which has no pod beside the candidate's with one replica and"
+        " rollout.capacity.mode Replace: set rollout.analysis.metrics without them"
+    ): Pair(
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "error-ratio"}]}}, "serving": {"replicas": 1}},
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "quality"}]}}, "serving": {"replicas": 1}},
         python=False,
     ),
     "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods": Pair(
@@ -336,6 +345,7 @@ EXCLUSIVE: dict[str, Callable[[], Object]] = {
     "spec.qualityGate.scoring.multipleChoice": choosing,
     "spec.probe.scorer": harnessed,
     "spec.probe.floor": harnessed,
+    "spec.serving.replicas": shifting,
 }
 
 # Rules about changes, by message: the change of a spec that each forbids.

@@ -73,7 +73,13 @@ MISTAKES = (
         "no spare GPU and one replica",
         {"rollout": {"capacity": {"mode": "Replace"}}},
         "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}, "analysis": {"metrics": []}}},
+    ),
+    Mistake(
+        "quality beside nothing",
         {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}}},
+        "quality and maxRegression compare with stable, which has no pod beside the candidate's with one replica",
+        {"rollout": {"analysis": {"metrics": [{"name": "error-ratio"}]}}},
     ),
     Mistake(
         "no spare GPU and one replica, put right with another",

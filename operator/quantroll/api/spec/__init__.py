@@ -131,6 +131,16 @@ class QuantizedModelSpec(ApiModel):
                 "self.qualityGate.scorer == 'LMEval' || !(has(self.probe.scorer) || has(self.probe.floor))",
                 "probe.scorer and probe.floor are for qualityGate.scorer: LMEval; otherwise the gate's hold",
             ),
+            (
+                (
+                    "self.rollout.capacity.mode != 'Replace' || self.serving.replicas > 1"
+                    " || !self.rollout.analysis.metrics.exists(m, m.name == 'quality' || has(m.maxRegression))"
+                ),
+                (
+                    "quality and maxRegression compare with stable, which has no pod beside the candidate's with one"
+                    " replica and rollout.capacity.mode Replace: set rollout.analysis.metrics without them"
+                ),
+            ),
         ),
     )
 
