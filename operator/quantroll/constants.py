@@ -27,6 +27,7 @@ ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/abort, /approve, /promote, 
 
 ENGINE_PORT = 8000
 PROBE_PORT = 9400
+PROGRESS_PORT = 9401  # where an evaluation's client tells how far it is
 ENGINE_CONTAINER = "engine"
 ARTIFACTS_MOUNT = "/artifacts"
 CLAIMS_MOUNT = "/claims"
@@ -106,6 +107,7 @@ class Reason(StrEnum):
     CALIBRATION_DIGEST = "CalibrationDigestMismatch"
     CALIBRATION_MALFORMED = "CalibrationMalformed"
     BASELINE_TOO_WEAK = "BaselineTooWeak"
+    SCORER_UNKNOWN = "ScorerUnknown"  # the admin has given no image for it
     # quantize and inspect
     BACKEND_UNKNOWN = "BackendUnknown"  # the admin has given no image for it
     QUANTIZATION_FAILED = "QuantizationFailed"

@@ -58,6 +58,9 @@ class Engines(Protocol):
     async def in_flight(self, pod_ips: list[str]) -> int | None:
         """Requests running and waiting on these pods; None when any of them does not tell."""
 
+    async def progress(self, pod_ip: str) -> float | None:
+        """Share of the questions that the evaluation in this pod has answered; None when it does not tell."""
+
 
 class Metrics(Protocol):
     """Counts from Prometheus. Nothing is raised: whatever is not a clean count is Unknown, with its cause.

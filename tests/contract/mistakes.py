@@ -55,6 +55,7 @@ THREE = {"name": "w3", "scheme": "W3A16"}
 INT8 = {"name": "int8", "scheme": "W8A8"}
 GPTQ4 = {"name": "gptq4", "scheme": "W4A16"}
 FP8 = {"name": "fp8", "scheme": "FP8_DYNAMIC"}
+TASKS = _gate(scorer="LMEval", scoring={"lmEval": {"tasks": [{"name": "gsm8k"}]}}, evalSet={"source": None})
 SCHEMES = "no other scheme is supported"
 
 MISTAKES = (
@@ -72,7 +73,13 @@ MISTAKES = (
         "no spare GPU and one replica",
         {"rollout": {"capacity": {"mode": "Replace"}}},
         "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}, "analysis": {"metrics": []}}},
+    ),
+    Mistake(
+        "quality beside nothing",
         {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}}},
+        "quality and maxRegression compare with stable, which has no pod beside the candidate's with one replica",
+        {"rollout": {"analysis": {"metrics": [{"name": "error-ratio"}]}}},
     ),
     Mistake(
         "no spare GPU and one replica, put right with another",
@@ -121,6 +128,18 @@ MISTAKES = (
         {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "+01:00"}]}},
         "must be the name of a time zone, such as Europe/Berlin",
         {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "Europe/Berlin"}]}},
+    ),
+    Mistake(
+        "no source of an eval set",
+        _gate(evalSet={"source": None}),
+        "evalSet.source is required",
+        _gate(evalSet=GATE["evalSet"]),
+    ),
+    Mistake(
+        "tasks of lm-eval and nothing that the prober could ask",
+        {**TASKS, "probe": {"source": "pvc://data/production.jsonl"}},
+        "LMEval has no items that the prober could ask: it needs probe.source and probe.floor",
+        {"probe": {"floor": 0.8}},
     ),
     Mistake("no routing", {"rollout": None}, "spec.rollout: Required value", {"rollout": ROLLOUT}),
     Mistake("no variant", {"variants": []}, "spec.variants in body should have at least 1 items", {"variants": [FP8]}),

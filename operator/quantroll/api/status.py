@@ -77,6 +77,15 @@ class RevisionSpec(ApiModel):
     """pvc://CLAIM/PATH, or a path on the artifact volume."""
 
 
+class Progress(ApiModel):
+    """How far a running evaluation is."""
+
+    key: Short
+    """Content key of the evaluation."""
+    percent: Annotated[int, Field(ge=0, le=100)]
+    """Share of its questions that are answered, in quarters."""
+
+
 class Attempt(ApiModel):
     """A Job that failed: why, when, and when it is tried again."""
 
@@ -450,6 +459,8 @@ class QuantizedModelStatus(ApiModel):
     """Pods that are asked for to serve the traffic: what the scale subresource reads."""
     selector: Short | None = None
     """Labels of all pods that serve, as the scale subresource reads them."""
+    progress: Progress | None = None
+    """How far the evaluation is that runs, once a quarter of its questions is answered."""
     stable: RevisionStatus | None = None
     """The revision that users get."""
     candidate: RevisionStatus | None = None

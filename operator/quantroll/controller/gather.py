@@ -15,7 +15,7 @@ from quantroll.controller import views
 from quantroll.controller.canary import canary_counts
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
-from quantroll.domain import schedule, windows
+from quantroll.domain import progress, schedule, windows
 from quantroll.domain.questions import Window, questions
 from quantroll.domain.snapshot import QualityCounts, ServerView, Snapshot, Unknown
 from quantroll.ports import Cluster, Engines, Metrics, Telemetry
@@ -47,7 +47,10 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
     status = parse_status(model) or recovered(name, children, now)
     lost = "" if status else LOST
     status = status or QuantizedModelStatus()
-    jobs = [views.job_view(job, pods) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")]
+    far = await _progress(pods, outside.engines, now)
+    jobs = [
+        views.job_view(job, pods, far) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")
+    ]
     route = children.get("HTTPRoute", names.route(name))
     service = children.get("Service", names.stable_service(name))
     asked = questions(status, spec, now)
@@ -61,6 +64,7 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         status=status,
         engines=settings.engines,
         backends=settings.images.backends,
+        scorers=settings.images.scorers,
         prices=settings.prices,
         queries=frozenset(settings.prometheus.queries),
         jobs={job.key: job for job in jobs},
@@ -82,6 +86,12 @@ async def _quality(namespace: str, name: str, window: Window, metrics: Metrics) 
     if window.metric == PROBE_METRIC:
         return await metrics.quality(namespace, name, window.revision, window.seconds)
     return await metrics.counted(window.metric, namespace, name, window.revision, window.seconds)
+
+
+async def _progress(pods: list[Body], engines: Engines, now: datetime) -> dict[str, float | None]:
+    """How far evaluations are that have run for a while, by key: those that are over soon are not asked."""
+    asked = views.evaluating(pods, now - progress.LOOK)
+    return {key: await engines.progress(address) for key, address in asked.items()}
 
 
 async def _servers(pods: list[Body], leaving: str | None, engines: Engines) -> dict[str, ServerView]:

@@ -130,6 +130,7 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, ba
             "generation": [gate.generation.temperature, gate.generation.max_tokens],
             "baseline": baseline_key,
             **({"repeats": gate.generation.repeats} if gate.generation.repeats > 1 else {}),
+            **({"noiseItems": gate.generation.noise_items} if gate.generation.noise_items else {}),
             **_item_fields(gate.eval_set),
             **_judging(gate),
         },

@@ -18,6 +18,7 @@ from quantroll.domain import (
     memory,
     pipeline,
     probing,
+    progress,
     rollout,
     suspension,
     traffic,
@@ -62,6 +63,7 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
         _decide(draft, filled_in(seen.spec, resolved.preset) if resolved and resolved.preset else seen.spec)
     else:
         draft.wanted.settled = False
+    progress.forget(draft)
     status = _closed(draft)
     return Plan(status=status, wanted=draft.wanted, events=events(seen.status, status), wake_at=draft.wake_at)
 

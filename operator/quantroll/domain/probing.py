@@ -2,7 +2,7 @@
 
 from quantroll.api.jobs import Arm, ProbeInput
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.domain.asking import asking
+from quantroll.domain.asking import probing
 from quantroll.domain.draft import Draft
 from quantroll.domain.locate import probe_source, revision_endpoint
 from quantroll.domain.traffic import is_taken_back
@@ -26,6 +26,6 @@ def probe(draft: Draft, spec: QuantizedModelSpec) -> None:
             source=probe_source(spec, draft.status.prepared),
             items_per_hour=pace,
             targets=[Arm(revision=r.revision, endpoint=revision_endpoint(name, r.revision)) for r in asked],
-            **asking(spec),
+            **probing(spec),
         )
     )

@@ -8,7 +8,7 @@ from enum import StrEnum
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import Report
 from quantroll.api.prices import PriceTable
-from quantroll.api.spec import Backend, QuantizedModelSpec
+from quantroll.api.spec import Backend, QuantizedModelSpec, ScorerName
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
 
@@ -43,6 +43,7 @@ class JobView:
     unreadable: bool = False  # it left a message that is no report
     problem: Problem | None = None
     engine_restarts: int = 0
+    progress: float | None = None  # share of an evaluation's questions that are answered; None: not asked, or not told
     engine_problem: Problem | None = None
 
 
@@ -141,6 +142,7 @@ class Snapshot:
     status: QuantizedModelStatus
     engines: Mapping[str, EngineProfile]
     backends: frozenset[Backend] = frozenset(Backend)  # those that the admin has given an image for
+    scorers: frozenset[ScorerName] = frozenset(ScorerName)  # those that the admin has given an image for
     prices: PriceTable = field(default_factory=PriceTable)
     queries: frozenset[str] = frozenset()  # names of those that the admin has defined for drift checks
     jobs: Mapping[str, JobView] = field(default_factory=dict)  # by key

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import Counter
 from prometheus_client import Histogram as Timer
 
-from integration.metrics.test_prometheus import NAME, World, engine, prober, unknown
+from integration.metrics.test_prometheus import NAME, World, counted, engine, prober, unknown
 from quantroll.api import metrics
 from quantroll.domain.snapshot import Histogram, PairCounts
 
@@ -89,5 +89,5 @@ def test_latencies_of_a_real_prometheus(world):
     assert world.said("latency", "r1") == none
     world.engines["r2"].restart()
     world.took(0.05, 50)
-    world.comes_to_say("latency", "r2", lambda said: 140 <= said.counts[0] <= 190 and said.counts[2] >= 150)
+    world.comes_to_say("latency", "r2", counted(lambda said: 140 <= said.counts[0] <= 190 and said.counts[2] >= 150))
     assert "no recent latencies of revision r3" in world.said("latency", "r3").cause

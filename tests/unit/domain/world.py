@@ -158,6 +158,7 @@ class World:
             calibration=DataFacts(sha256="c" * 64, items=256),
         )
         self.baseline_correct, self.baseline_errors = 1990, 0
+        self.errors: dict[str, int] = {}  # requests that fail, by variant
         self.speeds = {"baseline": 1.0, "int8": 2.0, "gptq4": 3.0, "rtn4": 3.0}  # times 100 tokens a second at once
         self.told: list[Event] = []
         self._uids = 0
@@ -327,7 +328,8 @@ class World:
             return EvaluateResult(correct=self.baseline_correct, errors=self.baseline_errors, **plain)
         both, harm, gain, neither = self.cells[variant]
         return EvaluateResult(
-            correct=both + gain, errors=0, both=both, harm=harm, gain=gain, neither=neither, baseline_errors=0,
+            correct=both + gain, errors=self.errors.get(variant, 0), both=both, harm=harm, gain=gain, neither=neither,
+            baseline_errors=self.baseline_errors,
             prompts_match=True, slices=self.slices, moments=self.moments, **plain,
         )  # fmt: skip
 
