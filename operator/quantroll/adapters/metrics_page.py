@@ -22,7 +22,7 @@ class MetricsPage:
         self._one = asyncio.Lock()  # whoever asks often waits, and takes no more than one thread
         app = web.Application()
         app.router.add_get("/metrics", self._page)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)  # a pod has 30 seconds to end
 
     async def __aenter__(self) -> Self:
         await self._runner.setup()
