@@ -16,7 +16,8 @@ from kubernetes.aio.client import ApiClient, ApiException
 from quantroll.adapters import wire
 from quantroll.adapters.cluster import access, refusal
 from quantroll.constants import LABEL_MANAGED_BY, MANAGER
-from quantroll.controller.seen import Key, Seen
+from quantroll.controller.queue import Key
+from quantroll.controller.seen import Seen
 from quantroll.errors import NotFound, QuantrollError
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ class Watches:
 
     def __init__(self, seen: Seen, namespaces: Iterable[str]) -> None:
         """Of some namespaces, or, for none, of the whole cluster."""
-        self._seen, self._namespaces = seen, list(namespaces) or [None]
+        self._seen = seen
+        self._namespaces: list[str | None] = [*namespaces] or [None]
         self._api: ApiClient | None = None
         self._watches: list[Watch] = []
 

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from quantroll.constants import LABEL_COMPONENT, LABEL_OWNER
-from quantroll.controller.seen import Key, Shown
+from quantroll.controller.queue import Key
+from quantroll.controller.seen import Shown
 from quantroll.errors import Unreachable
 
 Unread = dict[str, msgspec.Raw]
