@@ -56,6 +56,7 @@ class Reconciler:
         found = self._look(key)
         if found is None or found[0]["metadata"].get("deletionTimestamp"):
             self._trouble.pop(key, None)
+            self._outside.telemetry.gone(key)
             return None
         model, children = found
         # what is to be seen may be older than what was decided: then the watch calls again
@@ -68,6 +69,7 @@ class Reconciler:
         decided = plan(seen, now)
         try:
             recorded = await self._record(model, seen, decided)
+            self._outside.telemetry.stands(key, decided.status)
             try:
                 trouble = await self._carry_out(model, children, seen, decided)
             finally:
@@ -92,6 +94,7 @@ class Reconciler:
             return False
         await self._cluster.write_status(ObjectRef.of(model), model["metadata"]["resourceVersion"], status)
         self._written.note(model)
+        self._outside.telemetry.changed(seen.status, decided.status)
         return True
 
     async def _tell(self, model: Body, decided: Plan) -> None:

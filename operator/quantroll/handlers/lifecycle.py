@@ -17,6 +17,8 @@ from quantroll.adapters.clock import WallClock
 from quantroll.adapters.cluster import KubernetesCluster
 from quantroll.adapters.engines import VllmEngines
 from quantroll.adapters.metrics import metrics_from
+from quantroll.adapters.metrics_page import MetricsPage
+from quantroll.adapters.telemetry import OperatorTelemetry
 from quantroll.adapters.watching import Watches
 from quantroll.constants import GROUP
 from quantroll.controller.children import Children
@@ -54,14 +56,17 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     configure(settings, ours)
     memo.packer = Packer()
     memo.stack = AsyncExitStack()
+    telemetry = OperatorTelemetry()
     seen = Seen(memo.packer, partial(news, memo))
-    cluster = await memo.stack.enter_async_context(KubernetesCluster())
+    cluster = await memo.stack.enter_async_context(KubernetesCluster(telemetry))
     watches = await memo.stack.enter_async_context(Watches(seen, ours.namespaces))
-    metrics = metrics_from(ours)
+    metrics = metrics_from(ours, telemetry)
     memo.stack.callback(metrics.close)
-    outside = Outside(cluster=cluster, engines=VllmEngines(), metrics=metrics)
+    outside = Outside(cluster=cluster, engines=VllmEngines(), metrics=metrics, telemetry=telemetry)
     reconciler = Reconciler(look_at(kwargs[MODELS], seen), ours, outside, WallClock())
-    memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds)
+    memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds, telemetry=telemetry)
+    if port := ours.metrics.port:
+        await memo.stack.enter_async_context(MetricsPage(telemetry, port, lambda: memo.queue.depth))
     memo.watching = asyncio.create_task(watches.run())
     memo.work = asyncio.create_task(work(watches, memo.queue))
 

@@ -19,6 +19,7 @@ from quantroll.controller.gather import Outside
 from quantroll.controller.reconcile import REFUSED_PAUSE, Reconciler
 from quantroll.controller.written import LAG
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
+from quantroll.ports import Telemetry
 from quantroll.settings import Images, Settings
 from unit.controller.bodies import container, ended, pod, running, waiting
 from unit.domain.world import spec_with
@@ -92,6 +93,10 @@ class Recorder:
     async def in_flight(self, pod_ips):
         self.asked.append(pod_ips)
         return 0
+
+    async def progress(self, pod_ip):
+        self.asked.append(pod_ip)
+        return 0.6
 
     def now(self):
         return self.at
@@ -425,3 +430,33 @@ def test_the_admins_price_table_reaches_the_status(world):
     assert world.model["status"]["baseline"]["memory"]["fitsOn"] == ["NVIDIA-L4"]
     world.run()
     assert world.model["status"]["baseline"]["memory"]["fitsOn"] == []
+
+
+class Told(Telemetry):
+    def __init__(self):
+        self.heard = []
+
+    def stands(self, key, status):
+        self.heard.append(("stands", key, str(status.phase)))
+
+    def changed(self, before, after):
+        self.heard.append(("changed", before.phase and str(before.phase), str(after.phase)))
+
+    def gone(self, key):
+        self.heard.append(("gone", key))
+
+
+def test_the_telemetry_is_told_of_what_was_written_and_of_what_is_gone(world):
+    told = Told()
+    operator = Reconciler(world.look, SETTINGS, Outside(world, world, world, told), world)
+    world.again(operator)
+    world.again(operator)
+    assert told.heard == [("changed", None, "Pending"), ("stands", KEY, "Pending"), ("stands", KEY, "Pending")]
+    told.heard.clear()
+    world.fails["status", None] = Conflict("no")
+    world.model["metadata"]["generation"], world.model["spec"] = 2, spec_with(serving__engine="other")
+    world.again(operator)
+    assert told.heard == [], "nothing was written"
+    world.there = False
+    world.again(operator)
+    assert told.heard == [("gone", KEY)]

@@ -7,8 +7,8 @@ import pytest
 
 from quantroll.api.status import Share
 from quantroll.constants import Reason
+from quantroll.domain.capacity import share_of
 from quantroll.domain.snapshot import Problem, RouteView, ServerView
-from quantroll.domain.traffic import capacity
 from unit.domain.world import SPEC, World, spec_with, steady
 
 
@@ -31,7 +31,7 @@ def candidate(world):
     [(1, 1, 1), (100, 1, 1), (1, 10, 1), (10, 10, 1), (11, 10, 2), (50, 3, 2), (99, 10, 10), (100, 10, 10), (0, 5, 0)],
 )
 def test_pods_that_a_share_needs(weight, replicas, pods):
-    assert capacity(weight, replicas) == pods
+    assert share_of(weight, replicas) == pods
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 5, 10])
@@ -119,9 +119,9 @@ def test_a_deleted_route_is_made_again():
 def test_a_candidate_that_never_gets_ready_is_taken_back_and_remembered():
     world = in_phase("CandidateStarting", rollout__deadlines={"modelLoad": "20m", "drain": "1m"})
     revision = candidate(world)
-    world.servers[revision] = ServerView(problem=Problem(Reason.UNSCHEDULABLE, "0/3 nodes are available"))
+    world.servers[revision] = ServerView(problem=Problem(Reason.IMAGE_PULL, "0/3 nodes are available"))
     decided = world.tick()
-    assert world.stalled() == "Unschedulable"
+    assert world.stalled() == "ImagePullFailed"
     assert decided.wake_at == world.status.rollout.deadline
     world.now = decided.wake_at
     world.tick()

@@ -4,6 +4,8 @@ import asyncio
 import copy
 import gc
 import logging
+import socket
+import urllib.request
 
 import kopf
 import pytest
@@ -138,9 +140,17 @@ def test_a_wrong_configuration_ends_the_start(tmp_path, monkeypatch):
         asyncio.run(lifecycle.start(settings=kopf.OperatorSettings(), memo=kopf.Memo()))
 
 
+def fetch(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return answer.read()
+
+
 def test_start_health_and_end(tmp_path, monkeypatch):
     config, kubeconfig = tmp_path / "config.yaml", tmp_path / "kubeconfig"
-    config.write_text(yaml.safe_dump(SETTINGS))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config.write_text(yaml.safe_dump({**SETTINGS, "metrics": {"port": port}}))
     nowhere = {
         "apiVersion": "v1", "kind": "Config", "current-context": "x",
         "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:9"}}],
@@ -173,6 +183,8 @@ def test_start_health_and_end(tmp_path, monkeypatch):
         listed.set()
         await asyncio.sleep(0.05)
         assert await lifecycle.health(memo=memo) == 0
+        page = (await asyncio.to_thread(fetch, port)).decode()
+        assert 'controller_runtime_reconcile_total{controller="quantizedmodels",result="success"} 1.0' in page
         assert gc.get_freeze_count() > 0, "what stays is looked at by no collection"
         gc.unfreeze()
         for name, what in (("watching", "watches"), ("work", "workers")):
