@@ -1,5 +1,6 @@
 """What the API server lists and streams, read as far as somebody needs it: the rest of an object stays as text."""
 
+from sys import intern
 from typing import Any
 
 import msgspec
@@ -107,8 +108,8 @@ def _shown(item: Unread) -> Shown:
     kept.pop("managedFields", None)
     body: dict[str, Any] = {**item, "metadata": kept}
     return Shown(
-        name=(meta.namespace, meta.name),
-        owner=meta.labels.get(LABEL_OWNER, ""),
+        name=(intern(meta.namespace), meta.name),  # most objects share it, and they are kept
+        owner=intern(meta.labels.get(LABEL_OWNER, "")),
         component=meta.labels.get(LABEL_COMPONENT, ""),
         text=msgspec.json.encode(body),
     )

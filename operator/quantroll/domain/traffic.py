@@ -109,11 +109,16 @@ def _selection(draft: Draft, spec: QuantizedModelSpec) -> str:
 
 
 def _applied_shares(draft: Draft, spec: QuantizedModelSpec) -> list[Share]:
-    """Weights as the gateway has accepted them, or as they follow from the ready pods."""
+    """Weights as the gateway has accepted them last, or as they follow from the ready pods.
+
+    Until a gateway has answered it is taken to do what it did: that it is being asked is no news worth a write.
+    """
     stable, candidate, route = draft.status.stable, draft.status.candidate, draft.seen.route
     known = [found.revision for found in (stable, candidate) if found]
     if by_route(spec):
-        return [share for share in route.shares if share.revision in known][:2] if route and route.accepted else []
+        before = draft.status.traffic
+        shares = route.shares if route and route.accepted else before.applied if route and before else ()
+        return [share for share in shares if share.revision in known][:2]
     if draft.seen.selected is None:
         return []
     if draft.seen.selected:

@@ -20,6 +20,7 @@ SPEC = world.spec_with(
     rollout__steps=STEPS,
     rollout__analysis={"metrics": []},
     rollout__deadlines={"modelLoad": "20s", "drain": "2s"},
+    rollout__rollback={"keepWarm": "24h"},  # as is the default: what goes after that is no part of the rollout
     storage={"reclaimPolicy": "Delete"},
 )
 

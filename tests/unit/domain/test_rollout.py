@@ -461,3 +461,21 @@ def test_the_end_of_draining_is_the_end_where_no_pod_goes(kept, phase):
     assert world.status.phase == phase
     world.tick()
     assert world.status.phase == "Steady"
+
+
+def test_what_the_gateway_did_last_counts_until_it_has_answered():
+    """Every change of the route would be two writes of the status, otherwise."""
+    world = in_phase("Shifting")
+    world.works(but="route")
+    world.tick()
+    before = world.status
+    assert [share.weight for share in before.traffic.applied] == [100]
+    world.route = replace(world.route, accepted=False, message="has not answered yet")
+    world.tick()
+    assert world.status == before
+    world.works()
+    world.tick()
+    assert [share.weight for share in world.status.traffic.applied] == [90, 10]
+    world.route = None
+    world.tick()
+    assert world.status.traffic.applied == []
