@@ -45,6 +45,7 @@ def test_chart_is_linted(helm):
         ("images.operator.digest=sha256:abc", "digest"),
         ("images.pullPolicy=Sometimes", "pullPolicy"),
         ("images.quantizeAutoAWQ.repo=x", "repo"),
+        ("images.lmEval.repo=x", "repo"),
         ("huggingFace.endpoint=hub.example.com", "endpoint"),
         ("workers=0", "workers"),
         ("workers=many", "workers"),

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from quantroll.api.spec import Backend
+from quantroll.api.spec import Backend, ScorerName
 from quantroll.errors import ConfigurationError
 from quantroll.settings import load
 
@@ -114,3 +114,11 @@ def test_a_backend_is_offered_when_it_has_an_image(written):
     ours = load(written({**GOOD, "images": {**GOOD["images"], "quantizeAutoAWQ": "a:1"}})).images
     assert ours.backends == set(Backend)
     assert [ours.of(backend) for backend in Backend] == ["q:1", "a:1"]
+
+
+def test_lm_eval_is_offered_when_it_has_an_image(written):
+    ours = load(written(GOOD)).images
+    assert ours.scorers == set(ScorerName) - {ScorerName.LM_EVAL}
+    ours = load(written({**GOOD, "images": {**GOOD["images"], "lmEval": "l:1"}})).images
+    assert ours.scorers == set(ScorerName)
+    assert (ours.judging(ScorerName.LM_EVAL), ours.judging(ScorerName.F1)) == ("l:1", ours.client)

@@ -7,21 +7,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 from quantroll.adapters import promql
 from quantroll.adapters.prometheus import NoAnswer, Prometheus, Series
+from quantroll.api import metrics
 from quantroll.api.queries import CountQuery
-from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
+from quantroll.api.spec.rollout import MetricName
+from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts, Unknown
+from quantroll.ports import Telemetry
 from quantroll.settings import Settings
 
 _THREADS = 4
 _LONG = 0.5  # of the time that a question has: one that fails later has hung
+_HISTOGRAMS: dict[MetricName, str] = {"ttft-p99": metrics.TTFT, "itl-p99": metrics.ITL}
 _NOT_CONFIGURED = Unknown("no Prometheus is configured: set prometheus.url in the chart's values")
 
 
 class PrometheusMetrics:
     """Implements `ports.Metrics`."""
 
-    def __init__(self, prometheus: Prometheus, timeout: float, queries: Mapping[str, CountQuery] | None = None) -> None:
+    def __init__(
+        self,
+        prometheus: Prometheus,
+        timeout: float,
+        queries: Mapping[str, CountQuery] | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         """`timeout` in seconds: after that much, nothing waits for an answer any more. `queries`: the admin's own."""
         self._prometheus, self._timeout, self._queries = prometheus, timeout, queries or {}
+        self._telemetry = telemetry or Telemetry()
         self._late = ""  # what the last question has said, if it failed after a long time
         self._asking = 0  # questions on their way
         # Not asyncio's own threads: with a Prometheus that hangs, names of hosts could not be looked up in those.
@@ -49,6 +60,26 @@ class PrometheusMetrics:
         except NoAnswer as error:
             return Unknown(str(error))
 
+    async def pairs(
+        self, namespace: str, name: str, revision: str, reference: str, seconds: int, ago: int
+    ) -> PairCounts | Unknown:
+        """Items of the prober that both revisions answered; Unknown, too, where it has stopped telling."""
+        try:
+            answer = await self._ask(promql.pairs_query(namespace, name, revision, reference, max(1, seconds), ago))
+            return promql.read_pairs(answer, revision)
+        except NoAnswer as error:
+            return Unknown(str(error))
+
+    async def latency(
+        self, metric: MetricName, namespace: str, name: str, revision: str, seconds: int
+    ) -> Histogram | Unknown:
+        """A histogram of a revision's engines."""
+        try:
+            query = promql.latency_query(_HISTOGRAMS[metric], namespace, name, revision, max(1, seconds))
+            return promql.read_latency(await self._ask(query), revision)
+        except NoAnswer as error:
+            return Unknown(str(error))
+
     async def counted(
         self, query: str, namespace: str, name: str, revision: str, seconds: int
     ) -> QualityCounts | Unknown:
@@ -69,11 +100,13 @@ class PrometheusMetrics:
         if self._late and self._asking:
             raise NoAnswer(self._late)
         self._asking += 1
-        began = time.monotonic()
+        began, result = time.monotonic(), "error"
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._prometheus.ask, query)
+            result = "ok" if answer else "empty"
         except TimeoutError as error:
+            result = "timeout"
             self._late = f"Prometheus: no answer within {self._timeout:g} s"
             raise NoAnswer(self._late) from error
         except NoAnswer as error:
@@ -81,6 +114,7 @@ class PrometheusMetrics:
             raise
         finally:
             self._asking -= 1
+            self._telemetry.asked(result, time.monotonic() - began)
         self._late = ""
         return answer
 
@@ -96,6 +130,29 @@ class NoMetrics:
         """Unknown, with what to configure."""
         return _NOT_CONFIGURED
 
+    async def pairs(
+        self,
+        namespace: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002
+        revision: str,  # noqa: ARG002
+        reference: str,  # noqa: ARG002
+        seconds: int,  # noqa: ARG002
+        ago: int,  # noqa: ARG002
+    ) -> Unknown:
+        """Unknown, with what to configure."""
+        return _NOT_CONFIGURED
+
+    async def latency(
+        self,
+        metric: MetricName,  # noqa: ARG002
+        namespace: str,  # noqa: ARG002
+        name: str,  # noqa: ARG002
+        revision: str,  # noqa: ARG002
+        seconds: int,  # noqa: ARG002
+    ) -> Unknown:
+        """Unknown, with what to configure."""
+        return _NOT_CONFIGURED
+
     async def counted(self, query: str, namespace: str, name: str, revision: str, seconds: int) -> Unknown:  # noqa: ARG002
         """Unknown, with what to configure."""
         return _NOT_CONFIGURED
@@ -104,7 +161,7 @@ class NoMetrics:
         """Nothing to let go of."""
 
 
-def metrics_from(settings: Settings) -> PrometheusMetrics | NoMetrics:
+def metrics_from(settings: Settings, telemetry: Telemetry | None = None) -> PrometheusMetrics | NoMetrics:
     """The Prometheus of the admin's configuration."""
     ours = settings.prometheus
     if not ours.url:
@@ -112,4 +169,4 @@ def metrics_from(settings: Settings) -> PrometheusMetrics | NoMetrics:
     prometheus = Prometheus(
         ours.url, ca_file=ours.ca_file, token_file=ours.bearer_token_file, timeout=ours.timeout_seconds
     )
-    return PrometheusMetrics(prometheus, ours.timeout_seconds, ours.queries)
+    return PrometheusMetrics(prometheus, ours.timeout_seconds, ours.queries, telemetry)

@@ -11,8 +11,8 @@ from quantroll.api.jobs import Arm, Asking, ConfirmInput, ConfirmResult
 from quantroll.api.spec import PROBE_METRIC, QuantizedModelSpec
 from quantroll.api.status import Drift, DriftCheckStatus, DriftVerdict, QuantizedModelStatus, RevisionStatus
 from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, Reason
-from quantroll.domain import fingerprints, memory, rollback, schedule, unverified
-from quantroll.domain.asking import asking
+from quantroll.domain import capacity, fingerprints, memory, rollback, schedule, unverified
+from quantroll.domain.asking import probing
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.drift import UPPER_CONFIDENCE, Confirmation, decide, screen, wilson_lower, wilson_upper
 from quantroll.domain.evidence import Comparison
@@ -57,7 +57,7 @@ def serve_target(draft: Draft, spec: QuantizedModelSpec) -> None:
     check = draft.status.drift.confirming if draft.status.drift else None
     target = memory.found(draft, spec, check.target) if check else None
     if target and target.revision not in {server.revision for server in draft.wanted.servers}:
-        draft.wanted.servers.append(server_of(spec, target, spec.serving.replicas))
+        draft.wanted.servers.append(server_of(spec, target, capacity.beside(spec)))
 
 
 def is_due(status: QuantizedModelStatus, now: datetime) -> bool:
@@ -77,8 +77,11 @@ def window(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime
 def floor_of(status: QuantizedModelStatus, spec: QuantizedModelSpec) -> float | None:
     """Share of right answers below which nothing may serve; None while the baseline's is not known.
 
-    The prober and the confirm Job count right and wrong, so it is not the mean of a graded score.
+    The prober and the confirm Job count right and wrong, so it is not the mean of a graded score. Where they ask other
+    questions than the gate, judged in another way, the user says what the floor is.
     """
+    if spec.probe.floor is not None:
+        return spec.probe.floor
     counted, thresholds = status.baseline.evaluation if status.baseline else None, thresholds_of(spec.quality_gate)
     if counted is None or not counted.items:
         return None
@@ -313,7 +316,7 @@ def _counted_for(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus
     The file of probe.source is meant to change; a row goes on over new items of it.
     """
     items = probe_source(spec, draft.status.prepared).model_dump(mode="json")
-    how = Asking(**asking(spec)).model_dump(mode="json")
+    how = Asking(**probing(spec)).model_dump(mode="json")
     return fingerprints.series_key(
         check.revision, check.target, {"items": items, "floor": _rounded(floor), "asked": how}
     )
@@ -333,7 +336,7 @@ def _wanted_confirm(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckSta
             target=Arm(revision=check.target, endpoint=revision_endpoint(name, check.target)),
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
-            **asking(spec),
+            **probing(spec),
         ),
     )
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from quantroll.api.spec import PROBE_METRIC, QuantizedModelSpec
+from quantroll.api.spec.rollout import MetricName
 from quantroll.api.status import QuantizedModelStatus
-from quantroll.domain import drift_check
+from quantroll.domain import drift_check, quality_looks
 from quantroll.domain.traffic import is_taken_back
 
 
@@ -19,11 +20,33 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Pairs:
+    """Items that two revisions answered from `ago + seconds` until `ago` seconds before now."""
+
+    revision: str
+    reference: str
+    seconds: int
+    ago: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryQuestions:
+    """What is asked about a candidate beside its own requests."""
+
+    candidate: str
+    stable: Window  # users' requests to what it is compared with; as far back as the candidate's
+    pairs: Pairs | None = None
+    planned: Pairs | None = None  # up to the last planned look
+    latencies: tuple[MetricName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Questions:
     """None: not asked."""
 
     in_flight: str | None = None  # requests running and waiting on a revision's pods
     requests: Window | None = None  # users' requests and how many failed
+    canary: CanaryQuestions | None = None  # whatever else tells of a candidate
     quality: Window | None = None  # the prober's answers
 
 
@@ -32,7 +55,13 @@ def questions(status: QuantizedModelStatus, spec: QuantizedModelSpec | None, now
     leaving = _leaving(status)
     if spec is None or spec.suspend:
         return Questions(in_flight=leaving)
-    return Questions(in_flight=leaving, requests=_requests(status, spec, now), quality=_quality(status, spec, now))
+    requests = _requests(status, spec, now)
+    return Questions(
+        in_flight=leaving,
+        requests=requests,
+        canary=_canary(status, spec, now, requests) if requests else None,
+        quality=_quality(status, spec, now),
+    )
 
 
 def _leaving(status: QuantizedModelStatus) -> str | None:
@@ -50,6 +79,29 @@ def _requests(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datet
     if not 0 <= rollout.step < len(spec.rollout.steps) or not spec.rollout.analysis.metrics:
         return None
     return Window(candidate.revision, max(1, int((now - rollout.since).total_seconds())))
+
+
+def _canary(
+    status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime, candidate: Window
+) -> CanaryQuestions | None:
+    stable, rollout = status.stable, status.rollout
+    if stable is None or rollout is None:
+        return None
+    metrics = [metric.name for metric in spec.rollout.analysis.metrics]
+    pairs = planned = None
+    if "quality" in metrics:
+        asked = max(1, int((now - rollout.started_at).total_seconds()))
+        pairs = Pairs(candidate.revision, stable.revision, asked)
+        if at := quality_looks.last_look(spec, rollout, now):
+            ago = int((now - at).total_seconds())
+            planned = Pairs(candidate.revision, stable.revision, max(1, asked - ago), ago)
+    return CanaryQuestions(
+        candidate=candidate.revision,
+        stable=Window(stable.revision, candidate.seconds),
+        pairs=pairs,
+        planned=planned,
+        latencies=tuple(name for name in metrics if name in ("ttft-p99", "itl-p99")),
+    )
 
 
 def _quality(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime) -> Window | None:

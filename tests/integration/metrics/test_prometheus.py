@@ -92,11 +92,13 @@ def prober(registry):
 class World:
     """Prometheus, and what it scrapes once a second."""
 
+    engine_page, prober_page = staticmethod(engine), staticmethod(prober)
+
     def __init__(self, folder, stack):
         self.state, self.folder = State(folder), folder
         stack.callback(self.state.stop)
-        self.engines = {revision: Exporter(engine) for revision in ("r1", "r2")}
-        self.prober = Exporter(prober)
+        self.engines = {revision: Exporter(self.engine_page) for revision in ("r1", "r2")}
+        self.prober = Exporter(self.prober_page)
         for exporter in (*self.engines.values(), self.prober):
             stack.callback(exporter.close)
         with socket.socket() as free:

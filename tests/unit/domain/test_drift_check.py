@@ -339,13 +339,15 @@ def test_a_rollback_whose_pods_die_before_it_is_verified_gives_the_traffic_back(
     assert world.status.stable.revision == target
 
 
-def test_a_rollback_is_not_aborted():
+def test_a_rollback_after_a_breach_is_aborted_when_a_person_wants_it():
     world = rolling_back()
+    bad = world.status.stable.revision
     world.commands["abort"] = f"{world.status.rollout.id}/1"
     world.tick()
-    assert not world.status.commands[0].accepted
+    assert world.status.commands[0].accepted
     world.settle()
-    assert world.status.stable.variant == BASELINE
+    assert (world.status.phase, world.status.stable.revision) == ("Steady", bad)
+    assert world.status.drift.verdict == "Breached", "which is said all the same"
 
 
 def test_back_to_the_one_before_if_it_is_still_proven():

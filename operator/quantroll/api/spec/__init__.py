@@ -33,61 +33,29 @@ from quantroll.api.spec.rollout import (
     Rollout,
     Routing,
     Step,
+    Window,
 )
-from quantroll.api.spec.scoring import JSONSchema, NumericTolerance, Regex, ScorerName, Scoring
+from quantroll.api.spec.scoring import (
+    JSONSchema,
+    LMEval,
+    LMEvalTask,
+    MultipleChoice,
+    NumericTolerance,
+    Regex,
+    ScorerName,
+    Scoring,
+)
 from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOverride, Toleration
 from quantroll.api.spec.slices import SliceFloor
 from quantroll.constants import BASELINE
 
 __all__ = [
-    "PROBE_METRIC",
-    "Algorithm",
-    "Analysis",
-    "AnalysisMetric",
-    "Backend",
-    "Benchmark",
-    "Calibration",
-    "Confirm",
-    "Deadlines",
-    "DriftCheck",
-    "Dtype",
-    "Economics",
-    "EvalSet",
-    "Generation",
-    "JSONSchema",
-    "Labels",
-    "MissingData",
-    "ModelRef",
-    "ModelSource",
-    "Name",
-    "NumericTolerance",
-    "ObjectName",
-    "ParentRef",
-    "Placement",
-    "Probe",
-    "QualityGate",
-    "QuantizedModelSpec",
-    "QueryName",
-    "Regex",
-    "Resources",
-    "Rollback",
-    "Rollout",
-    "Routing",
-    "Schedule",
-    "Scheme",
-    "ScorerName",
-    "Scoring",
-    "Serving",
-    "ServingOverride",
-    "Sha256",
-    "SliceFloor",
-    "Slo",
-    "Source",
-    "Step",
-    "Storage",
-    "TokenSecretRef",
-    "Toleration",
-    "Variant",
+    "PROBE_METRIC", "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Benchmark", "Calibration", "Confirm",
+    "Deadlines", "DriftCheck", "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "LMEval", "LMEvalTask",
+    "Labels", "MissingData", "ModelRef", "ModelSource", "MultipleChoice", "Name", "NumericTolerance", "ObjectName",
+    "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec", "QueryName", "Regex", "Resources",
+    "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving", "ServingOverride",
+    "Sha256", "SliceFloor", "Slo", "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant", "Window",
     "Workload",
 ]  # fmt: skip
 
@@ -147,6 +115,21 @@ class QuantizedModelSpec(ApiModel):
                     " < self.serving.?maxModelLen.orValue(10000000)"
                 ),
                 "serving.maxModelLen must be above benchmark.promptTokens and outputTokens together",
+            ),
+            (
+                (
+                    "self.rollout.capacity.mode != 'Replace' || self.rollout.capacity.allowDowntime"
+                    " || self.serving.replicas > 1"
+                ),
+                "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+            ),
+            (
+                "self.qualityGate.scorer != 'LMEval' || (has(self.probe.source) && has(self.probe.floor))",
+                "LMEval has no items that the prober could ask: it needs probe.source and probe.floor",
+            ),
+            (
+                "self.qualityGate.scorer == 'LMEval' || !(has(self.probe.scorer) || has(self.probe.floor))",
+                "probe.scorer and probe.floor are for qualityGate.scorer: LMEval; otherwise the gate's hold",
             ),
         ),
     )

@@ -6,8 +6,11 @@ from pydantic import Field
 
 from quantroll.api.base import ApiModel, Duration
 from quantroll.api.spec.fields import MetricName, Schedule, Source
+from quantroll.api.spec.scoring import ItemScorer
 
 PROBE_METRIC = "Probe"
+
+ROLLOUT_ITEMS_PER_HOUR = 1200
 
 
 class Confirm(ApiModel):
@@ -54,6 +57,19 @@ class Probe(ApiModel):
 
     items_per_hour: Annotated[int, Field(ge=1, le=36_000)] = 60
     """Questions to each revision that serves."""
+    rollout_items_per_hour: Annotated[int, Field(ge=1, le=36_000)] | None = None
+    """Questions to both stable and candidate while a candidate has traffic: what a look at quality is made of.
+    Default: 1200, or itemsPerHour where that is more."""
     source: Source | None = None
     """JSON lines as qualityGate.evalSet's, of fresh labelled items from production; read again when the file changes.
-    Default: a part of the eval set."""
+    Default: a part of the eval set. Required where qualityGate.scorer is LMEval, whose items the prober cannot ask."""
+    scorer: ItemScorer | None = None
+    """How answers to `source` are judged, where qualityGate.scorer is LMEval. Default: ExactMatch."""
+    floor: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of right answers to `source` below which nothing may serve. Required where qualityGate.scorer is LMEval:
+    the score of its tasks says nothing about other questions. Otherwise the gate's floor holds."""
+
+    @property
+    def rollout_pace(self) -> int:
+        """Questions an hour while a candidate has traffic."""
+        return self.rollout_items_per_hour or max(ROLLOUT_ITEMS_PER_HOUR, self.items_per_hour)
