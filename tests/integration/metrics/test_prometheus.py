@@ -251,8 +251,8 @@ HOSTILE = {
     "negative": (THUMBS.model_copy(update={"passed": "vector(-1)"}), "'-1' where a count belongs"),
     "empty": (THUMBS.model_copy(update={"passed": "nothing_of_this_name"}), "passed of query empty has no series"),
     "many series": (
-        THUMBS.model_copy(update={"total": '{__name__=~"prometheus_.+|scrape_.+|up"}'}),
-        "query thumbs has",
+        THUMBS.model_copy(update={"total": 'up{pod="prober"}'}),
+        "total of query many series has 2 series, and has to be summed up to one",
     ),
     "a share": (THUMBS.model_copy(update={"passed": "vector(0.93)", "total": "vector(1)"}), ""),
     "mixed revisions": (THUMBS.model_copy(update={"total": "sum by (revision) (quantroll_eval_items_total)"}), "mixes"),
