@@ -39,8 +39,9 @@ MAX_CONCURRENCY = 32
 def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
     """Take an edit up, or an engine that the admin has changed: profile and preset are looked up once and pinned."""
     seen, resolved = draft.seen, draft.status.resolved
-    profile, intent = seen.engines.get(spec.serving.engine), fingerprints.intent(spec)
-    edited = resolved is None or (resolved.generation != seen.generation and resolved.intent != intent)
+    profile = seen.engines.get(spec.serving.engine)
+    another = resolved is None or resolved.generation != seen.generation
+    edited = another and (resolved is None or resolved.intent != fingerprints.intent(spec))
     if resolved and not edited and not _is_changed_by_admin(draft, spec, profile):
         return True
     if profile is None:
@@ -55,7 +56,7 @@ def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
     draft.set(
         resolved=Resolved(
             generation=seen.generation if edited else draft.edition,
-            intent=intent,
+            intent=fingerprints.intent(spec),
             engine=spec.serving.engine,
             profile=profile,
             preset=preset_of(spec.workload) if edited or resolved is None else resolved.preset,

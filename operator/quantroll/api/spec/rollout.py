@@ -161,7 +161,7 @@ class Capacity(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "self.mode == 'Replace' || !self.allowDowntime",
+                "!has(self.allowDowntime) || !self.allowDowntime || self.mode == 'Replace'",
                 "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
             ),
         ),
