@@ -19,10 +19,11 @@ LABEL_REVISION = f"{GROUP}/revision"
 
 ANNOTATION_KEY = f"{GROUP}/key"  # full content key of what a Job makes
 ANNOTATION_REVISION_SPEC = f"{GROUP}/revision-spec"  # what a Deployment was made from, should the status get lost
+ANNOTATION_REJECTED = f"{GROUP}/rejected"  # on the stable Service: what was taken back, should the status get lost
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"  # hash of the manifest as applied: shows removed fields, too
 
 BASELINE = "baseline"  # the variant name of the full-precision model
-ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/approve, /abort and /retry
+ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/abort, /approve, /promote, /retry and /rollback
 
 ENGINE_PORT = 8000
 PROBE_PORT = 9400
@@ -77,6 +78,7 @@ class Condition(StrEnum):
     QUANTIZED = "Quantized"
     VERIFIED = "Verified"
     CANDIDATE_AVAILABLE = "CandidateAvailable"
+    CAPACITY_BLOCKED = "CapacityBlocked"
     PROMOTED = "Promoted"
     QUALITY_FLOOR_MET = "QualityFloorMet"
     AWAITING_APPROVAL = "AwaitingApproval"
@@ -124,14 +126,23 @@ class Reason(StrEnum):
     CANDIDATE_UNAVAILABLE = "CandidateUnavailable"
     SUPERSEDED = "Superseded"
     ANALYSIS_FAILED = "AnalysisFailed"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"  # longer without a verdict than the spec puts up with
+    SHARE_CONTRADICTS = "ShareContradictsWeight"  # requests do not go where the weights say
+    ROUTE_DRIFTED = "RouteDrifted"  # somebody else changed what splits the traffic
     ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
+    CAPACITY_BLOCKED = "CapacityBlocked"  # no node for a candidate's pods, in a time in which autoscalers bring one
+    FLAPPING = "Flapping"  # two rollbacks within the cooldown
     ABORTED = "Aborted"
+    ROLLBACK_REQUESTED = "RollbackRequested"  # by a person
+    ROLLBACK_ABORTED = "RollbackAborted"  # by a person, too
     # after a promotion
     FLOOR_BREACHED = "FloorBreached"  # confirmed: quality is below the floor, and another revision does better
     FLOOR_SUSPECT = "FloorSuspect"
     FLOOR_MET = "FloorMet"
     POPULATION_SHIFT = "PopulationShift"  # everything is below the floor: the questions have changed, not the model
     QUALITY_UNKNOWN = "QualityUnknown"
+    QUALITY_UNVERIFIED = "QualityUnverified"  # that has been so for too long
+    QUERY_UNKNOWN = "QueryUnknown"  # the admin has defined none of that name
     ROLLBACK_BLOCKED = "RollbackBlocked"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     # pods of any kind
@@ -146,6 +157,7 @@ class Reason(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     STATUS_LOST = "StatusLost"
     ENGINE_UNKNOWN = "EngineUnknown"
+    ENGINE_CHANGED = "EngineChanged"  # by the admin: another image or other flags
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"
     GATEWAY_API_MISSING = "GatewayAPIMissing"
@@ -166,5 +178,7 @@ class Reason(StrEnum):
     PROMOTED = "Promoted"
     NONE_PROVEN = "NoVariantProven"
     PROVEN = "Proven"
+    VERDICT = "Verdict"  # of events alone
     WAITING = "Waiting"
+    OUTSIDE_WINDOW = "OutsideWindow"  # a rollout waits for one of its windows
     MADE = "Made"

@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 from quantroll.api.base import ApiModel
 from quantroll.api.engine import EngineProfile
 from quantroll.api.prices import PriceTable
-from quantroll.api.spec import Backend, ScorerName
+from quantroll.api.queries import CountQuery
+from quantroll.api.spec import Backend, QueryName, ScorerName
 from quantroll.errors import ConfigurationError
 
 
@@ -54,6 +55,13 @@ class Prometheus(ApiModel):
     ca_file: str = ""  # empty: the public authorities
     bearer_token_file: str = ""  # read again for every question
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10  # of a whole question
+    queries: dict[QueryName, CountQuery] = {}  # for driftCheck.metric, by name
+
+
+class Metrics(ApiModel):
+    """The operator's own metrics page."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: there is none
 
 
 class Settings(ApiModel):
@@ -67,6 +75,7 @@ class Settings(ApiModel):
     namespaces: list[str] = []  # empty: the whole cluster
     prometheus: Prometheus = Prometheus()
     prices: PriceTable = PriceTable()
+    metrics: Metrics = Metrics()
 
 
 def load(path: Path) -> Settings:

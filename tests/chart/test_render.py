@@ -34,7 +34,7 @@ RIGHTS = {
     ("", "persistentvolumeclaims"): CHILD - {"delete"},
     ("gateway.networking.k8s.io", "httproutes"): CHILD - {"delete"},
     ("", "pods"): READ,
-    ("", "events"): {"create"},
+    ("", "events"): {"create", "patch"},
 }
 CLUSTER_RIGHTS = {("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"}}
 

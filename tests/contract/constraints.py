@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from contract.manifests import Object, choosing, claimed, dropping, full, harnessed, quantized_model
+from contract.manifests import Object, choosing, claimed, dropping, full, harnessed, quantized_model, shifting
 from quantroll.api.base import VALIDATIONS
 from quantroll.tools import crdgen
 
@@ -28,6 +28,15 @@ MESSAGES = {
     "maxProperties": "Too many",
     "pattern": "should match",
     "x-kubernetes-list-map-keys": "Duplicate value",
+}
+
+
+ALONE: Object = {"capacity": {"mode": "Replace", "allowDowntime": True}}
+METRICS: dict[str, Object] = {
+    "quality": {"name": "quality"},
+    "error-ratio": {"name": "error-ratio"},
+    "ttft-p99": {"name": "ttft-p99", "maxLatency": "1s"},
+    "itl-p99": {"name": "itl-p99", "maxRegression": 0.1},
 }
 
 
@@ -90,6 +99,9 @@ PAIRS: dict[str, Pair] = {
     "must be a cron expression of five fields, or @hourly, @daily, @weekly or @monthly": Pair(
         "*/15,7 0-23/2 1,31 JAN-12 7", "61 * * * *"
     ),
+    ("must be Probe, or the name of a query of the admin's (prometheus.queries in the chart's values)"): Pair(
+        "thumbs-up", "probe_2"
+    ),
     "must be above 0": Pair(1, "0", python=False),
     "must be milliseconds or seconds, such as 60ms or 0.5s": Pair("0.25ms", "1m"),
     "must rise from level to level": Pair([1, 2, 4096], [1, 8, 8], python=False),
@@ -105,6 +117,25 @@ PAIRS: dict[str, Pair] = {
         {"benchmark": {"promptTokens": 200, "outputTokens": 55}, "serving": {"maxModelLen": 256}},
         {"benchmark": {"promptTokens": 200, "outputTokens": 56}, "serving": {"maxModelLen": 256}},
         python=False,
+    ),
+    (
+        "max is a share of requests, for error-ratio alone: ttft-p99 and itl-p99 take maxLatency and maxRegression, and"
+        " quality is held to qualityGate"
+    ): Pair({"minSamples": 7}, {"max": 0.5}, python=False),
+    "maxLatency and maxRegression are for ttft-p99 and itl-p99": Pair(
+        {"minSamples": 7}, {"maxLatency": "60ms"}, python=False
+    ),
+    "ttft-p99 and itl-p99 need a limit: set maxLatency, maxRegression or both": Pair(
+        {"name": "ttft-p99", "maxRegression": 0.5}, {"name": "ttft-p99"}, python=False
+    ),
+    "onNoTraffic: Probe judges by quality alone: add it to metrics, or set Hold": Pair(
+        {"onNoTraffic": "Probe"}, {"onNoTraffic": "Probe", "metrics": [{"name": "error-ratio"}]}, python=False
+    ),
+    (
+        "maxRegression compares with stable, which has no traffic at a weight of 100: leave that step out, or set"
+        " maxLatency instead"
+    ): Pair(
+        {"steps": [{"weight": 99, "duration": "1s"}]}, {"steps": [{"weight": 100, "duration": "1s"}]}, python=False
     ),
     "weights must rise from step to step": Pair(
         [{"weight": 1, "duration": "1s"}, {"weight": 100, "duration": "1s"}],
@@ -263,6 +294,28 @@ PAIRS: dict[str, Pair] = {
         {"qualityGate": {"generation": {"maxTokens": 256}}, "serving": {"maxModelLen": 256}},
         python=False,
     ),
+    "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two": Pair(
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "error-ratio"}]}}, "serving": {"replicas": 1}},
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": False}}, "serving": {"replicas": 1}},
+        python=False,
+    ),
+    (
+        "quality and maxRegression compare with stable, which has no pod beside the candidate's with one replica and"
+        " rollout.capacity.mode Replace: set rollout.analysis.metrics without them"
+    ): Pair(
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "error-ratio"}]}}, "serving": {"replicas": 1}},
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "quality"}]}}, "serving": {"replicas": 1}},
+        python=False,
+    ),
+    "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods": Pair(
+        {"mode": "Replace", "allowDowntime": True}, {"mode": "Surge", "allowDowntime": True}, python=False
+    ),
+    "must be a time of day from 00:00 to 23:59": Pair("23:59", "24:00"),
+    "must be a time of day from 00:00 to 24:00": Pair("24:00", "9:00"),
+    "from and to are the same: the whole day is from 00:00 to 24:00": Pair(
+        {"from": "00:00", "to": "24:00"}, {"from": "08:30", "to": "08:30"}, python=False
+    ),
+    "must be the name of a time zone, such as Europe/Berlin": Pair("Etc/GMT+1", "UTC+01:00"),
     "mode GatewayAPI needs parentRefs": Pair(
         {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
         {"parentRefs": None},
@@ -287,10 +340,12 @@ PAIRS: dict[str, Pair] = {
 EXCLUSIVE: dict[str, Callable[[], Object]] = {
     "spec.storage.claimName": claimed,
     "spec.qualityGate.maxDrop": dropping,
+    "spec.rollout.steps": shifting,
     "spec.qualityGate.scoring.lmEval": harnessed,
     "spec.qualityGate.scoring.multipleChoice": choosing,
     "spec.probe.scorer": harnessed,
     "spec.probe.floor": harnessed,
+    "spec.serving.replicas": shifting,
 }
 
 # Rules about changes, by message: the change of a spec that each forbids.
@@ -396,6 +451,8 @@ def repeated(items: list[Any], length: int) -> list[Any]:
     out = [copy.deepcopy(items[0]) for _ in range(length)]
     if isinstance(items[0], int):
         return list(range(1, length + 1))
+    if isinstance(items[0], dict) and items[0].get("name") in METRICS:
+        return [METRICS[name] for name in [*METRICS, *METRICS][:length]]
     for i, item in enumerate(out):
         if "scheme" in item or "minAcceptable" in item or "metric" in item:
             item["name"] = f"v{i}"

@@ -107,11 +107,20 @@ def full() -> Object:
             "gpuMemoryUtilization": 0.8,
         },
         "rollout": {
+            "capacity": {"mode": "Replace", "allowDowntime": True},
+            "windows": [{"days": ["Mon", "Thu"], "from": "08:00", "to": "16:00", "timeZone": "Europe/Berlin"}],
             "steps": [{"weight": 50, "duration": "1m30s", "approval": True}],
             "analysis": {
                 "interval": "30s",
                 "failureLimit": 3,
-                "metrics": [{"name": "error-ratio", "max": 0.02, "minSamples": 50}],
+                "errorLimit": 5,
+                "inconclusiveLimit": 6,
+                "onNoTraffic": "Hold",
+                "metrics": [
+                    {"name": "quality", "minSamples": 200},
+                    {"name": "error-ratio", "max": 0.02, "minSamples": 50},
+                    {"name": "itl-p99", "maxLatency": "0.5s", "maxRegression": 0.2},
+                ],
             },
             "routing": {
                 "mode": "GatewayAPI",
@@ -119,17 +128,20 @@ def full() -> Object:
                 "pathPrefix": "/v1",
                 "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "http"}],
             },
-            "deadlines": {"modelLoad": "1h", "drain": "90s", "total": "2d"},
-            "rollback": {"keepWarm": "1h", "target": "Baseline"},
+            "deadlines": {"modelLoad": "1h", "scheduling": "20m", "drain": "90s", "total": "2d"},
+            "rollback": {"keepWarm": "1h", "target": "Baseline", "cooldown": "12h"},
         },
         "driftCheck": {
             "schedule": "30 4 * * SUN",
+            "afterPromotion": ["30m", "12h", "3d"],
             "window": "1d12h",
+            "metric": "thumbs-up",
             "minSamples": 50,
             "confirm": {"items": 400, "deadline": "2h"},
+            "missingData": {"maxStaleness": "30d"},
             "onBreach": "Alert",
         },
-        "probe": {"itemsPerHour": 120, "source": "pvc://data/production.jsonl"},
+        "probe": {"itemsPerHour": 120, "rolloutItemsPerHour": 600, "source": "pvc://data/production.jsonl"},
         "benchmark": {
             "concurrency": [4096],
             "promptTokens": 8,
@@ -151,6 +163,13 @@ def full() -> Object:
 def claimed() -> Object:
     """`full` with an existing claim."""
     return {**full(), "storage": {"claimName": "artifacts"}}
+
+
+def shifting() -> Object:
+    """`full` with metrics that allow any weight."""
+    spec = full()
+    spec["rollout"]["analysis"]["metrics"] = [{"name": "error-ratio"}]
+    return spec
 
 
 def dropping() -> Object:

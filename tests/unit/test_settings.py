@@ -14,6 +14,12 @@ GOOD = {
 
 L4, DATED = {"usdPerHour": 0.805, "memoryGiB": 22.5}, {"asOf": "2026-05-31", "source": "list"}
 
+COUNT = 'sum(increase(f_total{ns = $namespace, model=$name, r=$revision, host=~"a.*$"}[$window]))'
+
+
+def counting(expression):
+    return {**GOOD, "prometheus": {"queries": {"up": {"passed": COUNT, "total": expression}}}}
+
 
 @pytest.fixture
 def written(tmp_path):
@@ -54,6 +60,16 @@ def test_defaults(written):
         ({**GOOD, "prometheus": {"url": "http://prometheus:9090/?tenant=a"}}, "prometheus.url"),
         ({**GOOD, "prometheus": {"timeoutSeconds": 0}}, "prometheus.timeoutSeconds"),
         ({**GOOD, "prometheus": {"adress": "http://prometheus:9090"}}, "prometheus.adress: Extra inputs"),
+        ({**GOOD, "prometheus": {"queries": {"Up": {}}}}, "prometheus.queries.Up"),
+        ({**GOOD, "prometheus": {"queries": {"up": {"passed": COUNT}}}}, "prometheus.queries.up.total: Field required"),
+        (counting(COUNT.replace("r=$revision", "")), "$revision has to be in it: counts are of one revision"),
+        (counting(COUNT.replace("[$window]", "[7d]")), "$window has to be in it"),
+        (counting(COUNT.replace("$name,", "$model,")), "$model is no place: there are $namespace, $name, $revision"),
+        (counting(COUNT.replace("$revision", '"$revision"')), "a whole value after =, without quotes of its own"),
+        (counting(COUNT.replace("r=$", "r!=$")), "a whole value after ="),
+        (counting(COUNT.replace("r=$", "r=~$")), "a whole value after ="),
+        (counting(COUNT + " + $revision"), "a whole value after ="),
+        (counting(COUNT + " " * 1000), "at most 1024 characters"),
         ({**GOOD, "prices": {"gpus": {"NVIDIA-L4": L4}}}, "prices: Value error, a price table needs asOf and source"),
         (
             {**GOOD, "prices": {**DATED, "gpus": {"NVIDIA-L4": {"usdPerHour": 1}}}},

@@ -133,7 +133,8 @@ def _unscheduled(pod: Body) -> Problem | None:
             message = condition.get("message", "")
             if "persistentvolumeclaim" in message and "not found" in message:
                 return Problem(Reason.VOLUME_MISSING, f"{message}; create the claim, this goes on by itself")
-            return Problem(Reason.UNSCHEDULABLE, message)
+            since = condition.get("lastTransitionTime")
+            return Problem(Reason.UNSCHEDULABLE, message, datetime.fromisoformat(since) if since else None)
     return None
 
 

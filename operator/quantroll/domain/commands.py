@@ -1,4 +1,4 @@
-"""What a person asks for by an annotation: quantroll.io/approve, /abort and /retry.
+"""What a person asks for by an annotation: quantroll.io/abort, /approve, /promote, /retry and /rollback.
 
 The value is `<what>/<token>`. A value is looked at once, and `status.commands` tells what came of it; the token is any
 text that makes a repeated command another one. What is named exists only once, so that an old annotation, brought back
@@ -8,9 +8,17 @@ by a restored backup say, does nothing.
 import re
 from typing import TypeVar
 
-from quantroll.api.status import Attempt, BaselineStatus, CommandStatus, VariantStatus
-from quantroll.constants import Reason
-from quantroll.domain import approval, leaving
+from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.status import (
+    Attempt,
+    BaselineStatus,
+    CommandStatus,
+    RevisionStatus,
+    RolloutStatus,
+    VariantStatus,
+)
+from quantroll.constants import GROUP, Reason
+from quantroll.domain import approval, capacity, leaving, memory, rollback, steps
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import GateReason
 
@@ -24,14 +32,14 @@ Outcome = tuple[bool, str]
 Row = TypeVar("Row", BaselineStatus, VariantStatus)
 
 
-def obey(draft: Draft) -> None:
-    """Carry out commands that are new; abort comes first."""
-    for verb in ("abort", "approve", "retry"):
+def obey(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """Carry out commands that are new; what takes back comes before what goes on."""
+    for verb in ("abort", "rollback", "approve", "promote", "retry"):
         value = draft.seen.commands.get(verb)
         known = next((c.value for c in draft.status.commands if c.verb == verb), None)
         if value is None or value[:VALUE_LIMIT] == known:
             continue
-        outcome = _carry_out(draft, verb, value)
+        outcome = _carry_out(draft, spec, verb, value)
         if outcome is not None:
             accepted, message = outcome
             entry = CommandStatus(
@@ -41,17 +49,23 @@ def obey(draft: Draft) -> None:
             draft.set(commands=sorted([*others, entry], key=lambda command: command.verb))
 
 
-def _carry_out(draft: Draft, verb: str, value: str) -> Outcome | None:
+def _carry_out(draft: Draft, spec: QuantizedModelSpec, verb: str, value: str) -> Outcome | None:
     """Whether it was done, and what to say; None to try it again in the next pass."""
     form = _FORM.fullmatch(value) if len(value) <= VALUE_LIMIT else None
     if form is None:
         return False, "the value must be NAME/TOKEN or NAME:STEP/TOKEN, at most 256 characters"
     subject, detail = form.group(1), form.group(2)
-    if verb == "abort":
-        return _abort(draft, subject)
-    if verb == "approve":
-        return _approve(draft, subject, detail)
-    return _retry(draft, subject)
+    match verb:
+        case "abort":
+            return _abort(draft, subject)
+        case "rollback":
+            return _rollback(draft, spec, subject, detail)
+        case "approve":
+            return _approve(draft, subject, detail)
+        case "promote":
+            return _promote(draft, spec, subject, detail)
+        case _:
+            return _retry(draft, subject)
 
 
 def _under_way(draft: Draft, subject: str) -> str:
@@ -68,13 +82,47 @@ def _under_way(draft: Draft, subject: str) -> str:
 
 def _abort(draft: Draft, subject: str) -> Outcome | None:
     rollout, candidate = draft.status.rollout, draft.status.candidate
+    if rollout and candidate and rollout.id == subject and rollout.kind == "Rollback":
+        return _abort_way_back(draft, rollout, candidate)
     if wrong := _under_way(draft, subject):
         return False, wrong
     if rollout is None or candidate is None:
         return False, "there is no candidate"
-    taken = leaving.take_back(draft, rollout, candidate, Reason.ABORTED, "aborted by the annotation quantroll.io/abort")
+    taken = leaving.take_back(draft, rollout, candidate, Reason.ABORTED, f"aborted by the annotation {GROUP}/abort")
     draft.aborting = not taken
     return (True, f"{candidate.variant} is taken back") if taken else None
+
+
+def _abort_way_back(draft: Draft, rollout: RolloutStatus, target: RevisionStatus) -> Outcome:
+    """What serves stays; the one to go back to goes, and is not held to be bad for that."""
+    stable = draft.status.stable
+    if stable is None or not (draft.seen.server(stable.revision).ready or capacity.is_alone(draft.seen.spec)):
+        return False, f"no pod of what serves now is ready: only {target.variant} can answer"
+    began = rollout.model_copy(update={"kind": "Rollout", "step": 0 if rollout.weight else -1})
+    message = f"going back was aborted by the annotation {GROUP}/abort"
+    leaving.take_back(draft, began, target, Reason.ROLLBACK_ABORTED, message)
+    return True, f"{stable.variant} keeps serving, and {target.variant} goes"
+
+
+def _rollback(draft: Draft, spec: QuantizedModelSpec, subject: str, detail: str | None) -> Outcome | None:
+    """Undo the rollout `subject`: what is under way is aborted; from what it has promoted the traffic goes back."""
+    rollout, stable = draft.status.rollout, draft.status.stable
+    if rollout and not rollout.draining:
+        wrong = _under_way(draft, subject)
+        if not wrong and detail:
+            wrong = f"a rollout is under way: abort it first, or leave :{detail} out"
+        return (False, wrong) if wrong else _abort(draft, subject)
+    if stable is None:
+        return False, "nothing serves yet"
+    if subject != (name := memory.promoted_by(stable)):
+        return False, f"what serves, {stable.variant}, came by {name}: the value must be {name}[:REVISION]/TOKEN"
+    target = memory.proven(draft, spec, detail) if detail else memory.fallback(draft, spec)
+    if target is None:
+        return False, memory.why_none(draft, detail)
+    if rollout and rollout.draining != target.revision:
+        return None  # what served before still has requests: it goes first
+    rollback.begin(draft, target, Reason.ROLLBACK_REQUESTED, f"asked for by the annotation {GROUP}/rollback")
+    return True, f"going back from {stable.variant} to {target.variant}"
 
 
 def _approve(draft: Draft, subject: str, detail: str | None) -> Outcome:
@@ -87,6 +135,26 @@ def _approve(draft: Draft, subject: str, detail: str | None) -> Outcome:
     rollout = approval.stop_waiting(draft, rollout)
     draft.set(rollout=rollout.model_copy(update={"approved_step": rollout.step}))
     return True, f"step {rollout.step} is approved"
+
+
+def _promote(draft: Draft, spec: QuantizedModelSpec, subject: str, detail: str | None) -> Outcome:
+    """Leave out the waits of one step, or of all that are left; pods are waited for all the same."""
+    rollout, candidate = draft.status.rollout, draft.status.candidate
+    if wrong := _under_way(draft, subject):
+        return False, wrong
+    if rollout is None or candidate is None:
+        return False, "there is no candidate"
+    if not steps.in_steps(spec, rollout):
+        return False, f"{candidate.variant} is given all the traffic already"
+    if detail is None:
+        target, said = steps.promotion(spec), "it gets all the traffic as soon as it has all pods"
+    elif detail == str(rollout.step) and rollout.step >= 0:
+        target, said = rollout.step + 1, f"step {detail} is left as soon as there are pods for the next"
+    else:
+        return False, f"the rollout is at step {rollout.step}: the value must be {subject}[:STEP]/TOKEN, from step 0 on"
+    rollout = approval.stop_waiting(draft, rollout)
+    draft.set(rollout=rollout.model_copy(update={"skip_to": target}))
+    return True, f"{candidate.variant}: {said}"
 
 
 def _retry(draft: Draft, subject: str) -> Outcome:

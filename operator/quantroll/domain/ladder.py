@@ -1,5 +1,7 @@
 """The variants, rung by rung: make, evaluate, judge; and which of the proven ones to serve."""
 
+from collections.abc import Collection
+
 from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, RevisionSpec, VariantStatus
@@ -198,7 +200,7 @@ def _unmeasured(
     if (
         failure
         and failure.retry_at is None
-        and failure.generation == draft.seen.generation
+        and failure.generation == draft.edition
         and _concerns(draft, spec, variant, row, failure)
     ):
         infeasible = failure.reason == Reason.INFEASIBLE
@@ -218,7 +220,7 @@ def _example(draft: Draft) -> str:
 
 
 def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, failure: Attempt) -> bool:
-    if draft.status.prepared is None or failure.generation != draft.seen.generation:
+    if draft.status.prepared is None or failure.generation != draft.edition:
         return False
     if row.artifact is None:
         return failure.key == fingerprints.artifact_key(variant, spec.calibration, draft.status.prepared)
@@ -272,8 +274,9 @@ def _want_evaluate(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row
         draft.wanted.jobs.append(wanted_evaluate(draft, spec, variant.name, revision, served, key))
 
 
-def choose(draft: Draft, spec: QuantizedModelSpec) -> VariantStatus | None:
-    """The variant to serve, of those that are proven; None when there is none."""
+def choose(draft: Draft, spec: QuantizedModelSpec, passed: Collection[str] = ()) -> VariantStatus | None:
+    """The variant to serve, of those that are proven, but for those that are passed over; None when there is none."""
     table = draft.status.variants
-    may_ship = [table[index] for index in shippable([gate_verdict(row) for row in table], spec.ladder)]
+    proven = [table[index] for index in shippable([gate_verdict(row) for row in table], spec.ladder)]
+    may_ship = [row for row in proven if row.name not in passed]
     return selection.best(may_ship, spec.benchmark.slo if spec.benchmark else None)

@@ -37,34 +37,40 @@ MAX_CONCURRENCY = 32
 
 
 def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
-    """Take a new generation up: the engine profile and the workload's preset are looked up once and pinned."""
+    """Take an edit up, or an engine that the admin has changed: profile and preset are looked up once and pinned."""
     seen, resolved = draft.seen, draft.status.resolved
-    profile = seen.engines.get(spec.serving.engine)
-    if resolved is None or resolved.generation != seen.generation or _is_corrected(draft, profile):
-        if profile is None:
-            known = ", ".join(sorted(seen.engines)) or "none"
-            draft.say(Phase.PENDING if draft.status.phase is None else draft.status.phase, "waiting for its engine")
-            draft.block(
-                Reason.ENGINE_UNKNOWN,
-                f"spec.serving.engine: no engine profile {spec.serving.engine!r} is installed (known: {known});"
-                " choose one of these, or have the admin add it to the chart's values under engines",
-            )
-            return False
-        draft.set(
-            resolved=Resolved(
-                generation=seen.generation,
-                engine=spec.serving.engine,
-                profile=profile,
-                preset=preset_of(spec.workload),
-            )
+    profile, intent = seen.engines.get(spec.serving.engine), fingerprints.intent(spec)
+    edited = resolved is None or (resolved.generation != seen.generation and resolved.intent != intent)
+    if resolved and not edited and not _is_changed_by_admin(draft, spec, profile):
+        return True
+    if profile is None:
+        known = ", ".join(sorted(seen.engines)) or "none"
+        draft.say(Phase.PENDING if draft.status.phase is None else draft.status.phase, "waiting for its engine")
+        draft.block(
+            Reason.ENGINE_UNKNOWN,
+            f"spec.serving.engine: no engine profile {spec.serving.engine!r} is installed (known: {known});"
+            " choose one of these, or have the admin add it to the chart's values under engines",
         )
+        return False
+    draft.set(
+        resolved=Resolved(
+            generation=seen.generation if edited else draft.edition,
+            intent=intent,
+            engine=spec.serving.engine,
+            profile=profile,
+            preset=preset_of(spec.workload) if edited or resolved is None else resolved.preset,
+        )
+    )
     return True
 
 
-def _is_corrected(draft: Draft, profile: EngineProfile | None) -> bool:
-    """Whether the admin has changed a profile with which nothing ever served: what cannot run may be mended."""
-    resolved, stable = draft.status.resolved, draft.status.stable
-    idle = draft.status.rollout is None and (stable is None or stable.served_at is None)
+def _is_changed_by_admin(draft: Draft, spec: QuantizedModelSpec, profile: EngineProfile | None) -> bool:
+    """Whether the profile is another one by now. What it makes other revisions of is verified off the traffic.
+
+    A rollout under way is not disturbed, nor what is suspended: it is taken up afterwards.
+    """
+    resolved = draft.status.resolved
+    idle = draft.status.rollout is None and not spec.suspend
     return resolved is not None and profile is not None and resolved.profile != profile and idle
 
 
@@ -120,7 +126,7 @@ def prepare_again(draft: Draft, problem: Problem) -> None:
         reason=problem.reason,
         message=problem.message,
         at=draft.now,
-        generation=draft.seen.generation,
+        generation=draft.edition,
         retry_at=draft.now + PREPARE_PAUSE,
     )
     draft.set(prepared=None, prepared_key=None, prepare_failure=failure)

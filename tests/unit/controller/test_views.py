@@ -117,6 +117,12 @@ def test_why_a_pod_does_not_get_on(body, reason, says):
     assert views.server_view([body], None).problem == found
 
 
+def test_since_when_a_pod_finds_no_node():
+    since = {**scheduled("no GPU"), "lastTransitionTime": "2026-03-02T08:00:00Z"}
+    assert views.pod_problem(pod(conditions=(since,))).since == datetime(2026, 3, 2, 8, tzinfo=UTC)
+    assert views.pod_problem(pod(conditions=(scheduled("no GPU"),))).since is None
+
+
 @pytest.mark.parametrize(
     "body",
     [
