@@ -137,7 +137,9 @@ def _read(tasks: list[Chosen], manager: Any) -> Loaded:
     duplicates = 0
     for chosen in tasks:
         try:
-            config = json.dumps(chosen.task.dump_config(), default=str, sort_keys=True)
+            definition = chosen.task.dump_config()
+            (definition.get("metadata") or {}).pop("config_source", None)  # where it lies is no part of it
+            config = json.dumps(definition, default=str, sort_keys=True)
             found = list(_documents(chosen))
         except Exception as error:
             raise _malformed(chosen.name, error) from error
