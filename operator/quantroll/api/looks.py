@@ -35,3 +35,14 @@ class AnalysisStatus(ApiModel):
     """Since when the verdict stands, or when a look last failed."""
     metrics: Annotated[list[MetricVerdict], Field(max_length=4)] = []
     """What each metric said then."""
+
+
+class PassedStep(AnalysisStatus):
+    """What the last look at a step said with which it was left."""
+
+    step: int
+    """Index into spec.rollout.steps."""
+    weight: int
+    """Per cent of requests that the candidate was given."""
+    observed: int | None = None
+    """Per cent of users' requests that reached it; absent where too few came to tell."""

@@ -9,7 +9,7 @@ from quantroll.api.counts import Counts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.figures import BenchmarkFigures, CostFigures, MemoryFigures
 from quantroll.api.jobs import PrepareResult
-from quantroll.api.looks import AnalysisStatus
+from quantroll.api.looks import AnalysisStatus, PassedStep
 from quantroll.api.spec import Dtype, Scheme, Serving, Workload
 from quantroll.constants import Phase
 
@@ -296,6 +296,8 @@ class RolloutStatus(ApiModel):
     """spec.serving.replicas that the candidate's pods were counted by when it got its weight."""
     analysis: AnalysisStatus | None = None
     """What the looks at this step have said."""
+    passed: PassedStep | None = None
+    """With what the step before was left: written with the transition, for a healthy step has no other news."""
     drifted_at: Timestamp | None = None
     """When somebody last changed the route in this step; it was put back, and the step's clock started again."""
     awaiting_since: Timestamp | None = None

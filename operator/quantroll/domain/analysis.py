@@ -10,9 +10,9 @@ from math import ceil
 from typing import NamedTuple
 
 from quantroll.api.base import parse_duration
-from quantroll.api.looks import AnalysisStatus, LookVerdict, MetricVerdict
+from quantroll.api.looks import AnalysisStatus, LookVerdict, MetricVerdict, PassedStep
 from quantroll.api.spec import AnalysisMetric, QuantizedModelSpec
-from quantroll.api.status import RolloutStatus
+from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Reason
 from quantroll.domain import error_ratio, latency, quality, share
 from quantroll.domain.draft import Draft, clip
@@ -88,8 +88,8 @@ def _one(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, metric:
 def record(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, said: Looks) -> AnalysisStatus | None:
     """The step's analysis after a look: written down when a verdict changes or another look has failed.
 
-    A failing state counts once an interval, however often it is looked at. That it is too early to tell is no news
-    before the step's duration is over.
+    A failing state counts once an interval, however often it is looked at. Before the step's duration is over it is no
+    news that it is too early to tell, nor that all is well from the start: what leaves the step is the last look.
     """
     known, limits = rollout.analysis, spec.rollout.analysis
     if not said.each:
@@ -97,7 +97,7 @@ def record(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, said:
     failures, failed_at = (known.failures, known.failed_at) if known else (0, None)
     counts = said.verdict == "Fail" and (failed_at is None or draft.now >= failed_at + interval(spec))
     early = draft.now < _end(draft, spec, rollout)
-    quiet = ("Inconclusive",) if limits.error_limit is not None else ("Inconclusive", "Error")
+    quiet = {"Inconclusive", *(() if limits.error_limit is not None else ("Error",)), *(() if known else ("Pass",))}
     same = known is not None and known.verdict == said.verdict
     changed = not same or (not early and known is not None and _verdicts(known) != _verdicts_of(said))
     if not counts and (not changed or (early and said.verdict in quiet)):
@@ -141,6 +141,16 @@ def lost(
     return (
         Reason.ANALYSIS_INCONCLUSIVE,
         f"{in_a_row} looks in a row could not tell (analysis.{name} {limit}): {found.message}",
+    )
+
+
+def passed(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> PassedStep | None:
+    """The record of a step that is left now; None where nothing was looked at."""
+    if rollout.analysis is None:
+        return None
+    observed = (part.weight for part in draft.status.traffic.observed if part.revision == candidate.revision)
+    return PassedStep(
+        **rollout.analysis.model_dump(), step=rollout.step, weight=rollout.weight, observed=next(observed, None)
     )
 
 

@@ -287,6 +287,7 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         since=None,
         deadline=None if by_route(spec) else draft.now + load,
         analysis=None,
+        passed=analysis.passed(draft, rollout, candidate),
         drifted_at=None,
     )
     draft.say(Phase.SHIFTING if step < steps.promotion(spec) else Phase.PROMOTING, _giving(spec, candidate, following))

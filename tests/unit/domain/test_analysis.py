@@ -50,18 +50,20 @@ def test_a_limit_of_nothing_fails_at_the_first_error():
     assert judge(RequestCounts(1, 0), metric).verdict == "Pass"
 
 
-def test_good_looks_cost_one_write_a_step():
+def test_good_looks_cost_no_write_and_are_recorded_with_the_transition():
     world = analyzing()
     before = world.status
     world.passes(seconds=30)
     world.tick()
-    passed = world.status
-    assert passed.rollout.analysis.verdict == "Pass"
     world.passes(seconds=60)
     world.requests = RequestCounts(total=900, failed=1)
     world.tick()
-    assert world.status == passed
-    assert before.rollout.since == passed.rollout.since
+    assert world.status == before
+    world.until("Shifting")
+    rollout = world.status.rollout
+    assert (rollout.step, rollout.analysis) == (1, None)
+    assert (rollout.passed.step, rollout.passed.weight, rollout.passed.verdict) == (0, 10, "Pass")
+    assert "1 of 900 requests failed" in rollout.passed.message
 
 
 @pytest.mark.parametrize("counts", [Unknown("Prometheus does not answer"), RequestCounts(3, 0), RequestCounts(3, 3)])
