@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from quantroll.api.spec.rollout import Step
+from quantroll.api.status import RolloutStatus
 from quantroll.domain import steps
 from quantroll.standing import moments
 from quantroll.standing.tree import Mark
@@ -73,7 +74,7 @@ def _stage(view: View, at: int, what: str, weight: int) -> Stage:
     if rollout is None or at > rollout.step:
         return Stage(what, "planned", weight)
     if at < rollout.step:
-        return Stage(what, "done", weight)
+        return Stage(what, "done", weight, analysis=_left_with(rollout, at), analysis_mark=Mark.GOOD)
     if rollout.reason:
         return Stage(what, "given up", weight)
     held = bool(rollout.awaiting_since or rollout.held_since or view.status.suspended_at)
@@ -90,6 +91,15 @@ def _stage(view: View, at: int, what: str, weight: int) -> Stage:
         analysis=analysis,
         analysis_mark=_LOOKS.get(looked.verdict, Mark.WARNING) if looked else Mark.NONE,
     )
+
+
+def _left_with(rollout: RolloutStatus, at: int) -> str:
+    """What the last look at the step before has said; those of earlier steps are not kept."""
+    passed = rollout.passed
+    if passed is None or passed.step != at:
+        return ""
+    reached = "" if passed.observed is None else f"{passed.observed} % of users' requests reached it; "
+    return f"looks: {passed.verdict}, {passed.failures} failed: {reached}{passed.message}"
 
 
 def _clock(view: View) -> str:

@@ -27,12 +27,12 @@ def test_a_rollout_with_steps_clocks_looks_and_shares():
     world.tick()
     told = tree(world)
     assert told.startswith("▶ ml/tiny: Analyzing, since 08:00:00Z (30 s); spec generation 1\n")
+    assert "looks" not in told, "a look that is good from the start is recorded when the step is left"
     for line in (
         "▶ the end of step 1 of 2: gptq4 at 10 % [since 08:00:00Z (30 s); ends in 1 min 30 s (08:02:00Z)]",
         f"✔ candidate  gptq4     {world.status.candidate.revision}  1/1 pods ready  recovery 0.956",
         f"rollout to gptq4: {world.status.rollout.id}, begun 30 s ago; given up in 23 h 59 min (2026-03-03 08:00Z)",
         "▶ step 1 of 2: 10 % for 2m, then approval  since 08:00:00Z (30 s), 1 min 30 s left",
-        "✔ looks: Pass, 0 failed, 30 s ago: error-ratio: 1 of 400 requests failed (0.25%), max 1.00%",
         "· step 2 of 2: 50 % for 3m",
         "asked    baseline 90 %, gptq4 10 %",
         "applied  baseline 90 %, gptq4 10 %",
@@ -44,6 +44,7 @@ def test_a_rollout_with_steps_clocks_looks_and_shares():
 def test_a_step_that_is_passed_is_done_and_one_that_is_not_applied_has_no_clock():
     told = tree(scenes.until("Promoting", rollout__steps=[{"weight": 10, "duration": "2m"}]))
     assert "✔ step 1 of 1: 10 % for 2m" in told
+    assert "✔ looks: Pass, 0 failed: 10 % of users' requests reached it; " in told
     assert re.search(r"▶ promotion: all the traffic +its weight is not applied yet", told)
     assert "▶ traffic" in told
 
