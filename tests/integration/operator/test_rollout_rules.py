@@ -130,9 +130,9 @@ def test_the_scale_subresource_scales_and_disturbs_nothing(operator, player, app
     assert (code, scale["spec"]["replicas"], scale["status"]["replicas"]) == (200, 2, 2)
     assert scale["status"]["selector"] == "quantroll.io/name=tiny,quantroll.io/component=serve"
     assert rest.request("PATCH", path, {"spec": {"replicas": 3}})[0] == 200
-    after = status(lambda s: s.get("replicas") == 3)
+    both = {"baseline": 3, "gptq4": 3}
+    after = status(lambda s: s.get("replicas") == 3 and replicas_of(rest, namespace) == both)
     assert after["rollout"]["id"] == before["rollout"]["id"]
-    assert replicas_of(rest, namespace) == {"baseline": 3, "gptq4": 3}
     assert len(player.finished) == jobs
     assert after["resolved"]["generation"] == 1
 

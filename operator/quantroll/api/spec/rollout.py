@@ -94,7 +94,7 @@ class Capacity(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "self.mode == 'Replace' || !self.allowDowntime",
+                "self.?mode.orValue('Surge') == 'Replace' || !self.?allowDowntime.orValue(false)",
                 "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
             ),
         ),
