@@ -17,7 +17,7 @@ _PHASES = {
     Phase.AWAITING_APPROVAL: Mark.HELD,
 }
 _VERDICTS = {"PASS": Mark.GOOD, "FAIL": Mark.BAD, "INCONCLUSIVE": Mark.WARNING, None: Mark.LATER}
-_ASKED = {"desired": "asked"}
+_ASKED = {"desired": "asked", "applied": "applied"}
 _DRIFT = {
     "Healthy": Mark.GOOD,
     "Breached": Mark.BAD,
@@ -122,7 +122,8 @@ def _traffic(view: View) -> Node | None:
     names = {found.revision: found.variant for found in (view.status.stable, view.status.candidate) if found}
     traffic = view.status.traffic
     fields = {name: getattr(traffic, name) for name in type(traffic).model_fields}
-    kinds = {_ASKED.get(name, name): shares for name, shares in fields.items() if isinstance(shares, list)}
+    shown = {name: shares for name, shares in fields.items() if isinstance(shares, list) and (shares or name in _ASKED)}
+    kinds = {_ASKED.get(name, name): shares for name, shares in shown.items()}
     if not any(kinds.values()):
         return None
     mark = Mark.GOOD if traffic.desired == traffic.applied else Mark.WORKING

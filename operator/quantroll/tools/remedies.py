@@ -6,6 +6,7 @@ from pathlib import Path
 
 RUNBOOKS = Path(__file__).resolve().parents[3] / "docs" / "runbooks.md"
 
+_ALERTS = re.compile(r"^## Alerts\n.*?(?=^## |\Z)", flags=re.MULTILINE | re.DOTALL)  # of these no status tells
 _SECTION = re.compile(r"^### (\w+)\n(.*?)(?=^##|\Z)", flags=re.MULTILINE | re.DOTALL)
 _POINTS = {"do": "Do", "itself": "By itself"}
 _LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
@@ -13,7 +14,8 @@ _LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 
 def render(page: str | None = None) -> str:
     """For each reason what it means; where something is wrong also what to do, and whether it goes away by itself."""
-    found = {name: _parts(text) for name, text in _SECTION.findall(page or RUNBOOKS.read_text(encoding="utf-8"))}
+    told = _ALERTS.sub("", page or RUNBOOKS.read_text(encoding="utf-8"))
+    found = {name: _parts(text) for name, text in _SECTION.findall(told)}
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 

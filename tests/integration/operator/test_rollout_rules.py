@@ -86,7 +86,7 @@ def test_a_candidate_without_a_node_is_taken_away_again(operator, player, apply,
     assert done["rejected"][0]["reason"] == "CapacityBlocked"
     assert condition(done, "CapacityBlocked")["status"] == "True"
     assert NO_GPU in condition(done, "CapacityBlocked")["message"]
-    assert replicas_of(rest, namespace) == {"baseline": 1}
+    assert replicas_of(rest, namespace) == {"baseline": 2}
 
 
 def test_a_closed_window_is_waited_for_and_an_open_one_is_not(operator, player, apply, status):
@@ -108,7 +108,7 @@ def test_two_rollbacks_flap_and_are_remembered_beyond_the_status(
     operator, player, apply, status, command, rest, namespace  # noqa: F811
 ):  # fmt: skip
     player.never_ready = {"gptq4", "int8"}
-    apply(ruled("int8", "gptq4", deadlines={"modelLoad": "2s"}))
+    apply(ruled("int8", "gptq4", deadlines={"modelLoad": "6s"}))
     done = status(lambda s: len(s.get("rejected", [])) == 2 and s["phase"] == "RolledBack", timeout=90)
     assert [entry["variant"] for entry in done["rejected"]] == ["int8", "gptq4"], "the next proven one was tried"
     assert condition(done, "Suspended")["reason"] == "Flapping"
@@ -127,12 +127,12 @@ def test_the_scale_subresource_scales_and_disturbs_nothing(operator, player, app
     jobs = len(player.finished)
     path = models(namespace, "tiny", "scale")
     code, scale = rest.request("GET", path)
-    assert (code, scale["spec"]["replicas"], scale["status"]["replicas"]) == (200, 1, 1)
+    assert (code, scale["spec"]["replicas"], scale["status"]["replicas"]) == (200, 2, 2)
     assert scale["status"]["selector"] == "quantroll.io/name=tiny,quantroll.io/component=serve"
     assert rest.request("PATCH", path, {"spec": {"replicas": 3}})[0] == 200
-    after = status(lambda s: s.get("replicas") == 3)
+    both = {"baseline": 3, "gptq4": 3}
+    after = status(lambda s: s.get("replicas") == 3 and replicas_of(rest, namespace) == both)
     assert after["rollout"]["id"] == before["rollout"]["id"]
-    assert replicas_of(rest, namespace) == {"baseline": 3, "gptq4": 3}
     assert len(player.finished) == jobs
     assert after["resolved"]["generation"] == 1
 

@@ -161,7 +161,7 @@ class Capacity(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.allowDowntime) || !self.allowDowntime || self.mode == 'Replace'",
+                "self.?mode.orValue('Surge') == 'Replace' || !self.?allowDowntime.orValue(false)",
                 "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
             ),
         ),
@@ -192,7 +192,7 @@ class Window(ApiModel):
 
     days: Annotated[
         list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]],
-        Field(min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"}),
+        Field(min_length=1, max_length=7),
     ]
     """Days of the week on which it opens."""
     from_: Annotated[Clock, Field(alias="from")]
