@@ -27,6 +27,7 @@ ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/abort, /approve, /promote, 
 
 ENGINE_PORT = 8000
 PROBE_PORT = 9400
+PROGRESS_PORT = 9401  # where an evaluation's client tells how far it is
 ENGINE_CONTAINER = "engine"
 ARTIFACTS_MOUNT = "/artifacts"
 CLAIMS_MOUNT = "/claims"
@@ -106,6 +107,7 @@ class Reason(StrEnum):
     CALIBRATION_DIGEST = "CalibrationDigestMismatch"
     CALIBRATION_MALFORMED = "CalibrationMalformed"
     BASELINE_TOO_WEAK = "BaselineTooWeak"
+    SCORER_UNKNOWN = "ScorerUnknown"  # the admin has given no image for it
     # quantize and inspect
     BACKEND_UNKNOWN = "BackendUnknown"  # the admin has given no image for it
     QUANTIZATION_FAILED = "QuantizationFailed"
@@ -124,6 +126,9 @@ class Reason(StrEnum):
     CANDIDATE_UNAVAILABLE = "CandidateUnavailable"
     SUPERSEDED = "Superseded"
     ANALYSIS_FAILED = "AnalysisFailed"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"  # longer without a verdict than the spec puts up with
+    SHARE_CONTRADICTS = "ShareContradictsWeight"  # requests do not go where the weights say
+    ROUTE_DRIFTED = "RouteDrifted"  # somebody else changed what splits the traffic
     ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
     CAPACITY_BLOCKED = "CapacityBlocked"  # no node for a candidate's pods, in a time in which autoscalers bring one
     FLAPPING = "Flapping"  # two rollbacks within the cooldown
@@ -136,6 +141,8 @@ class Reason(StrEnum):
     FLOOR_MET = "FloorMet"
     POPULATION_SHIFT = "PopulationShift"  # everything is below the floor: the questions have changed, not the model
     QUALITY_UNKNOWN = "QualityUnknown"
+    QUALITY_UNVERIFIED = "QualityUnverified"  # that has been so for too long
+    QUERY_UNKNOWN = "QueryUnknown"  # the admin has defined none of that name
     ROLLBACK_BLOCKED = "RollbackBlocked"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     # pods of any kind
@@ -171,6 +178,7 @@ class Reason(StrEnum):
     PROMOTED = "Promoted"
     NONE_PROVEN = "NoVariantProven"
     PROVEN = "Proven"
+    VERDICT = "Verdict"  # of events alone
     WAITING = "Waiting"
     OUTSIDE_WINDOW = "OutsideWindow"  # a rollout waits for one of its windows
     MADE = "Made"

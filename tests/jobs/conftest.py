@@ -58,3 +58,8 @@ def serve_python() -> str:
 def tiny() -> Tiny:
     """Trained at the first use, which takes about two minutes."""
     return Tiny(data.folder())
+
+
+@pytest.fixture(scope="session")
+def lm_eval_python() -> str:
+    return _interpreter("QUANTROLL_LM_EVAL_PYTHON", "lm-eval")

@@ -6,18 +6,30 @@ by a restored backup say, does nothing.
 """
 
 import re
+from typing import TypeVar
 
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.api.status import Attempt, CommandStatus, RevisionStatus, RolloutStatus
+from quantroll.api.status import (
+    Attempt,
+    BaselineStatus,
+    CommandStatus,
+    RevisionStatus,
+    RolloutStatus,
+    VariantStatus,
+)
 from quantroll.constants import GROUP, Reason
 from quantroll.domain import approval, capacity, leaving, memory, rollback, steps
 from quantroll.domain.draft import Draft, clip
+from quantroll.domain.gate import GateReason
 
 JOBS = "jobs"  # what `retry` names to have failed Jobs tried again
 VALUE_LIMIT = 256
 _FORM = re.compile(r"([^/:\s]+)(?::([^/:\s]+))?/(\S+)")
 
+_DISTURBED = (GateReason.TOO_MANY_ERRORS.value, GateReason.LOPSIDED_ERRORS.value)
+
 Outcome = tuple[bool, str]
+Row = TypeVar("Row", BaselineStatus, VariantStatus)
 
 
 def obey(draft: Draft, spec: QuantizedModelSpec) -> None:
@@ -156,7 +168,11 @@ def _retry(draft: Draft, subject: str) -> Outcome:
 
 
 def _retry_jobs(draft: Draft) -> Outcome:
-    """Failures that nothing but a change of the spec would mend are due now."""
+    """Failures that nothing but a change of the spec would mend are due now.
+
+    An evaluation in which requests failed has a result, and is a failure all the same where it gave the verdict, or has
+    kept the baseline from being compared with: its Job asks once more what got no answer.
+    """
     status = draft.status
     count = 0
 
@@ -167,10 +183,33 @@ def _retry_jobs(draft: Draft) -> Outcome:
         count += 1
         return failure.model_copy(update={"retry_at": draft.now})
 
-    variants = [row.model_copy(update={"failure": due(row.failure)}) for row in status.variants]
-    base = status.baseline and status.baseline.model_copy(update={"failure": due(status.baseline.failure)})
+    def again(row: Row, *, disturbed: bool) -> Row:
+        failure = _disturbance(draft, row) if disturbed else None
+        measured = None if failure else row.evaluation
+        return row.model_copy(update={"failure": due(failure or row.failure), "evaluation": measured})
+
+    disturbed = [row.reason in _DISTURBED for row in status.variants]
+    alone = not any(row.evaluation for row in status.variants)
+    base = status.baseline and again(status.baseline, disturbed=any(disturbed) or alone)
+    variants = [again(row, disturbed=mine) for row, mine in zip(status.variants, disturbed, strict=True)]
     prepare = due(status.prepare_failure)
     if not count:
         return False, "no Job has failed"
     draft.set(variants=variants, baseline=base, prepare_failure=prepare)
     return True, f"{count} failed Jobs are tried again"
+
+
+def _disturbance(draft: Draft, row: BaselineStatus | VariantStatus) -> Attempt | None:
+    """An evaluation in which requests failed, as a failed Job; None where none did."""
+    measured = row.evaluation
+    if measured is None or not (measured.errors or measured.baseline_errors):
+        return None
+    job = draft.seen.jobs.get(measured.key)
+    return Attempt(
+        key=measured.key,
+        job=job.uid if job else "",
+        reason=Reason.ENGINE_FAILED,
+        message=f"{measured.errors} requests failed; they are sent again",
+        at=draft.now,
+        generation=draft.seen.generation,
+    )

@@ -5,7 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import ConditionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
-from quantroll.domain import figures, placing
+from quantroll.domain import figures, placing, unverified
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
 
@@ -55,9 +55,31 @@ def _ready(draft: Draft) -> Answer:
         return False, draft.blocked.reason, draft.blocked.message
     if draft.status.suspended_at:
         return False, Reason.SUSPENDED, draft.message
-    if draft.phase is Phase.STEADY and _available(draft)[0]:
-        return True, Reason.SETTLED, draft.message
-    return False, draft.phase, draft.message
+    if draft.phase is not Phase.STEADY:
+        return False, draft.phase, draft.message
+    if missing := _pods_to_come(draft):
+        return False, Reason.PROGRESSING, missing
+    return True, Reason.SETTLED, draft.message
+
+
+def _pods_to_come(draft: Draft) -> str:
+    """What this generation asks for of what serves, and is not there yet; empty where all is.
+
+    All pods have to be there once. Those that come and go later are told by Available: Ready does not flap with them.
+    """
+    stable, spec = draft.status.stable, draft.seen.spec
+    if stable is None or spec is None:
+        return "nothing serves yet"
+    server, was = draft.seen.server(stable.revision), _before(draft, Condition.READY)
+    asked = 1 if was and was.status == "True" else spec.serving.replicas
+    cause = f": {server.problem.message}" if server.problem else ""
+    return "" if server.ready >= asked else f"{server.ready} of {asked} pods of {stable.variant} are ready{cause}"
+
+
+def _before(draft: Draft, kind: Condition) -> ConditionStatus | None:
+    """What was said of this generation before."""
+    known = (c for c in draft.seen.status.conditions if c.type == kind)
+    return next((c for c in known if c.observed_generation == draft.seen.generation), None)
 
 
 def _reconciling(draft: Draft) -> Answer:
@@ -65,6 +87,8 @@ def _reconciling(draft: Draft) -> Answer:
         return False, draft.blocked.reason, draft.blocked.message
     if draft.status.suspended_at:
         return False, Reason.SUSPENDED, draft.message
+    if draft.phase is Phase.STEADY and (missing := _pods_to_come(draft)):
+        return True, Reason.PROGRESSING, missing
     if draft.phase in SETTLED:
         return False, Reason.SETTLED, draft.message
     return True, Reason.PROGRESSING, draft.message
@@ -148,10 +172,16 @@ def _capacity_blocked(draft: Draft) -> Answer:
 
 
 def _promoted(draft: Draft) -> Answer:
+    """Users get the variant that this generation has chosen; one that an earlier one had chosen is not enough."""
     stable = draft.status.stable
     if stable is None or stable.variant == BASELINE:
         return False, Reason.WAITING, "the full-precision model serves"
-    return True, Reason.PROMOTED, f"{stable.variant} is promoted"
+    if not draft.decided:
+        return None, Reason.WAITING, f"{stable.variant} serves; what this spec asks for is not decided yet"
+    if draft.chosen == stable.revision:
+        return True, Reason.PROMOTED, f"{stable.variant} is promoted"
+    ended = draft.phase in (Phase.REJECTED, Phase.ROLLED_BACK)
+    return False, draft.phase if ended else Reason.PROGRESSING, f"{stable.variant} serves: {draft.message}"
 
 
 _FLOOR: dict[str, tuple[bool | None, Reason]] = {
@@ -171,6 +201,8 @@ def _quality_floor_met(draft: Draft) -> Answer:
         return None, Reason.WAITING, "nothing serves yet"
     if stable.variant == BASELINE:
         return None, Reason.WAITING, "the full-precision model serves: it is what others are held to"
+    if told := unverified.said(draft.status):
+        return None, Reason.QUALITY_UNVERIFIED, told
     value, reason = _FLOOR[drift.verdict]
     return value, reason, drift.message
 

@@ -36,6 +36,8 @@ class Draft:
     aborting: bool = False  # a person wants the candidate taken back, which has to wait until something else answers
     flapping: str = ""  # why no rollout is begun after two that were taken back, and how that is lifted
     judged: bool = False  # every variant of this spec has its verdict, or the ladder has stopped
+    decided: bool = False  # which revision should serve is known
+    chosen: str | None = None  # that revision; None where nothing is good enough
 
     @property
     def edition(self) -> int:

@@ -5,6 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import QuantizedModelStatus, VariantStatus
 from quantroll.constants import GROUP, Condition, Phase, Reason
+from quantroll.domain import unverified
 from quantroll.domain.draft import clip
 
 _WARNING_PHASES = frozenset({Phase.REJECTED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
@@ -26,6 +27,8 @@ def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[E
         *_verdicts(before, after),
         *_stalled(before, after),
         *_drift(before, after),
+        *_route(before, after),
+        *_unverified(before, after),
         *_commands(before, after),
         *_suspension(before, after),
         *_capacity(before, after),
@@ -52,7 +55,7 @@ def _verdicts(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list
 def _why(row: VariantStatus) -> str:
     """What the gate said is a verdict; what kept it from saying anything goes by its own name."""
     broken = row.verdict in ("ERROR", "Infeasible")
-    return (broken and row.reason) or "Verdict"
+    return (broken and row.reason) or Reason.VERDICT
 
 
 def _stalled(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
@@ -85,6 +88,19 @@ def _drift(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Ev
     if not changed and not (ended and new.verdict != "Healthy"):
         return []
     return [Event("Normal" if new.verdict == "Healthy" else "Warning", _DRIFT[new.verdict], new.message)]
+
+
+def _route(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """Somebody else has changed what splits the traffic."""
+    old, new = before.rollout, after.rollout
+    if new is None or new.drifted_at is None or (old and old.id == new.id and old.drifted_at == new.drifted_at):
+        return []
+    return [Event("Warning", Reason.ROUTE_DRIFTED, after.message)]
+
+
+def _unverified(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    told = unverified.said(after)
+    return [Event("Warning", Reason.QUALITY_UNVERIFIED, told)] if told and not unverified.said(before) else []
 
 
 def _commands(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:

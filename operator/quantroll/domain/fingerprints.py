@@ -130,6 +130,7 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, ba
             "generation": [gate.generation.temperature, gate.generation.max_tokens],
             "baseline": baseline_key,
             **({"repeats": gate.generation.repeats} if gate.generation.repeats > 1 else {}),
+            **({"noiseItems": gate.generation.noise_items} if gate.generation.noise_items else {}),
             **_item_fields(gate.eval_set),
             **_judging(gate),
         },
@@ -147,6 +148,11 @@ def benchmark_key(of_revision: str, benchmark: Benchmark) -> str:
             "tokens": [benchmark.prompt_tokens, benchmark.output_tokens],
         },
     )
+
+
+def series_key(serving: str, target: str, about: dict[str, Any]) -> str:
+    """What confirmations that are counted together are about, in 16 hex digits."""
+    return fingerprint("confirmations", 1, {"serving": serving, "target": target, **about})[:16]
 
 
 def confirm_key(serving: str, target: str, at: datetime) -> str:

@@ -6,10 +6,10 @@ from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, RevisionSpec, VariantStatus
 from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
-from quantroll.domain import fingerprints, selection, staleness
+from quantroll.domain import fingerprints, progress, selection, staleness
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
 from quantroll.domain.gate import GateReason, Verdict, ladder_next, proof, shippable
-from quantroll.domain.jobs import may_run, new_failure, report_of
+from quantroll.domain.jobs import may_run, new_failure, news_of, report_of
 from quantroll.domain.judging import evidence_of, thresholds_of, verdict_of
 from quantroll.domain.locate import baseline_model, model_path, pod_path
 from quantroll.domain.pipeline import evaluation_of, prepare_again, revision_spec, wanted_evaluate
@@ -48,7 +48,9 @@ def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
         draft.say(Phase.QUANTIZING, f"making {variant.name} ({place})")
         _want_quantize(draft, spec, variant, row.failure)
     else:
-        draft.say(Phase.EVALUATING, f"verifying {variant.name} against the baseline ({place})")
+        _, _, key = identity(draft, spec, variant, row.artifact)
+        far = progress.told(draft, key)
+        draft.say(Phase.EVALUATING, f"verifying {variant.name} against the baseline ({place}){far}")
         _want_evaluate(draft, spec, variant, row)
     return False
 
@@ -120,7 +122,7 @@ def _learn_evaluation(draft: Draft, spec: QuantizedModelSpec, variant: Variant, 
     if row.evaluation and row.evaluation.key == key:
         return row
     row = row.model_copy(update={"evaluation": None})
-    report = report_of(draft.seen.jobs.get(key))
+    report = news_of(draft, key, row.failure)
     if report and report.evaluate:
         return row.model_copy(update={"evaluation": evaluation_of(key, report.evaluate), "failure": None})
     return _with_failure(draft, key, row)

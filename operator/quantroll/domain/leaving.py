@@ -99,6 +99,13 @@ def draining(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, rev
     draft.say(Phase.DRAINING, _drains(draft.status.stable))
 
 
+def nothing_goes(draft: Draft) -> bool:
+    """Whether draining has just ended, and what has drained keeps its pods: then nothing is waited for any more."""
+    before = draft.seen.status.rollout
+    drained = before.draining if before and before.kind == "Rollout" and draft.status.rollout is None else None
+    return any(past.revision == drained and past.warm_until for past in draft.status.last_good)
+
+
 def _drains(stable: RevisionStatus | None) -> str:
     return f"{stable.variant if stable else 'nothing'} has all the traffic; the last requests to what served before end"
 

@@ -16,7 +16,13 @@ LAST_GOOD, REJECTED = 2, 8
 
 # What failed for want of pods or time may go well under another spec; what was found bad is bad under any.
 _FORGIVEN_BY_AN_EDIT = frozenset(
-    {Reason.LOAD_DEADLINE, Reason.CANDIDATE_UNAVAILABLE, Reason.ROLLOUT_DEADLINE, Reason.CAPACITY_BLOCKED}
+    {
+        Reason.LOAD_DEADLINE,
+        Reason.CANDIDATE_UNAVAILABLE,
+        Reason.ROLLOUT_DEADLINE,
+        Reason.CAPACITY_BLOCKED,
+        Reason.ANALYSIS_INCONCLUSIVE,
+    }
 )
 
 

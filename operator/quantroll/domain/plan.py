@@ -14,12 +14,15 @@ from quantroll.domain import (
     figures,
     flapping,
     ladder,
+    leaving,
     memory,
     pipeline,
     probing,
+    progress,
     rollout,
     suspension,
     traffic,
+    unverified,
     windows,
 )
 from quantroll.domain.choosing import Choice
@@ -60,6 +63,7 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
         _decide(draft, filled_in(seen.spec, resolved.preset) if resolved and resolved.preset else seen.spec)
     else:
         draft.wanted.settled = False
+    progress.forget(draft)
     status = _closed(draft)
     return Plan(status=status, wanted=draft.wanted, events=events(seen.status, status), wake_at=draft.wake_at)
 
@@ -93,10 +97,13 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     if done:
         figures.fill(draft, spec)  # costs decide which of the proven is chosen
     chosen = choosing.choose(draft, spec) if done else None
+    draft.decided, draft.chosen = done, chosen.revision.revision if chosen else None
     _refresh_stable(draft)
     if draft.status.rollout:
         target = chosen.revision.revision if chosen else choosing.proven_candidate(draft, spec) if measured else None
         rollout.advance(draft, spec, target, _rejection_key(draft, spec))
+        if done and leaving.nothing_goes(draft):
+            _settle(draft, spec, chosen)
     elif done:  # a pass later: what has drained is gone before the whole is said to be settled
         _settle(draft, spec, chosen)
 
@@ -161,6 +168,9 @@ def _select(draft: Draft, spec: QuantizedModelSpec, choice: Choice, stable: Revi
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
     elif draft.status.drift and draft.status.drift.confirming:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the drift check of {stable.variant}")
+    elif unproven := unverified.said(draft.status):
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for a drift check that can tell: {unproven}")
+        draft.block(Reason.QUALITY_UNVERIFIED, draft.message)
     elif stable.served_at is None and not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
     elif closed := windows.closed(draft, spec):

@@ -8,11 +8,11 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Phase, Reason
-from quantroll.domain import analysis, approval, leaving, memory, placing, rollback, steps, windows
+from quantroll.domain import analysis, approval, leaving, memory, placing, quality_looks, rollback, steps, windows
 from quantroll.domain.capacity import pods_for
 from quantroll.domain.draft import Draft
 from quantroll.domain.leaving import take_back
-from quantroll.domain.traffic import by_route, can_split, is_applied, report_route
+from quantroll.domain.traffic import by_route, can_split, is_applied, is_edited, report_route, share_problem
 
 
 def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> None:
@@ -70,14 +70,21 @@ def _go_on(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candi
         return
     elif rollout.since is None:
         _shifting(draft, spec, rollout, candidate)
-    elif not is_applied(draft, spec):  # somebody changed the route: it is put back, and the step's clock starts again
-        _change(draft, rollout, since=None, analysis=None)
-        phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING
-        draft.say(phase, f"the traffic was changed: giving {candidate.variant} {rollout.weight} % again")
+    elif not is_applied(draft, spec):
+        _start_again(draft, spec, rollout, candidate)
     elif steps.in_steps(spec, rollout):
         _analyzing(draft, spec, rollout, candidate)
     else:
         _promoting(draft, spec, rollout, candidate)
+
+
+def _start_again(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
+    """The weights are not those of the step any more: they are put back, and the step's clock starts again."""
+    edited = is_edited(draft, spec)
+    _change(draft, rollout, since=None, analysis=None, drifted_at=draft.now if edited else rollout.drifted_at)
+    phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING
+    what = "the traffic was changed" if edited else "the traffic is no longer split as decided"
+    draft.say(phase, f"{what}: giving {candidate.variant} {rollout.weight} % again")
 
 
 def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> RolloutStatus:
@@ -132,7 +139,18 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
 
 def _start(spec: QuantizedModelSpec, candidate: RevisionStatus, first: int) -> str:
     """Without a count of ready pods: a write for each would tell nothing that the Deployment does not."""
-    return f"starting {candidate.variant}: it gets traffic when {pods_for(spec, first)} pods are ready"
+    needed = pods_for(spec, first)
+    return f"starting {candidate.variant}: it gets traffic when {needed} pods are ready{_outlook(spec, 0)}"
+
+
+def _outlook(spec: QuantizedModelSpec, step: int) -> str:
+    said = quality_looks.outlook(spec, step)
+    return f"; {said}" if said else ""
+
+
+def _has(spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> str:
+    duration = spec.rollout.steps[rollout.step].duration
+    return f"{candidate.variant} has {rollout.weight} % for {duration}{_outlook(spec, rollout.step)}"
 
 
 def _giving(spec: QuantizedModelSpec, candidate: RevisionStatus, weight: int) -> str:
@@ -180,14 +198,13 @@ def _lost_capacity(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatu
 def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
     in_steps = steps.in_steps(spec, rollout)
     if is_applied(draft, spec):
+        if not in_steps:  # no clock to start: a status write of its own would tell nothing that matters
+            _promoting(draft, spec, rollout, candidate)
+            return
         _change(draft, rollout, since=draft.now, deadline=None)
-        if in_steps:
-            step = spec.rollout.steps[rollout.step]
-            draft.say(Phase.ANALYZING, f"{candidate.variant} has {rollout.weight} % for {step.duration}")
-            draft.wake(draft.now + parse_duration(step.duration))
-        else:
-            draft.say(Phase.PROMOTING, f"{candidate.variant} has all the traffic")
-            draft.wake(draft.now)
+        step = spec.rollout.steps[rollout.step]
+        draft.say(Phase.ANALYZING, _has(spec, rollout, candidate))
+        draft.wake(draft.now + parse_duration(step.duration))
         return
     draft.say(Phase.SHIFTING if in_steps else Phase.PROMOTING, _giving(spec, candidate, rollout.weight))
     report_route(draft)
@@ -202,38 +219,42 @@ def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
 def _analyzing(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
     """Look at the candidate every interval; when the step's time is over and the last look is good, go on."""
     step, since = spec.rollout.steps[rollout.step], rollout.since or draft.now
-    said = analysis.look(draft, spec)
+    said = analysis.look(draft, spec, rollout)
     found = analysis.record(draft, spec, rollout, said)
     if found is not rollout.analysis:
         rollout = _change(draft, rollout, analysis=found)
-    limits = spec.rollout.analysis
-    if found and found.failures > limits.failure_limit:
-        take_back(draft, rollout, candidate, Reason.ANALYSIS_FAILED, found.message)
+    if gone := analysis.lost(draft, spec, found, said):
+        take_back(draft, rollout, candidate, *gone)
         return
     over = since + parse_duration(step.duration)
-    if limits.metrics:
-        draft.wake(draft.now + parse_duration(limits.interval))
+    if said.each:
+        draft.wake(draft.now + analysis.interval(spec))
+    contradiction = share_problem(draft, spec, rollout)
     if steps.is_hurried(rollout):
         _next_step(draft, spec, approval.stop_waiting(draft, rollout), candidate)
     elif draft.now < over:
-        draft.say(Phase.ANALYZING, f"{candidate.variant} has {rollout.weight} % for {step.duration}")
+        draft.say(Phase.ANALYZING, _has(spec, rollout, candidate))
         draft.wake(over)
-    elif said.verdict != "Pass":
-        approval.stop_waiting(draft, rollout)
-        draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {_why(said)}")
-        if said.missing:
-            draft.block(
-                Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {said.message}"
-            )
+        if contradiction:
+            draft.block(Reason.SHARE_CONTRADICTS, contradiction)
+    elif said.verdict != "Pass" or contradiction:
+        _hold(draft, approval.stop_waiting(draft, rollout), candidate, said, contradiction)
     elif step.approval and rollout.approved_step != rollout.step:
         approval.ask(draft, rollout, candidate)
     else:
         _next_step(draft, spec, approval.stop_waiting(draft, rollout), candidate)
 
 
-def _why(said: analysis.Look) -> str:
-    """Without counts, which change at every look: a message is written only when something has happened."""
-    return said.message if said.verdict == "Unknown" else "the last look has failed"
+def _hold(
+    draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, said: analysis.Looks, contradiction: str
+) -> None:
+    """The step's time is over, and the candidate may not go on: say why, and tell a person where one has to act."""
+    why = contradiction if said.verdict == "Pass" else analysis.waits_for(said)
+    draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {why}")
+    if said.verdict == "Error":
+        draft.block(Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {why}")
+    elif contradiction:
+        draft.block(Reason.SHARE_CONTRADICTS, contradiction)
 
 
 def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
@@ -266,6 +287,7 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         since=None,
         deadline=None if by_route(spec) else draft.now + load,
         analysis=None,
+        drifted_at=None,
     )
     draft.say(Phase.SHIFTING if step < steps.promotion(spec) else Phase.PROMOTING, _giving(spec, candidate, following))
 

@@ -6,10 +6,11 @@ the pods of one revision or, in between, of both, and every ready pod gets its p
 
 from datetime import timedelta
 
+from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus, Share, Traffic
 from quantroll.constants import LABEL_COMPONENT, LABEL_OWNER, Component, Reason
-from quantroll.domain import steps
+from quantroll.domain import share, steps
 from quantroll.domain.capacity import beside, is_alone, left_for_stable, one_more, pods_for, replaces
 from quantroll.domain.draft import Draft
 from quantroll.domain.wanted import WantedServer
@@ -61,6 +62,40 @@ def is_applied(draft: Draft, spec: QuantizedModelSpec) -> bool:
     return draft.seen.server(candidate.revision).ready >= pods_for(spec, rollout.weight)
 
 
+def is_edited(draft: Draft, spec: QuantizedModelSpec) -> bool:
+    """Whether somebody else has changed what splits the traffic."""
+    if by_route(spec):
+        return draft.seen.route is None or set(draft.seen.route.shares) != set(desired_shares(draft))
+    return draft.seen.selected != _selection(draft, spec)
+
+
+def share_problem(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus) -> str:
+    """Compare the share of requests that the candidate gets with its weight; what contradicts it, or nothing.
+
+    The shares are noted when the verdict changes and along with other news of the step: they change at every look.
+    Nothing is said in the first interval: requests that began before the step end in it.
+    """
+    stable, candidate, noted = draft.status.stable, draft.status.candidate, draft.status.traffic
+    found = share.counted(draft.seen.requests, draft.seen.canary.stable)
+    if rollout.since is None or stable is None or candidate is None:
+        return ""
+    settled = draft.now >= rollout.since + parse_duration(spec.rollout.analysis.interval)
+    if found and settled:
+        # Without a gateway connections are dealt out, and not requests: what comes of that is shown, not judged.
+        agrees = share.is_consistent(rollout.weight, *found) if by_route(spec) else None
+        turned = (agrees is False) != (noted.consistent is False) and agrees is not None
+        if turned or draft.status.rollout != draft.seen.status.rollout:
+            shares = share.shares(candidate.revision, stable.revision, *found)
+            noted = noted.model_copy(update={"observed": shares, "consistent": agrees})
+            draft.set(traffic=noted)
+    if noted.consistent is not False:
+        return ""
+    told = next((part.weight for part in noted.observed if part.revision == candidate.revision), 0)
+    return (
+        f"{candidate.variant} was given {rollout.weight} % of the traffic, and {told} % of users' requests reached it"
+    )
+
+
 def _selection(draft: Draft, spec: QuantizedModelSpec) -> str:
     """The revision that the stable Service has to select; empty: both."""
     stable, candidate, rollout = draft.status.stable, draft.status.candidate, draft.status.rollout
@@ -73,12 +108,17 @@ def _selection(draft: Draft, spec: QuantizedModelSpec) -> str:
     return ""
 
 
-def _observed_shares(draft: Draft, spec: QuantizedModelSpec) -> list[Share]:
-    """Weights as the gateway has accepted them, or as they follow from the ready pods."""
+def _applied_shares(draft: Draft, spec: QuantizedModelSpec) -> list[Share]:
+    """Weights as the gateway has accepted them last, or as they follow from the ready pods.
+
+    Until a gateway has answered it is taken to do what it did: that it is being asked is no news worth a write.
+    """
     stable, candidate, route = draft.status.stable, draft.status.candidate, draft.seen.route
     known = [found.revision for found in (stable, candidate) if found]
     if by_route(spec):
-        return [share for share in route.shares if share.revision in known][:2] if route and route.accepted else []
+        before = draft.status.traffic
+        shares = route.shares if route and route.accepted else before.applied if route and before else ()
+        return [share for share in shares if share.revision in known][:2]
     if draft.seen.selected is None:
         return []
     if draft.seen.selected:
@@ -116,7 +156,17 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
     serving = draft.seen.server(stable.revision).ready > 0 or draft.seen.route is not None
     wanted.shares = shares if serving and by_route(spec) and draft.seen.gateway_api else None
     desired = list(shares) if wanted.shares or (serving and not by_route(spec)) else []
-    draft.set(traffic=Traffic(desired=desired, applied=_observed_shares(draft, spec)))
+    traffic = Traffic(desired=desired, applied=_applied_shares(draft, spec))
+    if _same_step(draft):
+        noted = draft.status.traffic
+        traffic = traffic.model_copy(update={"observed": noted.observed, "consistent": noted.consistent})
+    draft.set(traffic=traffic)
+
+
+def _same_step(draft: Draft) -> bool:
+    """Whether what was observed is still about the weights of now."""
+    before, now = draft.seen.status.rollout, draft.status.rollout
+    return before is not None and now is not None and now.since is not None and now.since == before.since
 
 
 def server_of(spec: QuantizedModelSpec, status: RevisionStatus, replicas: int) -> WantedServer:

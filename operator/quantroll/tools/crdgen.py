@@ -123,6 +123,7 @@ class _Converter:
     @staticmethod
     def _shorten_default(node: Schema) -> None:
         """Leave out of an object's default what the defaults of its own fields give: the API server fills them in."""
+        node["default"] = _without_nulls(node["default"])
         if node["default"] is None:
             del node["default"]
         elif "properties" in node:
@@ -133,6 +134,15 @@ class _Converter:
                 if value is not None and ("default" in fields[name] or name in node.get("required", ()))
                 if value != fields[name].get("default")
             }
+
+
+def _without_nulls(value: Any) -> Any:
+    """The value without nulls, which the API server takes for a value of its own in a default."""
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return value
 
 
 def nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:

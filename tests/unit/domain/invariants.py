@@ -6,7 +6,7 @@ from datetime import datetime
 from math import ceil
 
 from quantroll.api.status import QuantizedModelStatus
-from quantroll.constants import BASELINE
+from quantroll.constants import BASELINE, Reason
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import WantedConfirm, WantedQuantize
@@ -24,7 +24,31 @@ def check(seen: Snapshot, decided: Plan, now: datetime) -> None:
     _no_weight_without_a_proof(seen, decided)
     _promoted_by_proof(seen, decided)
     _no_eval_no_quantization(decided)
+    _missing_data_decides_nothing(seen, decided)
     _comes_to_rest(seen, decided, now)
+
+
+def _missing_data_decides_nothing(seen: Snapshot, decided: Plan) -> None:
+    """I9, of the drift check: what goes back has been confirmed, and nothing begins on what nobody knows."""
+    before, after = seen.status, decided.status
+    begun = after.rollout if before.rollout is None else None
+    if any(isinstance(job, WantedConfirm) for job in decided.wanted.jobs):
+        assert after.rollout is None, "its requests would be counted among the users'"
+    if begun and begun.kind == "Rollout":
+        assert not (after.drift and after.drift.unverified_since), "quality is unverified"
+    if begun and begun.kind == "Rollback" and begun.reason == Reason.FLOOR_BREACHED:
+        confirming = before.drift.confirming if before.drift else None
+        assert confirming
+        report = seen.jobs[confirming.key].report
+        assert report
+        assert report.confirm
+        found = report.confirm
+        assert found.items
+        assert found.errors <= 0.05 * (found.items + found.errors)
+        assert after.drift
+        assert after.drift.floor
+        assert (found.both + found.serving_only) / found.items < after.drift.floor + 1e-6
+        assert found.target_only > found.serving_only
 
 
 def _status_fits(decided: Plan) -> None:
@@ -122,11 +146,12 @@ def _stable_stays(seen: Snapshot, decided: Plan) -> None:
     assert candidate
     assert candidate.revision == after.revision
     assert rollout.weight == 100
-    assert rollout.since, "all the traffic, verified at the gateway"
     assert seen.spec
     if seen.spec.rollout.routing.mode == "GatewayAPI":
         assert seen.route
         assert seen.route.accepted
+        shares = [(share.revision, share.weight) for share in seen.route.shares]
+        assert shares == [(after.revision, 100)], "all the traffic, verified at the gateway"
     else:
         assert seen.selected == after.revision
     assert seen.server(after.revision).ready >= _full_size(seen), "full size before promotion"

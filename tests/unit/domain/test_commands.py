@@ -158,7 +158,7 @@ def test_promote_stands_for_an_approval_and_for_a_held_step():
     world = World(spec_with(rollout__steps=[{"weight": 50, "duration": "1m", "approval": True}]))
     world.until("AwaitingApproval")
     assert command(world, "promote", f"{world.status.rollout.id}:0/1")[0]
-    world.works()
+    world.ready(world.status.candidate.revision, 2)
     world.tick()
     assert (world.status.phase, world.status.rollout.weight) == ("Promoting", 100)
     assert world.status.rollout.awaiting_since is None
@@ -374,6 +374,48 @@ def test_failed_jobs_are_tried_again_when_somebody_asks():
     world.settle()
     assert world.verdicts()["int8"] == "PASS"
     assert len(world.made) == made + 2, "made and evaluated; nothing else again"
+
+
+@pytest.mark.parametrize(("errors", "reason"), [(100, "TooManyErrors"), (15, "LopsidedErrors")])
+def test_an_evaluation_in_which_requests_failed_is_measured_again_when_somebody_asks(errors, reason):
+    world = World(spec_with(qualityGate__maxErrorRate=0.01))
+    world.errors["int8"] = errors
+    world.settle()
+    row = world.status.variants[0]
+    assert (row.verdict, row.reason) == ("ERROR", reason)
+    made, key = len(world.made), row.evaluation.key
+    world.errors.clear()
+    assert command(world, "retry", "jobs/1") == (True, "1 failed Jobs are tried again")
+    world.settle()
+    assert world.verdicts()["int8"] == "PASS"
+    assert world.made[made:] == [("evaluate", key)], "nothing else again"
+    assert world.status.variants[0].failure is None
+
+
+def test_a_baseline_in_which_requests_failed_is_measured_again_when_somebody_asks():
+    world = World()
+    world.baseline_errors = 100
+    for _ in range(12):
+        world.tick()
+        world.works()
+    assert "requests to the baseline failed" in world.condition("Stalled")[2]
+    world.baseline_errors = 0
+    assert command(world, "retry", "jobs/1") == (True, "1 failed Jobs are tried again")
+    world.settle()
+    assert world.verdicts()["int8"] == "PASS"
+
+
+def test_errors_of_the_baseline_that_make_a_verdict_are_measured_again_too():
+    world = World()
+    world.baseline_errors = 15
+    world.settle()
+    assert {row.reason for row in world.status.variants} == {"LopsidedErrors"}
+    made = len(world.made)
+    world.baseline_errors = 0
+    assert command(world, "retry", "jobs/1") == (True, "4 failed Jobs are tried again")
+    world.settle()
+    assert world.verdicts()["int8"] == "PASS"
+    assert [kind for kind, _ in world.made[made:]] == ["evaluate"] * 4
 
 
 def test_unknown_annotations_are_nobodys_commands():

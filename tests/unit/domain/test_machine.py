@@ -13,7 +13,16 @@ from quantroll.api.jobs import ConfirmResult
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
 from quantroll.domain.memory import promoted_by
-from quantroll.domain.snapshot import JobState, Problem, QualityCounts, RequestCounts, RouteView, ServerView, Unknown
+from quantroll.domain.snapshot import (
+    JobState,
+    PairCounts,
+    Problem,
+    QualityCounts,
+    RequestCounts,
+    RouteView,
+    ServerView,
+    Unknown,
+)
 from unit.domain.world import BAD, PROVEN, SPEC, UNSURE, World, spec_with
 
 REASONS = [
@@ -29,6 +38,7 @@ STEPS = [
 ]
 UNREACHABLE = Unknown("Prometheus does not answer")
 HEALTHY, POOR = QualityCounts(960, 40, 1000), QualityCounts(800, 200, 1000)
+AS_GOOD = PairCounts(both=960, harm=10, gain=10, neither=20, distinct=1000)
 WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
 EQUAL = ConfirmResult(items=1000, errors=0, both=950, serving_only=10, target_only=10, neither=30, source_sha256="e")
 WINDOWS = [
@@ -37,6 +47,9 @@ WINDOWS = [
     [{"days": ["Mon", "Wed", "Fri"], "from": "08:00", "to": "12:00", "timeZone": "Europe/Berlin"}],
 ]
 VERBS = ["abort", "approve", "promote", "retry", "rollback"]
+NEAR = ConfirmResult(items=1000, errors=0, both=925, serving_only=5, target_only=15, neither=55, source_sha256="e")
+SHIFT = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=12, neither=188, source_sha256="e")
+SILENT = ConfirmResult(items=0, errors=1000, both=0, serving_only=0, target_only=0, neither=0, source_sha256="e")
 STARTS = ["CandidateStarting", "Analyzing", "Promoting", "Draining", "Steady"]
 VARIANTS = [SPEC["variants"], SPEC["variants"][:1], SPEC["variants"][1:2], SPEC["variants"][2:], SPEC["variants"][::-1]]
 
@@ -180,11 +193,19 @@ class Loop(RuleBasedStateMachine):
     def prometheus_counts_requests(self, counts):
         self.world.requests = counts
 
+    @rule(counts=st.sampled_from([None, RequestCounts(0, 0), RequestCounts(500, 0), UNREACHABLE]))
+    def prometheus_counts_requests_to_stable(self, counts):
+        self.world.stable_requests = counts
+
+    @rule(pairs=st.sampled_from([AS_GOOD, PairCounts(500, 400, 0, 100, 1000), PairCounts(3, 1, 0, 0, 9), UNREACHABLE]))
+    def prometheus_counts_pairs(self, pairs):
+        self.world.pairs = pairs
+
     @rule(counts=st.sampled_from([HEALTHY, POOR, QualityCounts(5, 5, 1000), UNREACHABLE]))
     def prometheus_counts_answers(self, counts):
         self.world.quality = counts
 
-    @rule(found=st.sampled_from([WORSE, EQUAL]))
+    @rule(found=st.sampled_from([WORSE, EQUAL, NEAR, SHIFT, SILENT]))
     def the_confirmation_will_find(self, found):
         self.world.confirmed = found
 
@@ -229,6 +250,15 @@ class Loop(RuleBasedStateMachine):
     def the_write_is_lost(self):
         self.world.decide(self.world.snapshot())
 
+    @rule(staleness=st.sampled_from(["1s", "15d"]), early=st.sampled_from([[], ["1h"], ["1s", "5s", "1d"]]))
+    def other_checks(self, staleness, early):
+        self.world.edit(driftCheck__missingData={"maxStaleness": staleness}, driftCheck__afterPromotion=early)
+
+    @rule(metric=st.sampled_from(["Probe", "thumbs"]), queries=st.sampled_from([frozenset(), frozenset({"thumbs"})]))
+    def another_metric(self, metric, queries):
+        self.world.queries = queries
+        self.world.edit(driftCheck__metric=metric)
+
     @rule(breach=st.sampled_from(["Rollback", "Alert"]))
     def another_answer_to_a_breach(self, breach):
         self.world.edit(driftCheck__onBreach=breach)
@@ -260,8 +290,11 @@ class Loop(RuleBasedStateMachine):
         world = self.world
         world.gateway_api = True
         world.requests, world.quality = RequestCounts(500, 0), HEALTHY
-        world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
-                   rollout__windows=[])  # fmt: skip
+        world.stable_requests, world.pairs = None, AS_GOOD
+        world.edit(
+            model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
+            driftCheck__metric="Probe", driftCheck__missingData={"maxStaleness": "15d"}, rollout__windows=[],
+        )  # fmt: skip
         world.settle()
         assert world.stalled() in (None, "Rejected", "RolledBack", "Flapping")
 
