@@ -118,6 +118,12 @@ MISTAKES = (
         {"rollout": {"windows": [{"days": ["Mon", "Fri"], "from": "08:00", "to": "16:00"}]}},
     ),
     Mistake(
+        "a window twice on a day",
+        {"rollout": {"windows": [{"days": ["Mon", "Mon"], "from": "08:00", "to": "16:00"}]}},
+        "Duplicate value",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
         "a window in no place",
         {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "+01:00"}]}},
         "must be the name of a time zone, such as Europe/Berlin",
