@@ -32,6 +32,7 @@ MESSAGES = {
 
 
 ALONE: Object = {"capacity": {"mode": "Replace", "allowDowntime": True}}
+DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 METRICS: dict[str, Object] = {
     "quality": {"name": "quality"},
     "error-ratio": {"name": "error-ratio"},
@@ -451,6 +452,8 @@ def repeated(items: list[Any], length: int) -> list[Any]:
     out = [copy.deepcopy(items[0]) for _ in range(length)]
     if isinstance(items[0], int):
         return list(range(1, length + 1))
+    if items[0] in DAYS:
+        return [*DAYS, *DAYS][:length]
     if isinstance(items[0], dict) and items[0].get("name") in METRICS:
         return [METRICS[name] for name in [*METRICS, *METRICS][:length]]
     for i, item in enumerate(out):

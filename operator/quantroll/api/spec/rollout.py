@@ -192,7 +192,7 @@ class Window(ApiModel):
 
     days: Annotated[
         list[Literal["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]],
-        Field(min_length=1, max_length=7),
+        Field(min_length=1, max_length=7, json_schema_extra={"x-kubernetes-list-type": "set"}),
     ]
     """Days of the week on which it opens."""
     from_: Annotated[Clock, Field(alias="from")]
