@@ -31,8 +31,12 @@ def build(
     binaries: Binaries | None = None,
     builder: Builder | None = None,
     record: Path = RECORD,
+    context: Path = cache.CHECKOUT,
 ) -> dict[str, str]:
-    """Build the targets, push what changed, and return all references. A second call without a change takes seconds."""
+    """Build the targets, push what changed, and return all references. A second call without a change takes seconds.
+
+    `context` is a folder with a Dockerfile that has these targets.
+    """
     binaries = binaries or Binaries.pinned()
     with cache.lock(cache.root() / "images.lock"):
         builder = builder or (Docker() if Docker.usable() else Buildah())
@@ -40,7 +44,7 @@ def build(
         for target in targets:
             with cache.step(f"image {target}"):
                 tag = f"localhost/quantroll/{target}:dev"
-                identity = builder.build(tag, cache.CHECKOUT, target)
+                identity = builder.build(tag, context, target)
                 old = known.get(target, {})
                 if old.get("id") == identity and registry.has(old["reference"]):
                     continue
