@@ -57,9 +57,11 @@ def values(references: Mapping[str, str]) -> Object:
 class Stage:
     """Everything around one QuantizedModel; `down` removes all that was made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engines: Mapping[str, Object] | None = None) -> None:
+        """`engines` are profiles beside vllm-cpu; an `image` that is the name of a built target stands for it."""
         self.dir = folder.resolve()
         self.cluster = Cluster(self.dir / "cluster")
+        self.engines = dict(engines or {})
 
     def up(self) -> None:
         """Cluster, gateway, images, chart, namespace and data."""
@@ -75,8 +77,10 @@ class Stage:
 
     def helm(self, verb: str, references: Mapping[str, str] | None = None, *more: str) -> None:
         """`helm install` or `helm upgrade` of the chart, until the operator is ready."""
-        file = self.dir / "values.yaml"
-        file.write_text(yaml.safe_dump(values(references or images.references())))
+        file, known = self.dir / "values.yaml", references or images.references()
+        given = values(known)
+        given["engines"] |= {name: {**engine, "image": known[engine["image"]]} for name, engine in self.engines.items()}
+        file.write_text(yaml.safe_dump(given))
         command = ["helm", verb, "quantroll", str(CHART), "--namespace", SYSTEM, "--create-namespace", "--wait"]
         self.command(*command, "--timeout=120s", "--values", str(file), *more)
 
