@@ -26,10 +26,13 @@ class FakeBuilder:
     isolated = False
 
     def __init__(self, identity="id-1"):
-        self.identity, self.pushed, self.pruned = identity, [], False
+        self.identity, self.pushed, self.pruned, self.forgotten = identity, [], False, []
 
     def build(self, tag, context, target):
         return f"{self.identity}-{target}"
+
+    def forget(self, version):
+        self.forgotten.append(version)
 
     def prune(self):
         self.pruned = True
@@ -72,7 +75,8 @@ def test_only_what_changed_is_pushed(build):
     build(same)
     build(other)
     assert same.pushed == []
-    assert other.pushed == ["127.0.0.1:1/quantroll/operator:dev"]
+    (pushed,) = other.pushed
+    assert re.fullmatch(r"127\.0\.0\.1:1/quantroll/operator:dev-[0-9a-f]{16}", pushed)
 
 
 def test_an_image_that_the_registry_lost_is_pushed_again(build):
@@ -86,13 +90,36 @@ def test_an_image_that_the_registry_lost_is_pushed_again(build):
 def test_old_layers_go_when_the_packages_change(build, root, monkeypatch):
     collected = []
     monkeypatch.setattr(registry, "collect_garbage", collected.append)
-    for change, pruned in (("", False), ("", False), ("other packages", True)):
+    for change, pruned in ((False, False), (False, False), (True, True)):
         if change:
-            (root / "images" / "pruned").write_text(change)
+            (known,) = (root / "images" / "checkouts").iterdir()
+            known.write_text(json.dumps({"path": str(cache.CHECKOUT), "recipe": "other packages"}))
         builder = FakeBuilder()
         build(builder)
         assert builder.pruned is pruned
     assert len(collected) == 1
+
+
+def test_what_another_checkout_uses_stays_until_that_is_gone(build, root, tmp_path, monkeypatch):
+    collected = []
+    monkeypatch.setattr(registry, "collect_garbage", collected.append)
+    first = FakeBuilder()
+    build(first)
+    other = tmp_path / "other"
+    other.mkdir()
+    tags = registry.storage() / "docker/registry/v2/repositories/quantroll/operator/_manifests/tags"
+    (tags / "dev-other").mkdir(parents=True)
+    (tags / "dev-own").mkdir()
+    (root / "images" / "checkouts" / "dev-other").write_text(json.dumps({"path": str(other), "recipe": "another lock"}))
+    second = FakeBuilder()
+    build(second)
+    assert (second.forgotten, second.pruned) == ([], False)
+    assert (tags / "dev-other").exists()
+    other.rmdir()
+    third = FakeBuilder()
+    build(third)
+    assert (third.forgotten, third.pruned, len(collected)) == (["dev-other"], True, 1)
+    assert [tag.name for tag in tags.iterdir()] == ["dev-own"]
 
 
 def test_before_the_first_build_there_are_no_references(tmp_path):
