@@ -14,7 +14,7 @@ from cluster.procs import wait_for
 from demo.stage import NAMESPACE
 from e2e.acting import FOREVER, OFTEN, condition, held_at, jobs, kill_operator, more_requests, phase, pods, stays
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SETTLED = phase("Steady", "Rejected", "RolledBack")
 
