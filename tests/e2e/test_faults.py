@@ -30,14 +30,16 @@ def route_of(stage, name):
 
 
 def test_the_operator_is_killed_at_three_points_of_a_rollout(play, stage):
-    model = play("killed", steps=[{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": "15s"}])
+    model = play("killed", steps=[{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": "5s", "approval": True}])
     with model.traffic() as traffic:
         model.until(phase("CandidateStarting", "Shifting"))
         kill_operator(stage)
-        half = model.until(held_at(50))
+        half = model.until(held_at(50))["rollout"]
         kill_operator(stage)
-        assert model.status()["rollout"]["since"] == half["rollout"]["since"], "a restart changed the step's clock"
+        again = model.until(phase("AwaitingApproval"))["rollout"]
+        assert again["since"] == half["since"], "a restart changed the step's clock"
         made = jobs(stage, model.name)
+        model.command("approve", f"{again['id']}:{again['step']}/now")
         model.until(phase("Draining"), timeout=60)
         kill_operator(stage)
         done = model.until(SETTLED)
@@ -94,7 +96,7 @@ def test_stable_dies_while_the_candidate_has_a_tenth(play, stage):
 
 
 def test_a_route_that_is_edited_by_hand_is_put_back_and_the_step_begins_again(play, stage):
-    model = play("edited", steps=[{"weight": 10, "duration": "20s"}])
+    model = play("edited", steps=[{"weight": 10, "duration": "30s"}])
     with model.traffic() as traffic:
         before = model.until(held_at(10))
         assert more_requests(traffic) == []
@@ -139,7 +141,7 @@ def listed(stage, name, but):
 
 
 def test_prometheus_stops_across_a_step_and_across_a_drift_check(play, stage):
-    model = play("blind", steps=[{"weight": 10, "duration": "15s"}])
+    model = play("blind", steps=[{"weight": 10, "duration": "30s"}])
     with model.traffic() as traffic:
         model.until(held_at(10))
         stage.stop_prometheus()
