@@ -1,5 +1,5 @@
-# Targets: operator, client (prepare, evaluate), quantize (llm-compressor), quantize-autoawq (the opt-in
-# backend AutoAWQ), vllm-cpu (serving without a GPU).
+# Targets: operator, client (prepare, evaluate), client-lm-eval (the same with lm-eval, for the opt-in scorer LMEval),
+# quantize (llm-compressor), quantize-autoawq (the opt-in backend AutoAWQ), vllm-cpu (serving without a GPU).
 #
 # What is large lies below what changes: base, torch (shared by quantize, quantize-autoawq and vllm-cpu), the target's
 # packages, our code.
@@ -16,7 +16,7 @@ RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
     set -eu; \
     export="$(/opt/lock/uv) export --frozen --quiet --no-emit-project --no-header --no-annotate"; \
     $export --only-group torch-base > torch.txt; \
-    for extra in operator client quantize quantize-autoawq serve; do $export --extra $extra > $extra.txt; done
+    for extra in operator client lm-eval quantize quantize-autoawq serve; do $export --extra $extra > $extra.txt; done
 
 FROM ${BASE} AS python
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -41,6 +41,16 @@ COPY --from=lock /lock/client.txt /opt/lock/
 RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
     --mount=type=cache,id=quantroll-uv,target=/var/cache/uv \
     /opt/lock/install client
+COPY operator/quantroll /app/operator/quantroll
+COPY jobs/quantroll_jobs /app/jobs/quantroll_jobs
+USER 65532:65532
+ENTRYPOINT ["python", "-m", "quantroll_jobs"]
+
+FROM python AS client-lm-eval
+COPY --from=lock /lock/lm-eval.txt /opt/lock/
+RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
+    --mount=type=cache,id=quantroll-uv,target=/var/cache/uv \
+    /opt/lock/install lm-eval
 COPY operator/quantroll /app/operator/quantroll
 COPY jobs/quantroll_jobs /app/jobs/quantroll_jobs
 USER 65532:65532

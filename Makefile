@@ -9,7 +9,8 @@ export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools
 BOOTSTRAP := $(PYTHON) -m bootstrap
 
 .PHONY: help setup system venv envs tools images cluster-up cluster-down cluster-shell generate lint type imports unit \
-        integration test-kill jobs node e2e faults test bench bench-gate bench-eval demo demo-down clean-cache
+        integration test-kill jobs node e2e faults test bench bench-gate bench-looks bench-drift bench-eval demo \
+        demo-down clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -40,7 +41,7 @@ cluster-down: venv ## stop that cluster and remove what it made
 cluster-shell: venv ## a shell inside the cluster's network, with kubectl and helm
 	@$(PY) -m cluster exec -- bash
 
-generate: venv ## CRD and API reference from the pydantic models
+generate: venv ## CRD and API reference from the pydantic models, remedies from the runbooks
 	@$(PY) -m quantroll.tools.generate
 
 lint: venv ## ruff, and whether generated files are up to date
@@ -87,6 +88,11 @@ bench: venv ## the operator with 1,000 resources beside its goals; BENCH="--n 10
 
 bench-gate: venv ## how often the gate ships what it must not, by simulation; minutes
 	@$(PY) -m bench.gate
+
+bench-looks: venv ## how often looks at quality take a good candidate back, and how soon a bad one, by simulation; a minute
+	@$(PY) -m bench.looks
+bench-drift: venv ## virtual years of drift checks: false rollbacks, and weeks until a true one, by simulation; seconds
+	@$(PY) -m bench.drift
 
 bench-eval: venv ## the evaluate Job beside lm-eval on one vLLM; minutes; BENCH="--items 200 --rounds 1" for less
 	@$(PY) -m bench.evaluation $(BENCH)

@@ -56,11 +56,12 @@ def main() -> int:
 def execute(job: AnyJobInput) -> Report:
     """The finished report of an earlier run with this key, or a new one.
 
-    Prepare always looks anew: its key names where the data lie, and what lies there may have changed.
+    Prepare always looks anew: its key names where the data lie, and what lies there may have changed. An evaluation in
+    which requests failed is taken up again, and asks what got no answer.
     """
     store.check_mounted(Path(job.store))
     earlier = None if isinstance(job, PrepareInput) else store.finished(job)
-    if earlier is not None:
+    if earlier is not None and not store.is_disturbed(earlier):
         print("found the finished result of an earlier run", flush=True)
         return earlier
     # each kind runs in an image that has only what that kind needs

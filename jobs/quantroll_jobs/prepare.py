@@ -7,7 +7,7 @@ from pathlib import Path
 from quantroll.api.counts import MAX_SLICES
 from quantroll.api.jobs import DataFacts, DataFile, ModelFacts, PrepareInput, PrepareResult, Report, SliceFacts
 from quantroll.api.shape import ModelShape, ShapeError, shape_of
-from quantroll.api.spec import Dtype
+from quantroll.api.spec import Dtype, ScorerName
 from quantroll.constants import Reason
 from quantroll_jobs import hub, store
 from quantroll_jobs.asked import form_of
@@ -31,7 +31,10 @@ def run(job: PrepareInput) -> Report:
     model = check_model(Path(job.model_path), job.dtype, known)
     print(f"model: {model.architecture}, {model.weight_bytes} bytes of weights, digest {model.digest}", flush=True)
     warnings: list[str] = []
-    eval_set, items = check_eval_set(job.eval_set, form_of(job.eval_set, job, job.also_report), warnings)
+    if job.scorer is ScorerName.LM_EVAL:
+        eval_set, items = check_tasks(job, warnings)
+    else:
+        eval_set, items = check_eval_set(job.eval_set, form_of(job.eval_set, job, job.also_report), warnings)
     print(f"eval set: {eval_set.items} distinct items", flush=True)
     calibration, overlap, example = None, 0, ""
     if job.calibration is not None:
@@ -157,6 +160,23 @@ def check_eval_set(file: DataFile, form: ItemForm, warnings: list[str]) -> tuple
             " each counts once"
         )
     return DataFacts(sha256=digest, items=len(items), slices=slices), items
+
+
+def check_tasks(job: PrepareInput, warnings: list[str]) -> tuple[DataFacts, list[Item]]:
+    """The facts of lm-eval's tasks, and their items; raises JobError."""
+    from quantroll_jobs.harness import tasks  # noqa: PLC0415 - not in every image
+
+    loaded = tasks.load(job.eval_set, job)
+    wanted = job.eval_set.sha256
+    if wanted not in (None, loaded.digest):
+        raise JobError(
+            Reason.EVAL_SET_DIGEST, f"the tasks' items have sha256 {loaded.digest}, qualityGate.evalSet says {wanted}"
+        )
+    if loaded.duplicates:
+        warnings.append(f"the tasks have {loaded.duplicates} items more than once: each counts once")
+    counts = Counter(item.slice for item in loaded.items)
+    slices = [SliceFacts(name=name, items=count) for name, count in sorted(counts.items())]
+    return DataFacts(sha256=loaded.digest, items=len(loaded.items), slices=slices), loaded.items
 
 
 class _Census:

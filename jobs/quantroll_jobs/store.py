@@ -54,6 +54,12 @@ def finished(job: AnyJobInput) -> Report | None:
     return report if report.ok and report.key == job.key and report.kind == job.kind else None
 
 
+def is_disturbed(report: Report) -> bool:
+    """Whether requests of an evaluation failed, on either arm: its result may be another one now."""
+    found = report.evaluate
+    return found is not None and bool(found.errors or found.baseline_errors)
+
+
 @contextmanager
 def attempt(job: PrepareInput | QuantizeInput | BenchmarkInput) -> Iterator[Path]:
     """An empty folder for this attempt, removed if it is not committed; what dead attempts left goes away, too."""
@@ -72,7 +78,7 @@ def attempt(job: PrepareInput | QuantizeInput | BenchmarkInput) -> Iterator[Path
 def commit(folder: Path, job: AnyJobInput, report: Report, *, replace: bool = False) -> Report:
     """Add the manifest and give the folder its final name.
 
-    The report of a parallel run that was faster wins; with `replace`, ours does.
+    The report of a parallel run that was faster wins; with `replace`, or where that was disturbed, ours does.
     """
     final = result_folder(Path(job.store), job.kind, job.key)
     manifest = {"report": report.to_wire(), "input": job.to_wire()}
@@ -81,7 +87,7 @@ def commit(folder: Path, job: AnyJobInput, report: Report, *, replace: bool = Fa
     _fsync_tree(folder)
     if final.exists():
         first = finished(job)
-        if first is not None and not replace:
+        if first is not None and not (replace or is_disturbed(first)):
             return first
         shutil.rmtree(final)
     try:
@@ -125,6 +131,13 @@ def resumable(job: EvaluateInput | ConfirmInput) -> Path:
     folder = final.with_name(f"{job.key}.tmp-answers")
     _make_folder(folder)
     return folder
+
+
+def reopen(job: EvaluateInput, partial: Path) -> None:
+    """Gather on from the answers of a finished evaluation, if there is one."""
+    stored = result_folder(Path(job.store), job.kind, job.key) / ITEMS
+    if stored.is_file() and not partial.exists():
+        shutil.copyfile(stored, partial)
 
 
 def check_mounted(store: Path) -> None:

@@ -19,13 +19,15 @@ LABEL_REVISION = f"{GROUP}/revision"
 
 ANNOTATION_KEY = f"{GROUP}/key"  # full content key of what a Job makes
 ANNOTATION_REVISION_SPEC = f"{GROUP}/revision-spec"  # what a Deployment was made from, should the status get lost
+ANNOTATION_REJECTED = f"{GROUP}/rejected"  # on the stable Service: what was taken back, should the status get lost
 ANNOTATION_DESIRED = f"{GROUP}/desired-hash"  # hash of the manifest as applied: shows removed fields, too
 
 BASELINE = "baseline"  # the variant name of the full-precision model
-ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/approve, /abort and /retry
+ANNOTATION_COMMAND = GROUP  # prefix of quantroll.io/abort, /approve, /promote, /retry and /rollback
 
 ENGINE_PORT = 8000
 PROBE_PORT = 9400
+PROGRESS_PORT = 9401  # where an evaluation's client tells how far it is
 ENGINE_CONTAINER = "engine"
 ARTIFACTS_MOUNT = "/artifacts"
 CLAIMS_MOUNT = "/claims"
@@ -76,6 +78,7 @@ class Condition(StrEnum):
     QUANTIZED = "Quantized"
     VERIFIED = "Verified"
     CANDIDATE_AVAILABLE = "CandidateAvailable"
+    CAPACITY_BLOCKED = "CapacityBlocked"
     PROMOTED = "Promoted"
     QUALITY_FLOOR_MET = "QualityFloorMet"
     AWAITING_APPROVAL = "AwaitingApproval"
@@ -104,6 +107,7 @@ class Reason(StrEnum):
     CALIBRATION_DIGEST = "CalibrationDigestMismatch"
     CALIBRATION_MALFORMED = "CalibrationMalformed"
     BASELINE_TOO_WEAK = "BaselineTooWeak"
+    SCORER_UNKNOWN = "ScorerUnknown"  # the admin has given no image for it
     # quantize and inspect
     BACKEND_UNKNOWN = "BackendUnknown"  # the admin has given no image for it
     QUANTIZATION_FAILED = "QuantizationFailed"
@@ -122,14 +126,23 @@ class Reason(StrEnum):
     CANDIDATE_UNAVAILABLE = "CandidateUnavailable"
     SUPERSEDED = "Superseded"
     ANALYSIS_FAILED = "AnalysisFailed"
+    ANALYSIS_INCONCLUSIVE = "AnalysisInconclusive"  # longer without a verdict than the spec puts up with
+    SHARE_CONTRADICTS = "ShareContradictsWeight"  # requests do not go where the weights say
+    ROUTE_DRIFTED = "RouteDrifted"  # somebody else changed what splits the traffic
     ROLLOUT_DEADLINE = "RolloutDeadlineExceeded"
+    CAPACITY_BLOCKED = "CapacityBlocked"  # no node for a candidate's pods, in a time in which autoscalers bring one
+    FLAPPING = "Flapping"  # two rollbacks within the cooldown
     ABORTED = "Aborted"
+    ROLLBACK_REQUESTED = "RollbackRequested"  # by a person
+    ROLLBACK_ABORTED = "RollbackAborted"  # by a person, too
     # after a promotion
     FLOOR_BREACHED = "FloorBreached"  # confirmed: quality is below the floor, and another revision does better
     FLOOR_SUSPECT = "FloorSuspect"
     FLOOR_MET = "FloorMet"
     POPULATION_SHIFT = "PopulationShift"  # everything is below the floor: the questions have changed, not the model
     QUALITY_UNKNOWN = "QualityUnknown"
+    QUALITY_UNVERIFIED = "QualityUnverified"  # that has been so for too long
+    QUERY_UNKNOWN = "QueryUnknown"  # the admin has defined none of that name
     ROLLBACK_BLOCKED = "RollbackBlocked"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     # pods of any kind
@@ -144,6 +157,7 @@ class Reason(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     STATUS_LOST = "StatusLost"
     ENGINE_UNKNOWN = "EngineUnknown"
+    ENGINE_CHANGED = "EngineChanged"  # by the admin: another image or other flags
     NAME_TAKEN = "NameTaken"
     REFUSED = "Refused"
     GATEWAY_API_MISSING = "GatewayAPIMissing"
@@ -164,5 +178,7 @@ class Reason(StrEnum):
     PROMOTED = "Promoted"
     NONE_PROVEN = "NoVariantProven"
     PROVEN = "Proven"
+    VERDICT = "Verdict"  # of events alone
     WAITING = "Waiting"
+    OUTSIDE_WINDOW = "OutsideWindow"  # a rollout waits for one of its windows
     MADE = "Made"

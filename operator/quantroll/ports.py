@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from quantroll.api.spec.rollout import MetricName
+from quantroll.api.status import QuantizedModelStatus
 from quantroll.domain.events import Event
-from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
+from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts, Unknown
 
 Manifest = Mapping[str, Any]
 
@@ -56,6 +58,9 @@ class Engines(Protocol):
     async def in_flight(self, pod_ips: list[str]) -> int | None:
         """Requests running and waiting on these pods; None when any of them does not tell."""
 
+    async def progress(self, pod_ip: str) -> float | None:
+        """Share of the questions that the evaluation in this pod has answered; None when it does not tell."""
+
 
 class Metrics(Protocol):
     """Counts from Prometheus. Nothing is raised: whatever is not a clean count is Unknown, with its cause.
@@ -69,9 +74,55 @@ class Metrics(Protocol):
     async def quality(self, namespace: str, name: str, revision: str, seconds: int) -> QualityCounts | Unknown:
         """Answers that the prober got from a revision; Unknown, too, where it has stopped telling."""
 
+    async def pairs(
+        self, namespace: str, name: str, revision: str, reference: str, seconds: int, ago: int
+    ) -> PairCounts | Unknown:
+        """Items of the prober that both revisions answered, in so many seconds that end `ago` seconds before now."""
+
+    async def latency(
+        self, metric: MetricName, namespace: str, name: str, revision: str, seconds: int
+    ) -> Histogram | Unknown:
+        """The histogram of a revision's engines that a metric is about."""
+
+    async def counted(
+        self, query: str, namespace: str, name: str, revision: str, seconds: int
+    ) -> QualityCounts | Unknown:
+        """Answers of a revision as a query of the admin's counts them; Unknown, too, where there is no such query."""
+
 
 class Clock(Protocol):
     """The time."""
 
     def now(self) -> datetime:
         """Now, in UTC, with whole seconds: as status keeps it."""
+
+
+class Telemetry:
+    """Is told what goes on, for the operator's own metrics: in the event loop, so that each method returns at once.
+
+    This one does not listen. A key is namespace and name of a QuantizedModel; times are in seconds.
+    """
+
+    def queued(self) -> None:
+        """A key was put in line, or is due earlier than it was."""
+
+    def started(self, key: tuple[str, str], waited: float) -> None:
+        """A worker took a key up, so long after it was due."""
+
+    def ended(self, key: tuple[str, str], took: float, *, failed: bool) -> None:
+        """The pass of a key is over; one that failed is tried again."""
+
+    def requested(self, method: str, code: str, took: float) -> None:
+        """The API server answered a request, with an HTTP status or `<error>` where it did not."""
+
+    def asked(self, result: str, took: float) -> None:
+        """Prometheus was asked: ok, empty, timeout or error."""
+
+    def stands(self, key: tuple[str, str], status: QuantizedModelStatus) -> None:
+        """Where a model stands, after every pass."""
+
+    def changed(self, before: QuantizedModelStatus, after: QuantizedModelStatus) -> None:
+        """A changed status was written."""
+
+    def gone(self, key: tuple[str, str]) -> None:
+        """The model is no more, and nothing is told of it any longer."""

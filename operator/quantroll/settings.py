@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 from quantroll.api.base import ApiModel
 from quantroll.api.engine import EngineProfile
 from quantroll.api.prices import PriceTable
-from quantroll.api.spec import Backend
+from quantroll.api.queries import CountQuery
+from quantroll.api.spec import Backend, QueryName, ScorerName
 from quantroll.errors import ConfigurationError
 
 
@@ -19,6 +20,7 @@ class Images(ApiModel):
     client: Annotated[str, Field(min_length=1)]
     quantize: Annotated[str, Field(min_length=1)]
     quantize_auto_awq: Annotated[str, Field(alias="quantizeAutoAWQ")] = ""  # empty: that backend is not offered
+    lm_eval: Annotated[str, Field(alias="lmEval")] = ""  # empty: scorer LMEval is not offered
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
 
     def of(self, backend: Backend) -> str:
@@ -29,6 +31,15 @@ class Images(ApiModel):
     def backends(self) -> frozenset[Backend]:
         """The backends that have an image."""
         return frozenset(backend for backend in Backend if self.of(backend))
+
+    def judging(self, scorer: ScorerName) -> str:
+        """The image of Jobs that judge by a scorer; empty where the admin offers none."""
+        return self.lm_eval if scorer is ScorerName.LM_EVAL else self.client
+
+    @property
+    def scorers(self) -> frozenset[ScorerName]:
+        """The scorers that have an image."""
+        return frozenset(scorer for scorer in ScorerName if self.judging(scorer))
 
 
 class HuggingFace(ApiModel):
@@ -44,6 +55,13 @@ class Prometheus(ApiModel):
     ca_file: str = ""  # empty: the public authorities
     bearer_token_file: str = ""  # read again for every question
     timeout_seconds: Annotated[int, Field(ge=1, le=60)] = 10  # of a whole question
+    queries: dict[QueryName, CountQuery] = {}  # for driftCheck.metric, by name
+
+
+class Metrics(ApiModel):
+    """The operator's own metrics page."""
+
+    port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0: there is none
 
 
 class Settings(ApiModel):
@@ -57,6 +75,7 @@ class Settings(ApiModel):
     namespaces: list[str] = []  # empty: the whole cluster
     prometheus: Prometheus = Prometheus()
     prices: PriceTable = PriceTable()
+    metrics: Metrics = Metrics()
 
 
 def load(path: Path) -> Settings:

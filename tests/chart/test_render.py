@@ -34,7 +34,7 @@ RIGHTS = {
     ("", "persistentvolumeclaims"): CHILD - {"delete"},
     ("gateway.networking.k8s.io", "httproutes"): CHILD - {"delete"},
     ("", "pods"): READ,
-    ("", "events"): {"create"},
+    ("", "events"): {"create", "patch"},
 }
 CLUSTER_RIGHTS = {("apiextensions.k8s.io", "customresourcedefinitions"): {"list", "watch"}}
 
@@ -111,6 +111,7 @@ def test_default_configuration_is_understood(render, tmp_path):
     assert config.engines["vllm"].device == "gpu"
     assert config.namespaces == []
     assert config.images.backends == {Backend.LLM_COMPRESSOR}
+    assert config.images.lm_eval == ""
     assert config.hugging_face.endpoint == ""
     assert "--all-namespaces" in pod(manifests)["containers"][0]["args"]
 
@@ -124,6 +125,7 @@ def test_values_reach_the_configuration(render, tmp_path):
             "client": {"repository": "registry.example.com/client", "digest": digest, "tag": "ignored"},
             "quantize": {"repository": "registry.example.com/quantize", "tag": "7"},
             "quantizeAutoAWQ": {"repository": "registry.example.com/quantize-autoawq"},
+            "lmEval": {"repository": "registry.example.com/client-lm-eval", "tag": "3"},
             "pullPolicy": "Never",
         },
         huggingFace={"endpoint": "https://hub.example.com"},
@@ -141,6 +143,7 @@ def test_values_reach_the_configuration(render, tmp_path):
     assert config.images.client == f"registry.example.com/client@{digest}"
     assert config.images.quantize == "registry.example.com/quantize:7"
     assert config.images.of(Backend.AUTO_AWQ) == "registry.example.com/quantize-autoawq:0.1.0"
+    assert config.images.lm_eval == "registry.example.com/client-lm-eval:3"
     assert config.hugging_face.endpoint == "https://hub.example.com"
     assert (config.prices.as_of, config.prices.gpus["NVIDIA-L4"].usd_per_hour) == ("2026-05-31", 0.805)
     assert (config.workers, config.resync_seconds, config.images.pull_policy) == (2, 60, "Never")

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from quantroll.api.engine import EngineProfile
 from quantroll.api.prices import GpuPrice, PriceTable
-from quantroll.settings import Images, Settings
+from quantroll.api.queries import CountQuery
+from quantroll.settings import Images, Prometheus, Settings
 
 CHART = Path(__file__).resolve().parents[2] / "charts" / "quantroll"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -43,6 +45,7 @@ def test_chart_is_linted(helm):
         ("images.operator.digest=sha256:abc", "digest"),
         ("images.pullPolicy=Sometimes", "pullPolicy"),
         ("images.quantizeAutoAWQ.repo=x", "repo"),
+        ("images.lmEval.repo=x", "repo"),
         ("huggingFace.endpoint=hub.example.com", "endpoint"),
         ("workers=0", "workers"),
         ("workers=many", "workers"),
@@ -54,6 +57,10 @@ def test_chart_is_linted(helm):
         ("prometheus.adress=http://prometheus:9090", "adress"),
         ("prometheus.timeoutSeconds=0", "timeoutSeconds"),
         ("prometheus.bearerTokenSecret.key=../token", "/prometheus/bearerTokenSecret/key"),
+        ("prometheus.queries.Thumbs.passed=x", "Thumbs"),
+        ("prometheus.queries.thumbs.passed=x", "total"),
+        ("prometheus.queries.thumbs.ratio=x", "ratio"),
+        ("prometheus.queries.thumbs.total=up", "/prometheus/queries/thumbs/total"),
         ("prices.gpus.NVIDIA-L4.usdPerHour=0.8", "memoryGiB"),
         ("prices.gpus.NVIDIA-L4.usdPerHour=0", "usdPerHour"),
         ("prices.gpus.NVIDIA-L4.memory=24", "memory"),
@@ -66,6 +73,29 @@ def test_wrong_value_is_refused_by_name(helm, setting, message):
     result = helm("template", "quantroll", CHART, "--set", setting)
     assert result.returncode != 0
     assert message in result.stderr
+
+
+COUNT = "sum(increase(f_total{ns=$namespace, model=$name, r=$revision}[$window]))"
+
+
+def test_a_query_of_ones_own_reaches_the_operator(helm):
+    table = json.dumps({"thumbs": {"passed": COUNT, "total": COUNT}})
+    result = helm("template", "quantroll", CHART, "--set-json", f"prometheus.queries={table}")
+    assert result.returncode == 0, result.stderr
+    maps = [found for found in yaml.safe_load_all(result.stdout) if found["kind"] == "ConfigMap"]
+    content = next(yaml.safe_load(one["data"]["config.yaml"]) for one in maps if "config.yaml" in one["data"])
+    assert Settings.model_validate(content).prometheus.queries["thumbs"] == CountQuery(passed=COUNT, total=COUNT)
+
+
+@pytest.mark.parametrize("place", ["$namespace", "$name,", "$revision", "$window"])
+def test_a_query_that_does_not_say_what_it_counts_is_refused(helm, place):
+    wrong = COUNT.replace(place, "x")
+    table = json.dumps({"thumbs": {"passed": COUNT, "total": wrong}})
+    result = helm("template", "quantroll", CHART, "--set-json", f"prometheus.queries={table}")
+    assert result.returncode != 0
+    assert "/prometheus/queries/thumbs/total" in result.stderr
+    with pytest.raises(ValidationError):
+        CountQuery(passed=COUNT, total=wrong)
 
 
 def test_prices_without_a_date_are_refused(helm):
@@ -94,6 +124,8 @@ def test_every_value_has_a_default_and_a_schema():
 def test_schema_knows_the_operators_settings():
     assert set(SCHEMA["definitions"]["engine"]["properties"]) == aliases(EngineProfile)
     assert aliases(Images) <= set(SCHEMA["properties"]["images"]["properties"])
+    assert aliases(CountQuery) == set(SCHEMA["definitions"]["countQuery"]["properties"])
+    assert aliases(Prometheus) - {"caFile", "bearerTokenFile"} <= set(SCHEMA["properties"]["prometheus"]["properties"])
     assert aliases(GpuPrice) == set(SCHEMA["definitions"]["gpu"]["properties"])
     assert aliases(PriceTable) == set(SCHEMA["properties"]["prices"]["properties"])
     assert aliases(Settings) <= set(SCHEMA["properties"])
@@ -105,6 +137,7 @@ def test_written_out_defaults_are_the_operators():
     defaults = Settings.model_validate({"images": {"client": "c", "quantize": "q"}, "engines": {"vllm": engine}})
     assert VALUES["prometheus"]["url"] == defaults.prometheus.url
     assert VALUES["prometheus"]["timeoutSeconds"] == defaults.prometheus.timeout_seconds
+    assert VALUES["prometheus"]["queries"] == defaults.prometheus.queries
     assert (VALUES["workers"], VALUES["resyncSeconds"]) == (defaults.workers, defaults.resync_seconds)
     assert VALUES["prices"] == defaults.prices.to_wire()
     assert VALUES["huggingFace"] == defaults.hugging_face.to_wire()

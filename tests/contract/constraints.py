@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from contract.manifests import Object, claimed, dropping, full, quantized_model
+from contract.manifests import Object, choosing, claimed, dropping, full, harnessed, quantized_model, shifting
 from quantroll.api.base import VALIDATIONS
 from quantroll.tools import crdgen
 
@@ -31,6 +31,16 @@ MESSAGES = {
 }
 
 
+ALONE: Object = {"capacity": {"mode": "Replace", "allowDowntime": True}}
+DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+METRICS: dict[str, Object] = {
+    "quality": {"name": "quality"},
+    "error-ratio": {"name": "error-ratio"},
+    "ttft-p99": {"name": "ttft-p99", "maxLatency": "1s"},
+    "itl-p99": {"name": "itl-p99", "maxRegression": 0.1},
+}
+
+
 @dataclass(frozen=True)
 class Pair:
     """What a value must become to keep and to break a rule; a dict is merged into the value, None removes a key."""
@@ -38,6 +48,7 @@ class Pair:
     keeps: Any
     breaks: Any
     python: bool = True  # whether the models refuse it as well as the API server
+    base: Callable[[], Object] | None = None  # the spec that is changed, where its path does not say
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ PAIRS: dict[str, Pair] = {
     r"^[0-9a-f]{40}$": Pair("a" * 40, "A" * 40),
     r"^[-._a-zA-Z0-9]+$": Pair("a_B.c-1", "a/b"),
     r"^[A-Z]{3}$": Pair("CHF", "chf"),
+    r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$": Pair("mmlu_pro", "a b"),
     # one field
     "must be pvc://CLAIM/PATH, a path on a PersistentVolumeClaim of this namespace: no other scheme is supported": Pair(
         "pvc://a.b-c/d e/f", "hf://meta-llama/Llama-3.1-8B-Instruct"
@@ -88,6 +100,9 @@ PAIRS: dict[str, Pair] = {
     "must be a cron expression of five fields, or @hourly, @daily, @weekly or @monthly": Pair(
         "*/15,7 0-23/2 1,31 JAN-12 7", "61 * * * *"
     ),
+    ("must be Probe, or the name of a query of the admin's (prometheus.queries in the chart's values)"): Pair(
+        "thumbs-up", "probe_2"
+    ),
     "must be above 0": Pair(1, "0", python=False),
     "must be milliseconds or seconds, such as 60ms or 0.5s": Pair("0.25ms", "1m"),
     "must rise from level to level": Pair([1, 2, 4096], [1, 8, 8], python=False),
@@ -103,6 +118,25 @@ PAIRS: dict[str, Pair] = {
         {"benchmark": {"promptTokens": 200, "outputTokens": 55}, "serving": {"maxModelLen": 256}},
         {"benchmark": {"promptTokens": 200, "outputTokens": 56}, "serving": {"maxModelLen": 256}},
         python=False,
+    ),
+    (
+        "max is a share of requests, for error-ratio alone: ttft-p99 and itl-p99 take maxLatency and maxRegression, and"
+        " quality is held to qualityGate"
+    ): Pair({"minSamples": 7}, {"max": 0.5}, python=False),
+    "maxLatency and maxRegression are for ttft-p99 and itl-p99": Pair(
+        {"minSamples": 7}, {"maxLatency": "60ms"}, python=False
+    ),
+    "ttft-p99 and itl-p99 need a limit: set maxLatency, maxRegression or both": Pair(
+        {"name": "ttft-p99", "maxRegression": 0.5}, {"name": "ttft-p99"}, python=False
+    ),
+    "onNoTraffic: Probe judges by quality alone: add it to metrics, or set Hold": Pair(
+        {"onNoTraffic": "Probe"}, {"onNoTraffic": "Probe", "metrics": [{"name": "error-ratio"}]}, python=False
+    ),
+    (
+        "maxRegression compares with stable, which has no traffic at a weight of 100: leave that step out, or set"
+        " maxLatency instead"
+    ): Pair(
+        {"steps": [{"weight": 99, "duration": "1s"}]}, {"steps": [{"weight": 100, "duration": "1s"}]}, python=False
     ),
     "weights must rise from step to step": Pair(
         [{"weight": 1, "duration": "1s"}, {"weight": 100, "duration": "1s"}],
@@ -198,6 +232,37 @@ PAIRS: dict[str, Pair] = {
         {"scoring": {"jsonSchema": None}},
         python=False,
     ),
+    "scoring.multipleChoice is for MultipleChoice, which is neither scorer nor in alsoReport": Pair(
+        {}, {"scorer": "ExactMatch"}, python=False, base=choosing
+    ),
+    "scoring.lmEval is for LMEval, which is neither scorer nor in alsoReport": Pair(
+        {}, {"scorer": "ExactMatch"}, python=False, base=harnessed
+    ),
+    "LMEval needs scoring.lmEval": Pair({}, {"scoring": None}, python=False, base=harnessed),
+    "LMEval judges the items of its own tasks: it is neither in alsoReport nor is anything beside it": Pair(
+        {}, {"alsoReport": ["F1"]}, python=False, base=harnessed
+    ),
+    "by log probability no answer is asked for: scorer must be MultipleChoice, with nothing in alsoReport": Pair(
+        {}, {"alsoReport": ["F1"]}, python=False, base=choosing
+    ),
+    "LMEval asks whole tasks: leave generation.noiseItems out": Pair(
+        {}, {"generation": {"noiseItems": 1}}, python=False, base=harnessed
+    ),
+    "evalSet.source is required": Pair(
+        {"evalSet": {"source": None}},
+        {"evalSet": {"source": None}, "scorer": "ExactMatch", "scoring": None},
+        python=False,
+        base=harnessed,
+    ),
+    "LMEval's items have no fields of yours: leave idField, sliceField and clusterField out of evalSet": Pair(
+        {}, {"evalSet": {"sliceField": "topic"}}, python=False, base=harnessed
+    ),
+    "LMEval has no items that the prober could ask: it needs probe.source and probe.floor": Pair(
+        {}, {"probe": {"floor": None}}, python=False, base=harnessed
+    ),
+    "probe.scorer and probe.floor are for qualityGate.scorer: LMEval; otherwise the gate's hold": Pair(
+        {"probe": {"floor": None}}, {"probe": {"floor": 0.5}}, python=False
+    ),
     "alsoReport is for scorers beside the one that gates: leave scorer out of it": Pair(
         {"alsoReport": ["JSONSchema", "NumericTolerance"]}, {"scorer": "NumericTolerance"}, python=False
     ),
@@ -230,6 +295,28 @@ PAIRS: dict[str, Pair] = {
         {"qualityGate": {"generation": {"maxTokens": 256}}, "serving": {"maxModelLen": 256}},
         python=False,
     ),
+    "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two": Pair(
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "error-ratio"}]}}, "serving": {"replicas": 1}},
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": False}}, "serving": {"replicas": 1}},
+        python=False,
+    ),
+    (
+        "quality and maxRegression compare with stable, which has no pod beside the candidate's with one replica and"
+        " rollout.capacity.mode Replace: set rollout.analysis.metrics without them"
+    ): Pair(
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "error-ratio"}]}}, "serving": {"replicas": 1}},
+        {"rollout": {**ALONE, "analysis": {"metrics": [{"name": "quality"}]}}, "serving": {"replicas": 1}},
+        python=False,
+    ),
+    "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods": Pair(
+        {"mode": "Replace", "allowDowntime": True}, {"mode": "Surge", "allowDowntime": True}, python=False
+    ),
+    "must be a time of day from 00:00 to 23:59": Pair("23:59", "24:00"),
+    "must be a time of day from 00:00 to 24:00": Pair("24:00", "9:00"),
+    "from and to are the same: the whole day is from 00:00 to 24:00": Pair(
+        {"from": "00:00", "to": "24:00"}, {"from": "08:30", "to": "08:30"}, python=False
+    ),
+    "must be the name of a time zone, such as Europe/Berlin": Pair("Etc/GMT+1", "UTC+01:00"),
     "mode GatewayAPI needs parentRefs": Pair(
         {"mode": "Service", "parentRefs": None, "hostnames": None, "pathPrefix": None},
         {"parentRefs": None},
@@ -254,6 +341,12 @@ PAIRS: dict[str, Pair] = {
 EXCLUSIVE: dict[str, Callable[[], Object]] = {
     "spec.storage.claimName": claimed,
     "spec.qualityGate.maxDrop": dropping,
+    "spec.rollout.steps": shifting,
+    "spec.qualityGate.scoring.lmEval": harnessed,
+    "spec.qualityGate.scoring.multipleChoice": choosing,
+    "spec.probe.scorer": harnessed,
+    "spec.probe.floor": harnessed,
+    "spec.serving.replicas": shifting,
 }
 
 # Rules about changes, by message: the change of a spec that each forbids.
@@ -298,7 +391,8 @@ def _of_node(path: str, node: Object) -> Iterator[Constraint]:
 
 
 def _constraint(path: str, keyword: str, detail: str, pair: Pair, below: str = "") -> Constraint:
-    base = quantized_model(next((make() for start, make in EXCLUSIVE.items() if path.startswith(start)), full()))
+    by_path = next((make for start, make in EXCLUSIVE.items() if path.startswith(start)), full)
+    base = quantized_model((pair.base or by_path)())
     where = concrete(base, path)
     return Constraint(
         path=path,
@@ -358,8 +452,12 @@ def repeated(items: list[Any], length: int) -> list[Any]:
     out = [copy.deepcopy(items[0]) for _ in range(length)]
     if isinstance(items[0], int):
         return list(range(1, length + 1))
+    if items[0] in DAYS:
+        return [*DAYS, *DAYS][:length]
+    if isinstance(items[0], dict) and items[0].get("name") in METRICS:
+        return [METRICS[name] for name in [*METRICS, *METRICS][:length]]
     for i, item in enumerate(out):
-        if "scheme" in item or "minAcceptable" in item:
+        if "scheme" in item or "minAcceptable" in item or "metric" in item:
             item["name"] = f"v{i}"
         if "weight" in item:
             item["weight"] = i + 1

@@ -33,7 +33,7 @@ def placement() -> Object:
 
 
 def full() -> Object:
-    """A spec that sets every field but those that exclude others: they stand in `claimed` and `dropping`."""
+    """A spec that sets every field but those that exclude others: they stand in the manifests below."""
     override = {**placement(), "tensorParallelSize": 2}
     return {
         "model": {
@@ -81,7 +81,13 @@ def full() -> Object:
                 "jsonSchema": {"schema": '{"type": "object"}'},
             },
             "alsoReport": ["NumericTolerance", "JSONSchema"],
-            "generation": {"temperature": 0.5, "maxTokens": 8, "repeats": 2, "systemPrompt": "Be brief."},
+            "generation": {
+                "temperature": 0.5,
+                "maxTokens": 8,
+                "repeats": 2,
+                "noiseItems": 100,
+                "systemPrompt": "Be brief.",
+            },
             "comparison": "Relative",
             "minAcceptable": 0.9,
             "confidence": 0.9,
@@ -101,11 +107,20 @@ def full() -> Object:
             "gpuMemoryUtilization": 0.8,
         },
         "rollout": {
+            "capacity": {"mode": "Replace", "allowDowntime": True},
+            "windows": [{"days": ["Mon", "Thu"], "from": "08:00", "to": "16:00", "timeZone": "Europe/Berlin"}],
             "steps": [{"weight": 50, "duration": "1m30s", "approval": True}],
             "analysis": {
                 "interval": "30s",
                 "failureLimit": 3,
-                "metrics": [{"name": "error-ratio", "max": 0.02, "minSamples": 50}],
+                "errorLimit": 5,
+                "inconclusiveLimit": 6,
+                "onNoTraffic": "Hold",
+                "metrics": [
+                    {"name": "quality", "minSamples": 200},
+                    {"name": "error-ratio", "max": 0.02, "minSamples": 50},
+                    {"name": "itl-p99", "maxLatency": "0.5s", "maxRegression": 0.2},
+                ],
             },
             "routing": {
                 "mode": "GatewayAPI",
@@ -113,17 +128,20 @@ def full() -> Object:
                 "pathPrefix": "/v1",
                 "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "http"}],
             },
-            "deadlines": {"modelLoad": "1h", "drain": "90s", "total": "2d"},
-            "rollback": {"keepWarm": "1h", "target": "Baseline"},
+            "deadlines": {"modelLoad": "1h", "scheduling": "20m", "drain": "90s", "total": "2d"},
+            "rollback": {"keepWarm": "1h", "target": "Baseline", "cooldown": "12h"},
         },
         "driftCheck": {
             "schedule": "30 4 * * SUN",
+            "afterPromotion": ["30m", "12h", "3d"],
             "window": "1d12h",
+            "metric": "thumbs-up",
             "minSamples": 50,
             "confirm": {"items": 400, "deadline": "2h"},
+            "missingData": {"maxStaleness": "30d"},
             "onBreach": "Alert",
         },
-        "probe": {"itemsPerHour": 120, "source": "pvc://data/production.jsonl"},
+        "probe": {"itemsPerHour": 120, "rolloutItemsPerHour": 600, "source": "pvc://data/production.jsonl"},
         "benchmark": {
             "concurrency": [4096],
             "promptTokens": 8,
@@ -147,7 +165,40 @@ def claimed() -> Object:
     return {**full(), "storage": {"claimName": "artifacts"}}
 
 
+def shifting() -> Object:
+    """`full` with metrics that allow any weight."""
+    spec = full()
+    spec["rollout"]["analysis"]["metrics"] = [{"name": "error-ratio"}]
+    return spec
+
+
 def dropping() -> Object:
     """`full` with scores compared by their difference."""
     gate = {key: value for key, value in full()["qualityGate"].items() if key != "minAcceptable"}
     return {**full(), "qualityGate": {**gate, "comparison": "Difference", "maxDrop": 0.02}}
+
+
+def harnessed() -> Object:
+    """`full` with tasks of lm-eval."""
+    plain = full()["qualityGate"]
+    gate = {
+        **plain,
+        "generation": {**plain["generation"], "noiseItems": 0},
+        "evalSet": {"source": "pvc://data/tasks", "sha256": "f" * 64},
+        "scorer": "LMEval",
+        "scoring": {
+            "lmEval": {
+                "tasks": [{"name": "gsm8k", "metric": "exact_match", "filter": "strict-match"}],
+                "api": "ChatCompletions",
+            }
+        },
+        "alsoReport": [],
+    }
+    return {**full(), "qualityGate": gate, "probe": {**full()["probe"], "scorer": "F1", "floor": 0.8}}
+
+
+def choosing() -> Object:
+    """`full` with choices by log probability."""
+    gate = full()["qualityGate"]
+    scoring = {"multipleChoice": {"by": "LogprobPerByte"}}
+    return {**full(), "qualityGate": {**gate, "scorer": "MultipleChoice", "scoring": scoring, "alsoReport": []}}

@@ -44,6 +44,10 @@ def _gate(**change: object) -> Object:
     return {"qualityGate": change}
 
 
+def _metrics(*metrics: Object, **analysis: object) -> Object:
+    return {"rollout": {"analysis": {"metrics": list(metrics), **analysis}}}
+
+
 GATE = minimal()["qualityGate"]
 ROLLOUT = minimal()["rollout"]
 RTN = {"name": "rtn4", "scheme": "W4A16", "algorithm": "RTN"}
@@ -51,6 +55,7 @@ THREE = {"name": "w3", "scheme": "W3A16"}
 INT8 = {"name": "int8", "scheme": "W8A8"}
 GPTQ4 = {"name": "gptq4", "scheme": "W4A16"}
 FP8 = {"name": "fp8", "scheme": "FP8_DYNAMIC"}
+TASKS = _gate(scorer="LMEval", scoring={"lmEval": {"tasks": [{"name": "gsm8k"}]}}, evalSet={"source": None})
 SCHEMES = "no other scheme is supported"
 
 MISTAKES = (
@@ -63,6 +68,78 @@ MISTAKES = (
     ),
     Mistake(
         "no eval set", _gate(evalSet=None), "spec.qualityGate.evalSet: Required value", _gate(evalSet=GATE["evalSet"])
+    ),
+    Mistake(
+        "no spare GPU and one replica",
+        {"rollout": {"capacity": {"mode": "Replace"}}},
+        "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}, "analysis": {"metrics": []}}},
+    ),
+    Mistake(
+        "quality beside nothing",
+        {"rollout": {"capacity": {"mode": "Replace", "allowDowntime": True}}},
+        "quality and maxRegression compare with stable, which has no pod beside the candidate's with one replica",
+        {"rollout": {"analysis": {"metrics": [{"name": "error-ratio"}]}}},
+    ),
+    Mistake(
+        "no spare GPU and one replica, put right with another",
+        {"rollout": {"capacity": {"mode": "Replace"}}},
+        "rollout.capacity.mode Replace with one replica needs allowDowntime",
+        {"serving": {"replicas": 2}},
+    ),
+    Mistake(
+        "downtime that is not needed",
+        {"rollout": {"capacity": {"mode": "Surge", "allowDowntime": True}}},
+        "allowDowntime belongs to mode Replace: with Surge the stable revision keeps all its pods",
+        {"rollout": {"capacity": {"allowDowntime": False}}},
+    ),
+    Mistake(
+        "a window that is no time",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "08:00"}]}},
+        "from and to are the same: the whole day is from 00:00 to 24:00",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "00:00", "to": "24:00"}]}},
+    ),
+    Mistake(
+        "a window with another clock",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "8am", "to": "16:00"}]}},
+        "must be a time of day from 00:00 to 23:59",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window that never closes",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "25:00"}]}},
+        "must be a time of day from 00:00 to 24:00",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "22:00", "to": "06:00"}]}},
+    ),
+    Mistake(
+        "a window without a day",
+        {"rollout": {"windows": [{"days": [], "from": "08:00", "to": "16:00"}]}},
+        "spec.rollout.windows[0].days",
+        {"rollout": {"windows": [{"days": ["Mon", "Fri"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window twice on a day",
+        {"rollout": {"windows": [{"days": ["Mon", "Mon"], "from": "08:00", "to": "16:00"}]}},
+        "Duplicate value",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00"}]}},
+    ),
+    Mistake(
+        "a window in no place",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "+01:00"}]}},
+        "must be the name of a time zone, such as Europe/Berlin",
+        {"rollout": {"windows": [{"days": ["Mon"], "from": "08:00", "to": "16:00", "timeZone": "Europe/Berlin"}]}},
+    ),
+    Mistake(
+        "no source of an eval set",
+        _gate(evalSet={"source": None}),
+        "evalSet.source is required",
+        _gate(evalSet=GATE["evalSet"]),
+    ),
+    Mistake(
+        "tasks of lm-eval and nothing that the prober could ask",
+        {**TASKS, "probe": {"source": "pvc://data/production.jsonl"}},
+        "LMEval has no items that the prober could ask: it needs probe.source and probe.floor",
+        {"probe": {"floor": 0.8}},
     ),
     Mistake("no routing", {"rollout": None}, "spec.rollout: Required value", {"rollout": ROLLOUT}),
     Mistake("no variant", {"variants": []}, "spec.variants in body should have at least 1 items", {"variants": [FP8]}),
@@ -242,6 +319,42 @@ MISTAKES = (
         {"rollout": {"steps": [{"weight": 10, "duration": "5m"}]}},
     ),
     Mistake(
+        "share as a latency",
+        _metrics({"name": "ttft-p99", "max": 0.5}),
+        "ttft-p99 and itl-p99 take maxLatency and maxRegression",
+        _metrics({"name": "ttft-p99", "maxLatency": "500ms"}),
+    ),
+    Mistake(
+        "latency without a limit",
+        _metrics({"name": "itl-p99", "minSamples": 500}),
+        "need a limit: set maxLatency, maxRegression or both",
+        _metrics({"name": "itl-p99", "minSamples": 500, "maxRegression": 0.2}),
+    ),
+    Mistake(
+        "latency of quality",
+        _metrics({"name": "quality", "maxRegression": 0.01}),
+        "maxLatency and maxRegression are for ttft-p99 and itl-p99",
+        _metrics({"name": "quality"}),
+    ),
+    Mistake(
+        "regression against nothing",
+        {"rollout": {**_steps(50, 100)["rollout"], **_metrics({"name": "ttft-p99", "maxRegression": 0.2})["rollout"]}},
+        "maxRegression compares with stable, which has no traffic at a weight of 100",
+        _metrics({"name": "ttft-p99", "maxLatency": "1s"}),
+    ),
+    Mistake(
+        "metric twice",
+        _metrics({"name": "error-ratio"}, {"name": "error-ratio", "max": 0.5}),
+        "Duplicate value",
+        _metrics({"name": "error-ratio", "max": 0.5}),
+    ),
+    Mistake(
+        "probe without quality",
+        _metrics({"name": "error-ratio"}, onNoTraffic="Probe"),
+        "onNoTraffic: Probe judges by quality alone: add it to metrics, or set Hold",
+        _metrics({"name": "error-ratio"}, {"name": "quality"}),
+    ),
+    Mistake(
         "cron with six fields",
         {"driftCheck": {"schedule": "0 0 4 * * SUN"}},
         "must be a cron expression of five fields",
@@ -256,13 +369,19 @@ MISTAKES = (
         "serving.maxModelLen must be above qualityGate.generation.maxTokens",
         _gate(generation={"maxTokens": 64}),
     ),
+    Mistake(
+        "a query by PromQL",
+        {"driftCheck": {"metric": "sum(increase(good_total[7d]))"}},
+        "must be Probe, or the name of a query of the admin's",
+        {"driftCheck": {"metric": "thumbs-up"}},
+    ),
     Mistake("unknown scheme", _variants({**INT8, "scheme": "INT8"}), 'Unsupported value: "INT8"', _variants(INT8)),
     Mistake("unknown field", {"qualityGates": {}}, 'unknown field "spec.qualityGates"', {"qualityGates": None}),
     Mistake(
-        "field of a later version",
-        {"driftCheck": {"metric": "Probe"}},
-        'unknown field "spec.driftCheck.metric"',
-        {"driftCheck": {"metric": None}},
+        "field of a Deployment",
+        {"rollout": {"maxSurge": 1}},
+        'unknown field "spec.rollout.maxSurge"',
+        {"rollout": {"maxSurge": None}},
     ),
     Mistake("wrong type", {"serving": {"replicas": "2"}}, "must be of type integer", {"serving": {"replicas": 2}}),
     Mistake("name of 41 characters", {}, "at most 40 characters", {}, name="a" * 41, right_name="a" * 40),

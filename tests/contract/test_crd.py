@@ -126,3 +126,12 @@ def test_a_full_status_is_understood_and_stays_below_64_kib() -> None:
     wire = filled(crdgen.structural(QuantizedModelStatus, written_by_user=False), average)
     assert QuantizedModelStatus.model_validate(wire).to_wire() == wire
     assert len(json.dumps(wire)) < 65_536
+
+
+def test_the_scale_subresource_reads_fields_that_there_are():
+    version = crdgen.custom_resource_definition()["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]
+    for path in version["subresources"]["scale"].values():
+        node = schema
+        for name in path.strip(".").split("."):
+            node = node["properties"][name]

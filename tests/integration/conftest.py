@@ -4,6 +4,7 @@ Schemas, CEL rules, server-side apply, watches, the controllers of Jobs, Deploym
 collection are real. Pods stay Pending: a test marks them running or finished through their status.
 """
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,18 +12,25 @@ from pathlib import Path
 
 import pytest
 
+from bench import audit
 from cluster.procs import wait_for
 from cluster.testcontrol import ControlPlaneOnly
 from integration.rest import Rest
 from quantroll.constants import API_VERSION, PLURAL
 
+AUDITED = "audited-operator"  # requests of this user are in the API server's audit log
+AUDIT_LOG = "audit.log"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlaneOnly]:
     """The control plane with quantroll's CRD; `.client` is kubectl, `.kubeconfig` an administrator's file."""
-    with ControlPlaneOnly(tmp_path_factory.mktemp("integration") / "control") as control:
+    folder = tmp_path_factory.mktemp("integration")
+    policy = folder / "audit-policy.yaml"
+    policy.write_text(json.dumps(audit.policy(AUDITED)))
+    flags = {"kube-apiserver": [f"--audit-policy-file={policy}", f"--audit-log-path={folder / AUDIT_LOG}"]}
+    with ControlPlaneOnly(folder / "control", flags=flags) as control:
         control.client.kubectl("apply", "--server-side", "-f", CHECKOUT / "crds")
         with closing(Rest(control.client)) as probe:
             wait_for("CRD", lambda: probe.request("GET", f"/apis/{API_VERSION}/{PLURAL}")[0] == 200, 30)

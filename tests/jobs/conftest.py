@@ -70,3 +70,8 @@ def baseline_engine(serve_python: str, tiny: Tiny, tmp_path_factory: pytest.Temp
     """
     with serving(serve_python, tiny.model, tmp_path_factory.mktemp("engine") / "baseline.vllm") as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def lm_eval_python() -> str:
+    return _interpreter("QUANTROLL_LM_EVAL_PYTHON", "lm-eval")

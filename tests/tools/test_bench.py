@@ -61,6 +61,19 @@ def test_a_log_is_read_from_the_mark_and_only_in_whole_lines(tmp_path):
     assert len(log.requests()) == 1
 
 
+def test_a_rollout_begins_with_the_status_that_decides_the_last_deployment():
+    def write(verb, resource, code=200):
+        return audit.Request(at=0, verb=verb, namespace="a", resource=resource, name="x", code=code)
+
+    status, event = write("update", "quantizedmodels/status"), write("create", "events", 201)
+    made, again = write("patch", "deployments", 201), write("patch", "deployments")
+    before = [status, made, event, write("get", "services", 404), status, event]
+    rollout = [status, write("get", "deployments", 404), made, event, status, again, event]
+    writes, events = audit.rollout_writes([*before, *rollout])
+    assert writes == [status, made, status, again]
+    assert events == [event] * 2
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 2), (0.99, 4), (0.75, 3), (0, 1)])
 def test_percentiles(share, expected):
     assert percentile([4, 1, 3, 2], share) == expected

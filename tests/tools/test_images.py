@@ -67,7 +67,7 @@ def test_every_target_is_in_the_dockerfile_and_what_few_need_is_built_only_when_
     stages = re.findall(r"^FROM \S+ AS (\S+)$", (cache.CHECKOUT / "Dockerfile").read_text(), flags=re.MULTILINE)
     assert {*images.TARGETS, *images.OPTIONAL} <= set(stages)
     assert not set(images.TARGETS) & set(images.OPTIONAL)
-    assert images.OPTIONAL == ("quantize-autoawq",)
+    assert images.OPTIONAL == ("quantize-autoawq", "client-lm-eval")
 
 
 def test_an_image_is_named_by_digest_at_the_clusters_registry(build, tmp_path):

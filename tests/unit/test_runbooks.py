@@ -22,10 +22,12 @@ PAGES.remove(CHECKOUT / "docs" / "api.md")  # generated, without links to files;
 
 GOOD = {
     Reason.PROVEN, Reason.PROGRESSING, Reason.SETTLED, Reason.SERVING, Reason.PROMOTED, Reason.WAITING, Reason.MADE,
-    Reason.SAVES, Reason.FLOOR_MET, Reason.COMMAND_DONE, Reason.RESUMED,
+    Reason.SAVES, Reason.FLOOR_MET, Reason.COMMAND_DONE, Reason.RESUMED, Reason.VERDICT,
 }  # fmt: skip
 # phases in which a model comes to rest are reasons of Stalled, but the one in which all is well
 REASONS = {str(reason) for reason in (*Reason, *GateReason, *(SETTLED - {Phase.STEADY}))}
+RULES = yaml.safe_load((CHECKOUT / "charts" / "quantroll" / "files" / "rules.yaml").read_text())
+ALERTS = {rule["alert"] for group in RULES["groups"] for rule in group["rules"]}
 PARTS = ("- **You see:** ", "- **Do:** ", "- **By itself:** ")
 
 
@@ -50,11 +52,11 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_every_reason_has_a_runbook_and_no_runbook_is_left_over():
-    assert set(sections(RUNBOOKS)) == REASONS
+def test_every_reason_and_alert_has_a_runbook_and_no_runbook_is_left_over():
+    assert set(sections(RUNBOOKS)) == REASONS | ALERTS
 
 
-@pytest.mark.parametrize("reason", sorted(REASONS - GOOD))
+@pytest.mark.parametrize("reason", sorted((REASONS - GOOD) | ALERTS))
 def test_a_runbook_says_what_is_seen_what_to_do_and_whether_it_heals(reason):
     meaning, points = sections(RUNBOOKS)[reason].strip().split("\n\n")
     assert meaning.endswith(".")

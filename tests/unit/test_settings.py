@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from quantroll.api.spec import Backend
+from quantroll.api.spec import Backend, ScorerName
 from quantroll.errors import ConfigurationError
 from quantroll.settings import load
 
@@ -13,6 +13,12 @@ GOOD = {
 }
 
 L4, DATED = {"usdPerHour": 0.805, "memoryGiB": 22.5}, {"asOf": "2026-05-31", "source": "list"}
+
+COUNT = 'sum(increase(f_total{ns = $namespace, model=$name, r=$revision, host=~"a.*$"}[$window]))'
+
+
+def counting(expression):
+    return {**GOOD, "prometheus": {"queries": {"up": {"passed": COUNT, "total": expression}}}}
 
 
 @pytest.fixture
@@ -54,6 +60,16 @@ def test_defaults(written):
         ({**GOOD, "prometheus": {"url": "http://prometheus:9090/?tenant=a"}}, "prometheus.url"),
         ({**GOOD, "prometheus": {"timeoutSeconds": 0}}, "prometheus.timeoutSeconds"),
         ({**GOOD, "prometheus": {"adress": "http://prometheus:9090"}}, "prometheus.adress: Extra inputs"),
+        ({**GOOD, "prometheus": {"queries": {"Up": {}}}}, "prometheus.queries.Up"),
+        ({**GOOD, "prometheus": {"queries": {"up": {"passed": COUNT}}}}, "prometheus.queries.up.total: Field required"),
+        (counting(COUNT.replace("r=$revision", "")), "$revision has to be in it: counts are of one revision"),
+        (counting(COUNT.replace("[$window]", "[7d]")), "$window has to be in it"),
+        (counting(COUNT.replace("$name,", "$model,")), "$model is no place: there are $namespace, $name, $revision"),
+        (counting(COUNT.replace("$revision", '"$revision"')), "a whole value after =, without quotes of its own"),
+        (counting(COUNT.replace("r=$", "r!=$")), "a whole value after ="),
+        (counting(COUNT.replace("r=$", "r=~$")), "a whole value after ="),
+        (counting(COUNT + " + $revision"), "a whole value after ="),
+        (counting(COUNT + " " * 1000), "at most 1024 characters"),
         ({**GOOD, "prices": {"gpus": {"NVIDIA-L4": L4}}}, "prices: Value error, a price table needs asOf and source"),
         (
             {**GOOD, "prices": {**DATED, "gpus": {"NVIDIA-L4": {"usdPerHour": 1}}}},
@@ -98,3 +114,11 @@ def test_a_backend_is_offered_when_it_has_an_image(written):
     ours = load(written({**GOOD, "images": {**GOOD["images"], "quantizeAutoAWQ": "a:1"}})).images
     assert ours.backends == set(Backend)
     assert [ours.of(backend) for backend in Backend] == ["q:1", "a:1"]
+
+
+def test_lm_eval_is_offered_when_it_has_an_image(written):
+    ours = load(written(GOOD)).images
+    assert ours.scorers == set(ScorerName) - {ScorerName.LM_EVAL}
+    ours = load(written({**GOOD, "images": {**GOOD["images"], "lmEval": "l:1"}})).images
+    assert ours.scorers == set(ScorerName)
+    assert (ours.judging(ScorerName.LM_EVAL), ours.judging(ScorerName.F1)) == ("l:1", ours.client)

@@ -81,7 +81,9 @@ def main(argv: list[str]) -> int:
         figures = asyncio.run(measured(args, place))
     found = document(args.n, figures)
     (args.folder / "bench.json").write_text(json.dumps(found, indent=1) + "\n")
-    print(f"\n{args.n} resources; {found['machine']}\n\n{table(figures)}\n\n{args.folder / 'bench.json'}")
+    print(
+        f"\n{args.n} resources, {models.WHAT}; {found['machine']}\n\n{table(figures)}\n\n{args.folder / 'bench.json'}"
+    )
     return 0
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+CREATED = 201  # HTTP
 _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
@@ -57,6 +58,19 @@ def parse(lines: Iterable[str]) -> Iterator[Request]:
             name=about.get("name", ""),
             code=told.get("responseStatus", {}).get("code", 0),
         )
+
+
+def rollout_writes(requests: Iterable[Request]) -> tuple[list[Request], list[Request]]:
+    """Of all that was asked for one model, what was written for its latest rollout; and of that, the events.
+
+    A rollout begins with the status write that decides it: the one right before the candidate's Deployment is made,
+    which is the last one to be made.
+    """
+    writes = [request for request in requests if request.is_write]
+    made = [i for i, write in enumerate(writes) if write.resource == "deployments" and write.code == CREATED]
+    decided = max(i for i, write in enumerate(writes[: made[-1]]) if write.resource.endswith("/status"))
+    own = writes[decided:]
+    return [write for write in own if not write.is_event], [write for write in own if write.is_event]
 
 
 class Log:

@@ -46,9 +46,10 @@ def environment(**more: str) -> dict[str, str]:
     return kept | one_thread | more
 
 
-def start_job(job: Any, log: Path, python: str = sys.executable) -> subprocess.Popen[str]:
-    """Start a Job; its report goes to `log`."""
+def start_job(job: Any, log: Path, python: str = sys.executable, **more: str) -> subprocess.Popen[str]:
+    """Start a Job, with more variables of its environment; its report goes to `log`."""
     variables = environment(
+        **more,
         PYTHONPATH=os.pathsep.join([str(ROOT / "operator"), str(ROOT / "jobs")]),
         QUANTROLL_TERMINATION_LOG=str(log),
         **{INPUT_VARIABLE: json.dumps(job.to_wire())},
@@ -58,9 +59,9 @@ def start_job(job: Any, log: Path, python: str = sys.executable) -> subprocess.P
     )
 
 
-def run_job(job: Any, log: Path, python: str = sys.executable, timeout: float = 400) -> Ended:
-    """Run a Job to its end."""
-    with start_job(job, log, python) as process:
+def run_job(job: Any, log: Path, python: str = sys.executable, timeout: float = 400, **more: str) -> Ended:
+    """Run a Job to its end, with more variables of its environment."""
+    with start_job(job, log, python, **more) as process:
         try:
             output, _ = process.communicate(timeout=timeout)
         finally:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from bench import models
 from bench.api import Api, Object, path_of
+from bench.audit import rollout_writes
 from bench.playground import Playground
 from bench.process import Operator
 from bench.report import Figure, percentile
 from bootstrap import cache
+from quantroll.adapters.watching import CHILDREN
 from quantroll.constants import (
     API_VERSION,
     LABEL_COMPONENT,
@@ -21,7 +23,6 @@ from quantroll.constants import (
     Component,
     Phase,
 )
-from quantroll.handlers.watches import CHILDREN
 
 _CHILDREN = {
     "persistentvolumeclaims": "/api/v1/persistentvolumeclaims",
@@ -30,7 +31,6 @@ _CHILDREN = {
 }
 _CALM = 1.0  # seconds without a request and hardly any processor time after which the operator is taken to be idle
 _HARDLY = 0.1  # of a core
-_CREATED = 201  # HTTP
 _SOON, _BOOT = 60.0, 120.0  # seconds until given up
 
 Key = tuple[str, str]
@@ -103,15 +103,12 @@ class Bench:
         model = models.alone()
         await self._steady([model], _SOON)
         await self.calm()
-        own = [r for r in self.place.audit.requests() if r.is_write and r.namespace == models.ALONE]
-        lasting = [request for request in own if not request.is_event]
-        served = [i for i, r in enumerate(lasting) if r.resource == "deployments" and r.code == _CREATED]
-        # the candidate's Deployment is the last that is made, right behind the status write that decides it
-        rollout = len(lasting) - max(served) + 1
+        own = [request for request in self.place.audit.requests() if request.namespace == models.ALONE]
+        writes, events = rollout_writes(own)
         return [
-            Figure("writes of a rollout in 2 steps", rollout, "", 25),
-            Figure("  from apply on, with 2 variants", len(lasting), ""),
-            Figure("  and events", len(own) - len(lasting), ""),
+            Figure("writes of a rollout in 5 steps", len(writes), "", 25),
+            Figure("  and events", len(events), ""),
+            Figure("  from apply on, with 2 variants", sum(r.is_write and not r.is_event for r in own), ""),
         ]
 
     async def many(self, count: int) -> list[Figure]:

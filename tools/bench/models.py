@@ -52,13 +52,14 @@ def _model(namespace: str, name: str, spec: Object) -> Object:
     }
 
 
+WHAT = "each with a baseline, a variant, a step and one replica: 4 Jobs, 3 Deployments, 3 Services, route, claim, pods"
 GPTQ4 = {"name": "gptq4", "scheme": "W4A16"}
 INT8 = {"name": "int8", "scheme": "W8A8", "smoothQuantStrength": 0.8}
 
 
 def alone() -> Object:
-    """One model with two variants and two steps: a whole rollout."""
-    return _model(ALONE, "one", _spec([GPTQ4, INT8], [_step(10), _step(50)]))
+    """One model with two variants and five steps: a whole rollout."""
+    return _model(ALONE, "one", _spec([GPTQ4, INT8], [_step(weight) for weight in (5, 10, 25, 50, 75)]))
 
 
 def many(count: int) -> list[Object]:

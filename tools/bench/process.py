@@ -36,6 +36,7 @@ class Operator:
             "KUBECONFIG": str(kubeconfig),
             "QUANTROLL_CONFIG": str(config),
             "PYTHONPATH": str(cache.CHECKOUT / "operator"),
+            "MALLOC_ARENA_MAX": "2",
         }
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -76,8 +76,14 @@ def document(count: int, figures: Sequence[Figure]) -> dict[str, object]:
 
 
 def machine() -> dict[str, object]:
-    """Processor, cores and memory."""
+    """Processor, cores and memory, and how many processes wanted a core in the last 15 minutes."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"cpu": model, "cores": os.cpu_count(), "memory_gib": round(pages / 2**30, 1), "kernel": platform.release()}
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "memory_gib": round(pages / 2**30, 1),
+        "kernel": platform.release(),
+        "load": round(os.getloadavg()[2], 1),
+    }

@@ -16,7 +16,7 @@ from . import cache, system
 
 UV = "0.13.9"
 DEV = ("--extra", "operator", "--extra", "client", "--extra", "cli", "--group", "dev")
-EXTRAS = ("quantize", "quantize-autoawq", "serve")
+EXTRAS = ("quantize", "quantize-autoawq", "serve", "lm-eval")
 READY = ".quantroll-ready"
 UNUSED = 14 * 86400  # seconds after which an environment that nobody asked for goes
 

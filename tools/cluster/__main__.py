@@ -1,6 +1,6 @@
 """Throw-away clusters and images from the command line. Needs root; everything of a cluster lives in one folder.
 
-python -m cluster images [TARGET ...]         build the project's images, push what changed; quantize-autoawq if named
+python -m cluster images [TARGET ...]         build the project's images, push what changed; others if named
 python -m cluster up [--gateway] [--prometheus] [--volumes N] [--images]
 KUBECONFIG=DIR/kubeconfig kubectl get nodes   from any shell of the machine
 python -m cluster exec -- COMMAND             inside the cluster's network namespace

@@ -26,9 +26,10 @@ class ControlPlane:
         port: int = API_PORT,
         inside: bool = True,
         flags: Mapping[str, Sequence[str]] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.state, self.bin, self.host, self.port, self.inside = state, binaries, host, port, inside
-        self._flags = flags or {}
+        self._flags, self._env = flags or {}, env
         self.url = f"https://{host}:{port}"
         self.pki = PKI(state.dir / "pki")
 
@@ -48,7 +49,8 @@ class ControlPlane:
 
     def _spawn(self, name: str, *flags: str) -> None:
         own = self._flags.get(name, ())
-        self.state.spawn(name, self.bin(name), *flags, *own, inside=self.inside, mortal=not self.inside)
+        mortal = not self.inside
+        self.state.spawn(name, self.bin(name), *flags, *own, inside=self.inside, mortal=mortal, env=self._env)
 
     def _etcd(self) -> None:
         # Unix sockets in the private folder: nobody else reaches the store. etcd wants host:port there, and makes a

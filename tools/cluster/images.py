@@ -15,7 +15,7 @@ from .binaries import Binaries
 from .builders import Buildah, Builder, Docker
 
 TARGETS = ("operator", "client", "quantize", "vllm-cpu")
-OPTIONAL = ("quantize-autoawq",)  # built when somebody asks for it
+OPTIONAL = ("quantize-autoawq", "client-lm-eval")  # built when somebody asks for it
 RECORD = cache.CHECKOUT / ".run" / "images.json"
 
 

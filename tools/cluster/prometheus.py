@@ -44,7 +44,8 @@ def objects() -> list[Object]:
 def config(kubeconfig: Path) -> Object:
     """The usual annotations prometheus.io/scrape, port and path; some facts of a pod become labels of its series.
 
-    Several ports of a pod make several targets of one address, of which Prometheus keeps one.
+    The operator's own page is a job of its own, as docs/metrics.md has it. Several ports of a pod make several targets
+    of one address, of which Prometheus keeps one.
     """
     meta = "__meta_kubernetes"
     note = f"{meta}_pod_annotation_prometheus_io"
@@ -61,9 +62,21 @@ def config(kubeconfig: Path) -> Object:
         *({"source_labels": [f"{meta}_{fact}"], "target_label": label} for fact, label in COPIED.items()),
     ]
     pods = {"role": "pod", "kubeconfig_file": str(kubeconfig)}
+    operator = [
+        {"source_labels": [f"{meta}_pod_label_app_kubernetes_io_name"], "action": "keep", "regex": "quantroll"},
+        {"source_labels": [f"{meta}_pod_label_app_kubernetes_io_component"], "action": "keep", "regex": "operator"},
+        {"source_labels": [f"{meta}_pod_container_port_name"], "action": "keep", "regex": "metrics"},
+        {"source_labels": [f"{meta}_namespace"], "target_label": "namespace"},
+        {"source_labels": [f"{meta}_pod_name"], "target_label": "pod"},
+    ]
+    job = {"kubernetes_sd_configs": [pods]}
     return {
         "global": {"scrape_interval": INTERVAL, "scrape_timeout": INTERVAL},
-        "scrape_configs": [{"job_name": "pods", "kubernetes_sd_configs": [pods], "relabel_configs": relabel}],
+        "scrape_configs": [
+            {"job_name": "pods", **job, "relabel_configs": relabel},
+            # the label namespace is that of the model it tells of, not of its own pod
+            {"job_name": "quantroll-operator", **job, "honor_labels": True, "relabel_configs": operator},
+        ],
     }
 
 

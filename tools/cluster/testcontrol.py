@@ -27,18 +27,22 @@ class ControlPlaneOnly:
 
     FOLDER must not exist or be empty. Binaries are looked for in $KUBEBUILDER_ASSETS first. Any number can run at
     once. Start it from the main thread: its processes end with the thread that started them. `flags` are added to
-    those of the processes they are filed under.
+    those of the processes they are filed under, `env` to the environment of each.
     """
 
     NEEDS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 
     def __init__(
-        self, folder: Path, binaries: Binaries | None = None, flags: Mapping[str, Sequence[str]] | None = None
+        self,
+        folder: Path,
+        binaries: Binaries | None = None,
+        flags: Mapping[str, Sequence[str]] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.dir = Path(folder).resolve()
         self.bin = binaries or Binaries.for_tests()
         self._state = State(self.dir)
-        self._flags = flags
+        self._flags, self._env = flags, env
         self._client: Client | None = None
         self._control: ControlPlane | None = None
 
@@ -89,6 +93,7 @@ class ControlPlaneOnly:
                 port=held.getsockname()[1],
                 inside=False,
                 flags=self._flags,
+                env=self._env,
             )
             write_kubeconfig(self.kubeconfig, self._control.pki, self._control.url, "admin", ["system:masters"])
             self._control.start_api()

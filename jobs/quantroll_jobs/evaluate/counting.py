@@ -56,6 +56,15 @@ def summary(counting: Counting, items: list[Item], answers: Answers, baseline: A
     }
 
 
+def noise(answers: Answers, again: Answers) -> dict[str, int]:
+    """How many items were asked once more and answered both times, and how many changed between right and wrong."""
+    pairs = [(answers[item, 0].outcome, answer.outcome) for (item, _), answer in again.items()]
+    answered = [pair for pair in pairs if Outcome.ERROR not in pair]
+    if not again:
+        return {}
+    return {"noise_items": len(answered), "noise_flips": sum(one is not other for one, other in answered)}
+
+
 def _arm(counting: Counting, items: list[Item], answers: Answers) -> dict[str, Any]:
     """What one arm says by itself, and its score of every item."""
     scores: dict[str, float] = {}

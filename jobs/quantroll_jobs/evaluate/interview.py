@@ -63,9 +63,12 @@ class Interview:
         """Wait for the engine; raises JobError after the Job's `ready_timeout_seconds`."""
         await self.engine.wait_until_ready(self._job.ready_timeout_seconds)
 
-    def open_questions(self, items: Iterable[Item], repeats: int = 1) -> list[Question]:
-        """The items without an answer to exactly this request, each as often as asked for; an error is no answer."""
-        asked = [(item, repeat) for repeat in range(repeats) for item in items]
+    def open_questions(self, items: Iterable[Item], repeats: int = 1, *, first: int = 0) -> list[Question]:
+        """The items without an answer to exactly this request, each as often as asked for; an error is no answer.
+
+        `first` is how often they are asked without this.
+        """
+        asked = [(item, repeat) for repeat in range(first, repeats) for item in items]
         return [question for question in asked if not self._is_answered(question)]
 
     def _is_answered(self, question: Question) -> bool:

@@ -101,21 +101,24 @@ class Exporter:
         """Whether there are series which nobody has read, and somebody still may."""
         return self._unread_since is not None and time.monotonic() - self._unread_since < PATIENCE
 
-    def count(self, part: str, ends: list[tuple[Outcome, int | None]]) -> None:
-        """Count one question: for each target in order, how it ended and with which HTTP status."""
+    def count(self, part: str, revision: str, outcome: Outcome, status: int | None) -> None:
+        """Count one question to one revision: how it ended, and with which HTTP status."""
+        of_revision = {**self._model, "revision": revision}
+        kind = NO_STATUS if status is None else STATUSES.get(status // 100, NO_STATUS)
+        self._requests.labels(**of_revision, status=kind).inc()
         label = self._labels.get(part, OTHER)
-        for revision, (outcome, status) in zip(self._revisions, ends, strict=True):
-            of_revision = {**self._model, "revision": revision}
-            kind = NO_STATUS if status is None else STATUSES.get(status // 100, NO_STATUS)
-            self._requests.labels(**of_revision, status=kind).inc()
-            self._items.labels(**of_revision, slice=label, source="probe", outcome=OUTCOMES[outcome]).inc()
-            if outcome is not Outcome.ERROR:
-                self._last_answer.labels(**of_revision).set_to_current_time()
-        outcomes = [outcome for outcome, _ in ends]
-        if len(outcomes) == 2 and Outcome.ERROR not in outcomes:
-            reference, revision = self._revisions
-            name = cell(outcomes[0] is Outcome.RIGHT, outcomes[1] is Outcome.RIGHT)
-            self._pairs.labels(**self._model, revision=revision, reference=reference, slice=label, cell=name).inc()
+        self._items.labels(**of_revision, slice=label, source="probe", outcome=OUTCOMES[outcome]).inc()
+        if outcome is not Outcome.ERROR:
+            self._last_answer.labels(**of_revision).set_to_current_time()
+
+    def pair(self, part: str, outcomes: list[Outcome]) -> None:
+        """Count one question that was asked of both revisions at a time, if both answered."""
+        if len(outcomes) != 2 or Outcome.ERROR in outcomes:
+            return
+        label = self._labels.get(part, OTHER)
+        reference, revision = self._revisions
+        name = cell(outcomes[0] is Outcome.RIGHT, outcomes[1] is Outcome.RIGHT)
+        self._pairs.labels(**self._model, revision=revision, reference=reference, slice=label, cell=name).inc()
 
     def text(self) -> bytes:
         """What Prometheus reads."""

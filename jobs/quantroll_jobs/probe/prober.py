@@ -16,6 +16,7 @@ from quantroll_jobs.probe.source import Source
 from quantroll_jobs.scorers import is_right
 
 LOOK_INTERVAL = 3.0  # seconds between looks at the file
+HELD_UP = 5.0  # seconds that one target may hold up the others
 BEAT = 1.0  # seconds between signs of life
 _MARGIN = 60.0  # seconds that a question may take on top of its time-out
 
@@ -23,7 +24,10 @@ End = tuple[Outcome, int | None]
 
 
 class Prober:
-    """Asks all targets the same item at the same time; a slot passes unused while the last question is in flight."""
+    """Asks all targets the same item at the same time; a slot passes unused while the last question is in flight.
+
+    One that takes long is left behind: its target is passed over until it has ended, and the others are asked on.
+    """
 
     def __init__(self, job: ProbeInput, exporter: Exporter) -> None:
         """Nothing is read or asked yet; raises JobError where the scorer's settings cannot be used."""
@@ -33,6 +37,7 @@ class Prober:
         self._source = Source(job.source, form_of(job.source, job))
         self._order: list[Item] = []
         self._score = scorer_of(job).score
+        self._busy: set[str] = set()  # revisions that were left behind
         self._failing: dict[str, int] = {}  # questions in a row without an answer, by revision
         self._beat = time.monotonic()
 
@@ -59,7 +64,7 @@ class Prober:
             ]
             group = await stack.enter_async_context(asyncio.TaskGroup())
             group.create_task(self._watch())
-            group.create_task(self._ask_on(engines))
+            group.create_task(self._ask_on(engines, group))
 
     async def _watch(self) -> None:
         while True:
@@ -69,17 +74,18 @@ class Prober:
             self._exporter.source(ok=self._source.ok, items=len(self._order))
             await asyncio.sleep(LOOK_INTERVAL)
 
-    async def _ask_on(self, engines: list[Engine]) -> None:
+    async def _ask_on(self, engines: list[Engine], group: asyncio.TaskGroup) -> None:
         pace = Pace(self._job.items_per_hour, self._name)
         position = pace.position()
         while True:
             await self._sleep(pace.seconds())
             order = self._order
-            if order and not self._exporter.unread():
+            targets = zip(self._job.targets, engines, strict=True)
+            free = [(target.revision, engine) for target, engine in targets if target.revision not in self._busy]
+            if order and free and not self._exporter.unread():
                 item = order[position % len(order)]
                 position += 1
-                ends = await asyncio.gather(*[self._ask(index, engine, item) for index, engine in enumerate(engines)])
-                self._exporter.count(item.slice, ends)
+                await self._question(item, free, group)
 
     async def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -88,8 +94,23 @@ class Prober:
             await asyncio.sleep(min(left, BEAT))
         self._beat = time.monotonic()
 
-    async def _ask(self, index: int, engine: Engine, item: Item) -> End:
-        revision = self._job.targets[index].revision
+    async def _question(self, item: Item, targets: list[tuple[str, Engine]], group: asyncio.TaskGroup) -> None:
+        asked = {revision: group.create_task(self._ask(revision, engine, item)) for revision, engine in targets}
+        done, late = await asyncio.wait(asked.values(), timeout=HELD_UP)
+        for revision, task in asked.items():
+            if task in done:
+                self._exporter.count(item.slice, revision, *task.result())
+            else:
+                self._busy.add(revision)
+                group.create_task(self._leave_behind(item, revision, task))
+        if not late:
+            self._exporter.pair(item.slice, [task.result()[0] for task in asked.values()])
+
+    async def _leave_behind(self, item: Item, revision: str, task: asyncio.Task[End]) -> None:
+        self._exporter.count(item.slice, revision, *await task)
+        self._busy.discard(revision)
+
+    async def _ask(self, revision: str, engine: Engine, item: Item) -> End:
         try:
             reply = await engine.ask(request_body(self._job, item))
         except RequestFailedError as error:

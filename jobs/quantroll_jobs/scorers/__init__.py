@@ -49,7 +49,10 @@ def make(name: ScorerName, scoring: Scoring | None = None) -> Scorer:
         case ScorerName.JSON_SCHEMA:
             return Scorer(schema.scorer(scoring.json_schema))
         case ScorerName.MULTIPLE_CHOICE:
-            return Scorer(choices.score, choices.check)
+            by_answer = scoring.multiple_choice is None or scoring.multiple_choice.by == "Answer"
+            return Scorer(choices.score, choices.check if by_answer else choices.check_likely)
+        case ScorerName.LM_EVAL:
+            raise ScoringError("qualityGate.scorer: LMEval judges whole tasks, in its own image")
 
 
 def is_right(score: float) -> bool:

@@ -8,6 +8,8 @@ The choices have the letters A, B, C, ... in their order. What an answer names i
 3. such a letter at the answer's beginning;
 4. the only choice whose text stands in the answer.
 
+By log probability no answer is asked for; `evaluate.likely` finds the choice, and its whole text is the answer.
+
 Upper and lower case, white space and punctuation around do not matter.
 """
 
@@ -35,6 +37,13 @@ def check(item: Item) -> None:
         raise DataError(f"line {item.line}: two choices are the same, or one has neither letters nor digits")
     if _whole(item.expected, plain) is None:
         raise DataError(f"line {item.line}: expected is neither one of the choices nor the letter of one")
+
+
+def check_likely(item: Item) -> None:
+    """The same, and a prompt, which a choice can be put behind."""
+    if item.prompt is None:
+        raise DataError(f"line {item.line}: MultipleChoice by Logprob needs a prompt, which a choice can stand behind")
+    check(item)
 
 
 def score(answer: str, item: Item) -> float:

@@ -1,6 +1,7 @@
 """The Kubernetes API through the official client, with dicts: typed models refuse what a newer server adds."""
 
 import json
+import logging
 import time
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -9,10 +10,13 @@ import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, ApiException, Configuration
 
+from quantroll.adapters.told import Posted, Told
 from quantroll.constants import GROUP, KIND, MANAGER, PLURAL, VERSION
 from quantroll.domain.events import Event
 from quantroll.errors import Conflict, NotFound, QuantrollError, Refused, Unreachable
-from quantroll.ports import Manifest, ObjectRef
+from quantroll.ports import Manifest, ObjectRef, Telemetry
+
+log = logging.getLogger(__name__)
 
 _PATHS = {
     KIND: f"/apis/{GROUP}/{VERSION}/namespaces/{{}}/{PLURAL}",
@@ -31,17 +35,14 @@ _MESSAGE_LIMIT = 1024  # of an event, as the API server checks it
 class KubernetesCluster:
     """Implements `ports.Cluster`. Use as an async context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
         self._api: ApiClient | None = None
+        self._telemetry = telemetry or Telemetry()
         self._gateway_api: tuple[float, bool] = (0, False)
+        self._told = Told(time.monotonic)
 
     async def __aenter__(self) -> Self:
-        configuration = Configuration()
-        try:
-            config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException:
-            await config.load_kube_config(client_configuration=configuration)
-        self._api = ApiClient(configuration=configuration)
+        self._api = ApiClient(configuration=await access())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -83,8 +84,14 @@ class KubernetesCluster:
             return  # a Conflict says that the name belongs to another object by now
 
     async def emit(self, about: ObjectRef, event: Event) -> None:
-        """Post an event about an object."""
+        """Post an event about an object, or count one up that says the same; a reason that flaps is held back."""
+        if not self._told.may(about.uid, event):
+            log.warning("%s/%s: too many events %s: one is held back", about.namespace, about.name, event.reason)
+            return
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        if (posted := self._told.posted(about.uid, event)) and await self._again(about.namespace, posted, now):
+            self._told.note(about.uid, event, Posted(posted.name, posted.count + 1))
+            return
         body = {
             "apiVersion": "v1",
             "kind": "Event",
@@ -105,7 +112,22 @@ class KubernetesCluster:
             "lastTimestamp": now,
             "count": 1,
         }
-        await self._call("POST", _PATHS["Event"].format(about.namespace), body=body)
+        made = await self._call("POST", _PATHS["Event"].format(about.namespace), body=body)
+        if name := made.get("metadata", {}).get("name"):
+            self._told.note(about.uid, event, Posted(name, 1))
+
+    async def _again(self, namespace: str, posted: Posted, now: str) -> bool:
+        """Count an event up; False where it has expired meanwhile."""
+        try:
+            await self._call(
+                "PATCH",
+                f"{_PATHS['Event'].format(namespace)}/{posted.name}",
+                body={"count": posted.count + 1, "lastTimestamp": now},
+                content_type="application/merge-patch+json",
+            )
+        except NotFound:
+            return False
+        return True
 
     async def has_gateway_api(self) -> bool:
         """Whether HTTPRoutes can be made here."""
@@ -131,29 +153,44 @@ class KubernetesCluster:
     ) -> Any:
         if self._api is None:
             raise AssertionError("used outside of its context")
+        began, code = time.monotonic(), "<error>"
         try:
             request = await self._api.param_serialize(
                 method,
                 path,
                 query_params=list((query or {}).items()),
                 header_params={"Accept": "application/json", "Content-Type": content_type},
-                body=body,
                 auth_settings=["BearerToken"],
             )
-            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
+            method, url, headers, *_ = request
+            # the body past `param_serialize`, which copies it in search of typed models
+            response = await self._api.call_api(method, url, headers, body, _request_timeout=_TIMEOUT)
             data = await response.read()
+            code = str(response.status)
         except (ApiException, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{method} {path}: {error or type(error).__name__}") from error
+        finally:
+            self._telemetry.requested(method, code, time.monotonic() - began)
         if not 200 <= response.status < 300:
-            raise _refusal(response.status, f"{method} {path}", data)
+            raise refusal(response.status, f"{method} {path}", data)
         return json.loads(data)
+
+
+async def access() -> Configuration:
+    """How to reach the API server: a pod's own account, or a kubeconfig outside of a cluster."""
+    configuration = Configuration()
+    try:
+        config.load_incluster_config(client_configuration=configuration)
+    except config.ConfigException:
+        await config.load_kube_config(client_configuration=configuration)
+    return configuration
 
 
 def _path(ref: ObjectRef) -> str:
     return f"{_PATHS[ref.kind].format(ref.namespace)}/{ref.name}"
 
 
-def _refusal(status: int, request: str, data: bytes) -> QuantrollError:
+def refusal(status: int, request: str, data: bytes) -> QuantrollError:
     """The API server's answer as one of our errors."""
     kinds = {404: NotFound, 409: Conflict, 400: Refused, 403: Refused, 405: Refused, 415: Refused, 422: Refused}
     try:

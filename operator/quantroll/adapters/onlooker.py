@@ -15,10 +15,12 @@ from urllib3.exceptions import HTTPError
 
 from quantroll.builders import names
 from quantroll.builders.meta import Manifest
-from quantroll.constants import GROUP, KIND, PLURAL, VERSION
+from quantroll.constants import GROUP, KIND, LABEL_COMPONENT, LABEL_OWNER, LABEL_REVISION, PLURAL, VERSION, Component
 from quantroll.errors import ConfigurationError, NotFound, QuantrollError, Refused, Unreachable
 
 _TIMEOUT = (10, 30)  # seconds to connect, and to wait for the answer
+_SOON = (2, 3)  # the same for somebody who has pressed the tab key
+_MANAGER = "kubectl-quantroll"  # as whom changes are noted in the object's managedFields
 _PAUSE = 1  # seconds before a watch that ended too early is begun again
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -47,6 +49,35 @@ class Onlooker:
                 GROUP, VERSION, self.namespace, PLURAL, name, _request_timeout=_TIMEOUT
             )
         return found
+
+    def models(self) -> list[str]:
+        """Names of the QuantizedModels of the namespace, as the API server remembers them; a short wait for them."""
+        with self._answering(f"{KIND}s"):
+            found = client.CustomObjectsApi(self._api).list_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, PLURAL, resource_version="0", _request_timeout=_SOON
+            )
+        return sorted(item["metadata"]["name"] for item in found["items"])
+
+    def change(self, name: str, patch: Manifest) -> Manifest:
+        """A QuantizedModel after a merge patch."""
+        with self._answering(f"{KIND} {name}"):
+            found: Manifest = client.CustomObjectsApi(self._api).patch_namespaced_custom_object(
+                GROUP, VERSION, self.namespace, PLURAL, name, patch,
+                field_manager=_MANAGER, _content_type="application/merge-patch+json", _request_timeout=_TIMEOUT,
+            )  # fmt: skip
+        return found
+
+    def servers(self, name: str) -> dict[str, tuple[int, int]]:
+        """Pods of each revision that this QuantizedModel serves: ready ones, and those that are wanted."""
+        selector = f"{LABEL_OWNER}={name},{LABEL_COMPONENT}={Component.SERVE.value}"
+        with self._answering(f"Deployments of {name}"):
+            found = client.AppsV1Api(self._api).list_namespaced_deployment(
+                self.namespace, label_selector=selector, _request_timeout=_TIMEOUT
+            )
+        return {
+            one.metadata.labels.get(LABEL_REVISION, ""): (one.status.ready_replicas or 0, one.spec.replicas or 0)
+            for one in found.items
+        }
 
     def client_image(self, name: str) -> str:
         """The image that the prober of this QuantizedModel runs: that of all small Jobs."""

@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 
 from quantroll.adapters.prometheus import NoAnswer, Series
 from quantroll.api import metrics
-from quantroll.domain.snapshot import QualityCounts, RequestCounts
+from quantroll.api.queries import CountQuery
+from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts
 
 Parts = dict[str, list[Series]]
 
 STALE_SECONDS = 600
 STALE_GAPS = 5  # gaps between questions without an answer, where questions are rare
+_STEP = 15  # seconds; scrapes are hardly denser, so between two steps nothing is counted twice
 _AHEAD = 60  # seconds that the prober's clock may be ahead of Prometheus'
 _PART = "part"
 
@@ -48,8 +50,9 @@ def requests_query(namespace: str, name: str, revision: str, seconds: int) -> st
     # the completion that proves a pod is no user's: it is what this series is born with
     first = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"', 'handler="/v1/completions"', 'status="2xx"')
     counted = _counted(both, seconds, but=f"unless min_over_time({first}[{seconds}s])")
+    all_of_it = f"sum without ({_PART}) ({_union({'seen': counted, 'lost': _lost(both, seconds)})})"
     now = selector(metrics.ENGINE_REQUESTS, where, 'method="POST"')
-    return _union({"counted": _once(counted, "handler,status"), "now": f"count by (revision) ({now})"})
+    return _union({"counted": _once(all_of_it, "handler,status"), "now": f"count by (revision) ({now})"})
 
 
 def read_requests(answer: list[Series], revision: str, seconds: int) -> RequestCounts:
@@ -99,21 +102,125 @@ def read_quality(answer: list[Series], revision: str) -> QualityCounts:
     return QualityCounts(right, wrong, _floor([_one(parts["distinct"], metrics.SOURCE_ITEMS)]))
 
 
-def _counted(series: str, seconds: int, but: str = "") -> str:
-    """What each counter counted in the window. `but` takes some out of those whose first value counts."""
-    window = f"{series}[{seconds}s]"
+def counts_query(query: CountQuery, namespace: str, name: str, revision: str, seconds: int) -> str:
+    """Both counts of an admin's query, for one moment. A comment at the end of an expression ends with its line."""
+    values = {"namespace": quoted(namespace), "name": quoted(name), "revision": quoted(revision)}
+    parts = {"passed": query.passed, "total": query.total}
+    return _union({part: f"({query.filled(text, values, f'{seconds}s')}\n)" for part, text in parts.items()})
+
+
+def read_counts(answer: list[Series], revision: str, name: str) -> QualityCounts:
+    """Right and wrong answers by a query of the admin's; raises NoAnswer where the answer does not tell.
+
+    Both are rounded down: `increase()` brings fractions.
+    """
+    parts = _parts(answer, revision)
+    for part in ("passed", "total"):
+        if len(parts[part]) != 1:
+            found = f"{len(parts[part])} series, and has to be summed up to one" if parts[part] else "no series"
+            raise NoAnswer(f"{part} of query {name} has {found}, for revision {revision}")
+    passed, total = (_floor([parts[part][0].number]) for part in ("passed", "total"))
+    if passed > total:
+        raise NoAnswer(f"query {name} counts {passed} that passed of {total}: are these counts of the same answers?")
+    return QualityCounts(passed, total - passed, distinct=None)
+
+
+def pairs_query(namespace: str, name: str, revision: str, reference: str, seconds: int, ago: int = 0) -> str:
+    """Items that both revisions answered in so many seconds, which end `ago` seconds before now; and the prober now."""
+    model = {"namespace": namespace, "name": name}
+    pairs = selector(metrics.PROBE_PAIRS, {**model, "revision": revision, "reference": reference})
+    parts = {
+        "counted": _once(_counted(pairs, seconds, ago=ago), "cell", "slice"),
+        "distinct": selector(metrics.SOURCE_ITEMS, model),
+        "interval": selector(metrics.INTERVAL, model),
+        "last": selector(metrics.LAST_ANSWER, {**model, "revision": revision}),
+    }
+    return _union(parts)
+
+
+def read_pairs(answer: list[Series], revision: str) -> PairCounts:
+    """The paired table; raises NoAnswer where the answer does not tell or the prober has stopped answering."""
+    parts = _parts(answer, revision)
+    if not parts["last"]:
+        raise NoAnswer(f"no recent word of the prober about revision {revision}: is it running, and is it scraped?")
+    interval = _one(parts["interval"], metrics.INTERVAL)
+    _fresh(parts["last"], max(STALE_SECONDS, STALE_GAPS * interval), revision)
+    both, harm, gain, neither = (
+        _floor(series.number for series in parts["counted"] if series.metric.get("cell") == cell)
+        for cell in ("both", "harm", "gain", "neither")
+    )
+    return PairCounts(both, harm, gain, neither, _floor([_one(parts["distinct"], metrics.SOURCE_ITEMS)]))
+
+
+def latency_query(histogram: str, namespace: str, name: str, revision: str, seconds: int) -> str:
+    """A histogram of a revision's engines, as it grew in the last so many seconds.
+
+    What a series was born with is left out: the completion that proves a new pod is the slowest that it ever answers.
+    """
+    where = {"namespace": namespace, "name": name, "revision": revision}
+    buckets = selector(f"{histogram}_bucket", where)
+    counted = _once(_grown(f"{buckets}[{seconds}s]"), "le", "engine")
+    return _union({"counted": counted, "now": f"count by (revision) ({buckets})"})
+
+
+def read_latency(answer: list[Series], revision: str) -> Histogram:
+    """The histogram with its bounds in order; raises NoAnswer where the answer has none."""
+    parts = _parts(answer, revision)
+    if not parts["now"]:
+        raise NoAnswer(f"no recent latencies of revision {revision}: are its pods scraped, and is its engine vLLM?")
+    found = {_bound(series): series.number for series in parts["counted"]}
+    if math.inf not in found:
+        raise NoAnswer(f"Prometheus has no whole histogram of revision {revision}")
+    bounds = tuple(sorted(found))
+    return Histogram(bounds, tuple(_floor([found[bound]]) for bound in bounds))
+
+
+def _bound(series: Series) -> float:
+    """Upper bound of a bucket in seconds."""
+    text = series.metric.get("le", "")
+    try:
+        bound = float(text)
+    except ValueError:
+        bound = math.nan
+    if math.isnan(bound):
+        raise NoAnswer(f"a bucket of the histogram ends at {text[:30]!r}, which is no number")
+    return bound
+
+
+def _counted(series: str, seconds: int, but: str = "", ago: int = 0) -> str:
+    """What each counter counted in the window, which ends `ago` seconds before now.
+
+    `but` takes some out of those whose first value counts.
+    """
+    window = f"{series}[{seconds}s]" + (f" offset {ago}s" if ago else "")
+    born = f"{_born(series, window, seconds + ago)} {but}"
+    return f"sum without ({_PART}) ({_union({'grown': _grown(window), 'born': born})})"
+
+
+def _grown(window: str) -> str:
+    """By how much each counter rose between its samples in a window."""
     straight = f"max_over_time({window}) - min_over_time({window}) unless resets({window}) > 0"
-    grown = f"{straight} or increase({window}) and resets({window}) > 0"
-    return f"sum without ({_PART}) ({_union({'grown': grown, 'born': f'{_born(series, seconds)} {but}'})})"
+    return f"{straight} or increase({window}) and resets({window}) > 0"
 
 
-def _born(series: str, seconds: int) -> str:
-    """What series had when they were first seen, of those that began in the window.
+def _born(series: str, window: str, begins: int) -> str:
+    """What series had when they were first seen, of those that began in the window, `begins` seconds before now.
 
     A day is looked back, for Prometheus itself may have been away when the window began. Of a counter that was reset in
     the window as well, this is the least that it can have been.
     """
-    return f"min_over_time({series}[{seconds}s]) unless last_over_time({series}[1d] offset {seconds}s)"
+    return f"min_over_time({window}) unless last_over_time({series}[1d] offset {begins}s)"
+
+
+def _lost(series: str, seconds: int) -> str:
+    """What that least falls short of the first value, of counters that began and were reset in the window.
+
+    An engine that was started again may have counted more when it was first seen than ever since. The first value is
+    that of the first step of `_STEP` seconds at which there is one, and none the step before.
+    """
+    window, before = f"{series}[{seconds}s]", f"last_over_time({series}[1d] offset"
+    first = f"max_over_time(({series} unless {before} {_STEP}s))[{seconds}s:{_STEP}s])"
+    return f"{first} - min_over_time({window}) and resets({window}) > 0 unless {before} {seconds}s)"
 
 
 def _once(series: str, kept: str, summed: str = "") -> str:

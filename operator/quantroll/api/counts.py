@@ -83,6 +83,10 @@ class Counts(ApiModel):
     """Mean length of the baseline's answers, in characters."""
     prompts_match: bool | None = None
     """Whether both arms were sent byte-identical prompts."""
+    noise_items: Count | None = None
+    """Items that the baseline was asked once more."""
+    noise_flips: Count | None = None
+    """Of these, items that were right once and wrong once: what answers change by themselves."""
     engine_version: Annotated[str, Field(max_length=128)] = ""
     """Version that the engine reported."""
     record: Annotated[str, Field(max_length=64)] = ""

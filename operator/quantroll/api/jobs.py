@@ -13,6 +13,7 @@ Layout of the artifact volume, all written as `*.tmp-…` and renamed when whole
     confirmations/KEY/items.jsonl      confirmations/KEY/manifest.json
     benchmarks/KEY/CONCURRENCY.json    benchmarks/KEY/manifest.json
     sources/KEY/…checkpoint…           a model that was fetched
+    huggingface/…                      data of lm-eval's tasks, as prepare fetched them
 """
 
 from typing import Annotated, Any, Literal
@@ -128,11 +129,15 @@ class EvaluateInput(Asking):
     eval_set: DataFile
     also_report: list[ScorerName] = []
     repeats: int = Field(default=1, ge=1)
+    noise_items: int = Field(default=0, ge=0)
     endpoint: str
     served_model: str
     concurrency: int = Field(ge=1)
     ready_timeout_seconds: float
+    progress_port: int | None = None  # where to tell how far it is, as metrics; None: nowhere
     baseline_key: Key | None = None
+    tokenizer: str | None = None  # folder of the baseline's, for LMEval
+    max_length: int | None = None  # tokens of prompt and answer that the engine takes, for LMEval
     subject: dict[str, Any] | None = None
     """What the operator knows of what is evaluated, for the record."""
 

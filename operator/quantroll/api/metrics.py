@@ -24,3 +24,7 @@ INTERVAL = "quantroll_probe_interval_seconds"
 
 ENGINE_REQUESTS = "http_requests_total"
 """vLLM's own count of requests, by handler, method and status class. A status that never occurred has no series."""
+
+TTFT = "vllm:time_to_first_token_seconds"
+ITL = "vllm:inter_token_latency_seconds"
+"""vLLM's own histograms, the time to the first token of a request and that between two tokens, both in seconds."""

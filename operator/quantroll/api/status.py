@@ -9,6 +9,7 @@ from quantroll.api.counts import Counts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.figures import BenchmarkFigures, CostFigures, MemoryFigures
 from quantroll.api.jobs import PrepareResult
+from quantroll.api.looks import AnalysisStatus
 from quantroll.api.spec import Dtype, Scheme, Serving, Workload
 from quantroll.constants import Phase
 
@@ -50,7 +51,9 @@ class Resolved(ApiModel):
     """What was fixed when a generation was adopted: a changed engine profile does not disturb what runs."""
 
     generation: int
-    """Generation that was adopted."""
+    """Generation that was adopted: the last one that changed more than the number of replicas."""
+    intent: Short = ""
+    """Digest of the spec without the number of replicas, to tell such changes by."""
     engine: Short
     """Name of the engine profile."""
     profile: EngineProfile
@@ -72,6 +75,15 @@ class RevisionSpec(ApiModel):
     """Numeric type of the baseline."""
     model: Annotated[str, Field(max_length=1024)]
     """pvc://CLAIM/PATH, or a path on the artifact volume."""
+
+
+class Progress(ApiModel):
+    """How far a running evaluation is."""
+
+    key: Short
+    """Content key of the evaluation."""
+    percent: Annotated[int, Field(ge=0, le=100)]
+    """Share of its questions that are answered, in quarters."""
 
 
 class Attempt(ApiModel):
@@ -217,6 +229,8 @@ class RevisionStatus(ApiModel):
     """When it took this role."""
     served_at: Timestamp | None = None
     """When it was first seen with a ready pod; absent while it never was."""
+    rollout: Short = ""
+    """Name of the rollout that promoted it: what quantroll.io/rollback names."""
     spec: RevisionSpec
     """Everything that its pods are made from."""
 
@@ -259,28 +273,13 @@ class RejectedRevision(ApiModel):
     """When it was rejected."""
 
 
-class AnalysisStatus(ApiModel):
-    """What the looks at one step have said."""
-
-    verdict: Literal["Pass", "Fail", "Unknown"]
-    """What the last look that changed anything said."""
-    failures: Annotated[int, Field(ge=0)] = 0
-    """Looks of this step that failed."""
-    failed_at: Timestamp | None = None
-    """When the last of them did."""
-    message: Text = ""
-    """Why, with the numbers."""
-    at: Timestamp
-    """When."""
-
-
 class RolloutStatus(ApiModel):
     """The rollout under way."""
 
     id: Short
-    """Name of this rollout: what quantroll.io/approve and quantroll.io/abort name."""
+    """Name of this rollout: what commands about it name."""
     kind: Literal["Rollout", "Rollback"] = "Rollout"
-    """Rollback: back to a revision that served before, at once, because quality fell below the floor."""
+    """Rollback: back to a revision that served before, at once: quality fell below the floor, or a person asked."""
     step: int
     """Index into spec.rollout.steps; -1 before the first weight."""
     weight: int
@@ -292,13 +291,21 @@ class RolloutStatus(ApiModel):
     deadline: Timestamp | None = None
     """When the current wait is given up."""
     expires_at: Timestamp | None = None
-    """When the whole rollout is given up; moved on by approval waits and suspension."""
+    """When the whole rollout is given up; moved on by waits for approval and windows, and by suspension."""
+    replicas: int | None = None
+    """spec.serving.replicas that the candidate's pods were counted by when it got its weight."""
     analysis: AnalysisStatus | None = None
     """What the looks at this step have said."""
+    drifted_at: Timestamp | None = None
+    """When somebody last changed the route in this step; it was put back, and the step's clock started again."""
     awaiting_since: Timestamp | None = None
     """Since when this step waits for approval."""
+    held_since: Timestamp | None = None
+    """Since when a rollout window is waited for."""
     approved_step: int | None = None
     """The last step that a person approved."""
+    skip_to: int | None = None
+    """Step that quantroll.io/promote wants it to go to without waits; the number of steps is the promotion."""
     draining: Short | None = None
     """Revision that is losing its traffic."""
     reason: Short | None = None
@@ -317,12 +324,16 @@ class Share(ApiModel):
 
 
 class Traffic(ApiModel):
-    """Weights as decided, and as the gateway has accepted them."""
+    """Weights as decided, as the gateway has accepted them, and as they were counted."""
 
     desired: Annotated[list[Share], Field(max_length=2)] = []
     """Weights as decided."""
     applied: Annotated[list[Share], Field(max_length=2)] = []
     """Weights as the gateway has accepted them."""
+    observed: Annotated[list[Share], Field(max_length=2)] = []
+    """Shares of users' requests since the step began, as Prometheus counted them at the last verdict."""
+    consistent: bool | None = None
+    """Whether these shares are what the weights would give, but for chance; absent: too few requests to tell."""
 
 
 class DriftCheckStatus(ApiModel):
@@ -340,6 +351,8 @@ class DriftCheckStatus(ApiModel):
     """Until when it has to be confirmed."""
     screen: Text = ""
     """What raised it, with the numbers."""
+    catastrophic: bool | None = None
+    """Whether these alone prove that it is far below the floor."""
 
 
 DriftVerdict = Literal["Unknown", "Pending", "Healthy", "Suspect", "Breached", "PopulationShift"]
@@ -350,6 +363,8 @@ class Drift(ApiModel):
 
     schedule: Short
     """When checks are due."""
+    after_promotion: Annotated[list[Short], Field(max_length=8)] = []
+    """Ages of the promotion at which they are due as well."""
     verdict: DriftVerdict = "Unknown"
     """What the last check said. Unknown: it could not tell, which is neither good nor bad."""
     message: Text = "no drift check has run"
@@ -366,6 +381,19 @@ class Drift(ApiModel):
     """Score below which nothing may serve: minAcceptable times the baseline's, or the baseline's without maxDrop."""
     samples: int | None = None
     """Answers that the value comes from."""
+    lower_bound: float | None = None
+    """One-sided 90 % lower bound of the value."""
+    upper_bound: float | None = None
+    """One-sided 90 % upper bound of the value."""
+    target_value: float | None = None
+    """Share that the revision to go back to answered correctly, of the same items; absent where it was not asked."""
+    consecutive: int | None = None
+    """Confirmations in a row that found it below the floor and the revision to go back to; the third is a breach."""
+    counted_for: Short | None = None
+    """Digest of what they were about: revisions, items, way of asking and floor. With another one, the count begins
+    anew."""
+    unverified_since: Timestamp | None = None
+    """Since when no check has been able to tell for longer than driftCheck.missingData.maxStaleness."""
     confirmation: Short | None = None
     """Content key of the last confirm Job."""
     confirming: DriftCheckStatus | None = None
@@ -376,7 +404,7 @@ class CommandStatus(ApiModel):
     """The last command of a verb, and what came of it."""
 
     verb: Short
-    """approve, abort or retry."""
+    """abort, approve, promote, retry or rollback."""
     value: Annotated[str, Field(max_length=256)]
     """Value of the annotation."""
     accepted: bool
@@ -427,6 +455,12 @@ class QuantizedModelStatus(ApiModel):
     """The full-precision model."""
     variants: Annotated[list[VariantStatus], Field(max_length=7)] = []
     """One row for each variant, in declared order."""
+    replicas: int | None = None
+    """Pods that are asked for to serve the traffic: what the scale subresource reads."""
+    selector: Short | None = None
+    """Labels of all pods that serve, as the scale subresource reads them."""
+    progress: Progress | None = None
+    """How far the evaluation is that runs, once a quarter of its questions is answered."""
     stable: RevisionStatus | None = None
     """The revision that users get."""
     candidate: RevisionStatus | None = None

@@ -10,7 +10,7 @@ from quantroll.api.jobs import (
     PrepareInput,
     QuantizeInput,
 )
-from quantroll.api.spec import Placement, TokenSecretRef
+from quantroll.api.spec import Placement, ScorerName, TokenSecretRef
 from quantroll.api.status import RevisionSpec
 from quantroll.builders import benchmark, engine, names, pods, sources
 from quantroll.builders.meta import Manifest, Owner, labels, object_meta
@@ -32,6 +32,8 @@ _BENCHMARK_LIMIT = 24 * 3600  # nothing waits for it longer
 _CONFIRM_LIMIT = 3 * 24 * 3600  # the drift check's own deadline comes first
 
 _COMMAND = ["python", "-m", "quantroll_jobs"]
+# What prepare fetched for lm-eval's tasks, evaluate Jobs find again without the network.
+_DATA_OF_TASKS = pods.environment({"HF_HOME": f"{ARTIFACTS_MOUNT}/huggingface"})
 _CLIENT_RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}}
 
 
@@ -44,15 +46,17 @@ def prepare_job(
     hugging_face: HuggingFace,
     token: TokenSecretRef | None,
 ) -> Manifest:
-    """Job that checks and digests the model and the data, and fetches the model first if it is at a hub.
+    """Job that checks and digests the model and the data, and fetches first what is at a hub: model, lm-eval's data.
 
     `store` is the artifact claim. Only this Job gets the token, and only to fetch with it.
     """
-    data = [file.path for file in (job_input.eval_set, job_input.calibration) if file is not None]
+    data = [file.path for file in (job_input.eval_set, job_input.calibration) if file is not None and file.path]
     paths = [job_input.model_path, *data]
-    container = _container(job_input, images.client, images, paths, store)
-    if job_input.hub:
+    container = _container(job_input, images.judging(job_input.scorer), images, paths, store)
+    if job_input.hub or job_input.scorer is ScorerName.LM_EVAL:
         container["env"] = _hub_environment(container["env"], hugging_face, token)
+    if job_input.scorer is ScorerName.LM_EVAL:
+        container["env"] += _DATA_OF_TASKS
     return _job(
         owner,
         names.prepare_job(owner.name, job_input.key),
@@ -104,8 +108,10 @@ def evaluate_job(
     client waits for the engine itself, and says so when it gives up.
     """
     model = locate.model_path(served.model)
-    paths = [job_input.eval_set.path]
-    client = _container(job_input, images.client, images, paths, store)
+    paths = [path for path in (job_input.eval_set.path, job_input.tokenizer) if path]
+    client = _container(job_input, images.judging(job_input.scorer), images, paths, store)
+    if job_input.scorer is ScorerName.LM_EVAL:
+        client["env"] = [*client["env"], *_DATA_OF_TASKS]
     sidecar = engine.container(owner.name, served, store) | {"restartPolicy": "Always"}
     pod = _pod([model, *paths], store) | pods.placement(served.serving)
     pod["volumes"] = [*pod["volumes"], engine.shared_memory_volume(served)]

@@ -1,22 +1,21 @@
 """`quantroll report`: the table, the charts and the choice, of a QuantizedModel in a cluster or in a file."""
 
 import json
-import os
-import shutil
-import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-import yaml
 
+from quantroll.cli import terminal
+from quantroll.cli.completing import names
+from quantroll.cli.document import document
 from quantroll.cli.exits import fail, fail_with
 from quantroll.cli.items import print_items
 from quantroll.cli.usage import WRONG_USE
-from quantroll.errors import NotFound, QuantrollError
+from quantroll.errors import QuantrollError
 from quantroll.report.report import Report, report_on
-from quantroll.report.subject import NotAQuantizedModel, read
+from quantroll.report.subject import read
 from quantroll.report.text import markdown, text
 
 
@@ -30,7 +29,9 @@ class Output(StrEnum):
 
 
 def report(
-    name: Annotated[str | None, typer.Argument(help="Name of the QuantizedModel; or give a file with -f.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the QuantizedModel; or give a file with -f.", autocompletion=names)
+    ] = None,
     *,
     file: Annotated[
         Path | None, typer.Option("-f", "--filename", help="The QuantizedModel as YAML or JSON; - reads it from stdin.")
@@ -64,7 +65,7 @@ def report(
         fail("--image is for --items", WRONG_USE)
     try:
         if file:
-            typer.echo(_written(report_on(read(_document(file))), output), nl=False)
+            typer.echo(_written(report_on(read(document(file))), output), nl=False)
             return
         from quantroll.adapters.onlooker import Onlooker  # noqa: PLC0415 - takes a second to load; a file needs none
 
@@ -78,22 +79,6 @@ def report(
         fail_with(error)
 
 
-def _document(file: Path) -> Any:
-    """The one document of a file. JSON is read as JSON: as YAML its surrogate pairs would be broken."""
-    try:
-        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise NotFound(f"{file} cannot be read: {error.strerror}") from error
-    try:
-        return json.loads(content)
-    except ValueError:
-        pass
-    try:
-        return yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError) as error:
-        raise NotAQuantizedModel(f"{file} is neither YAML nor JSON: {error}") from error
-
-
 def _written(found: Report, output: Output) -> str:
     match output:
         case Output.MARKDOWN:
@@ -104,6 +89,5 @@ def _written(found: Report, output: Output) -> str:
             from quantroll.report.page import html  # noqa: PLC0415 - the plotting library takes a second to load
 
             return html(found)
-    terminal = sys.stdout.isatty()
-    styled = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return text(found, width=shutil.get_terminal_size().columns if terminal else None, styled=styled)
+    style = terminal.style()
+    return text(found, width=style.width, styled=style.coloured)

@@ -1,23 +1,24 @@
 """Everything a decision may look at, put together from the watches and a few questions."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
-from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.spec import PROBE_METRIC, QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders import names
 from quantroll.constants import ANNOTATION_COMMAND, LABEL_COMPONENT, Component
 from quantroll.controller import views
+from quantroll.controller.canary import canary_counts
 from quantroll.controller.children import Children
 from quantroll.controller.recover import recovered
-from quantroll.domain import schedule
-from quantroll.domain.questions import questions
-from quantroll.domain.snapshot import ServerView, Snapshot
-from quantroll.ports import Cluster, Engines, Metrics
+from quantroll.domain import progress, schedule, windows
+from quantroll.domain.questions import Window, questions
+from quantroll.domain.snapshot import QualityCounts, ServerView, Snapshot, Unknown
+from quantroll.ports import Cluster, Engines, Metrics, Telemetry
 from quantroll.settings import Settings
 
 Body = Mapping[str, Any]
@@ -30,11 +31,12 @@ LOST = (
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Whom a pass may ask."""
+    """Whom a pass may ask, and whom it tells."""
 
     cluster: Cluster
     engines: Engines
     metrics: Metrics
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
 
 async def gather(model: Body, children: Children, settings: Settings, outside: Outside, now: datetime) -> Snapshot:
@@ -45,7 +47,10 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
     status = parse_status(model) or recovered(name, children, now)
     lost = "" if status else LOST
     status = status or QuantizedModelStatus()
-    jobs = [views.job_view(job, pods) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")]
+    far = await _progress(pods, outside.engines, now)
+    jobs = [
+        views.job_view(job, pods, far) for job in children.of("Job") if not job["metadata"].get("deletionTimestamp")
+    ]
     route = children.get("HTTPRoute", names.route(name))
     service = children.get("Service", names.stable_service(name))
     asked = questions(status, spec, now)
@@ -59,7 +64,9 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         status=status,
         engines=settings.engines,
         backends=settings.images.backends,
+        scorers=settings.images.scorers,
         prices=settings.prices,
+        queries=frozenset(settings.prometheus.queries),
         jobs={job.key: job for job in jobs},
         servers=await _servers(pods, asked.in_flight, outside.engines),
         route=views.route_view(route, name) if route else None,
@@ -69,9 +76,22 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         requests=await outside.metrics.requests(namespace, name, requests.revision, requests.seconds)
         if requests
         else None,
-        quality=await outside.metrics.quality(namespace, name, quality.revision, quality.seconds) if quality else None,
+        canary=await canary_counts(asked.canary, namespace, name, outside.metrics),
+        quality=await _quality(namespace, name, quality, outside.metrics) if quality else None,
         lost=lost,
     )
+
+
+async def _quality(namespace: str, name: str, window: Window, metrics: Metrics) -> QualityCounts | Unknown:
+    if window.metric == PROBE_METRIC:
+        return await metrics.quality(namespace, name, window.revision, window.seconds)
+    return await metrics.counted(window.metric, namespace, name, window.revision, window.seconds)
+
+
+async def _progress(pods: list[Body], engines: Engines, now: datetime) -> dict[str, float | None]:
+    """How far evaluations are that have run for a while, by key: those that are over soon are not asked."""
+    asked = views.evaluating(pods, now - progress.LOOK)
+    return {key: await engines.progress(address) for key, address in asked.items()}
 
 
 async def _servers(pods: list[Body], leaving: str | None, engines: Engines) -> dict[str, ServerView]:
@@ -105,6 +125,8 @@ def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
         return None, _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
     if found := schedule.problem(spec.drift_check.schedule):
         return None, _wrong("driftCheck.schedule", found)
+    if zone := windows.problem(spec.rollout.windows):
+        return None, _wrong(f"rollout.windows.{zone[0]}.timeZone", zone[1])
     return spec, ""
 
 

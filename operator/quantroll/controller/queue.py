@@ -6,6 +6,8 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+from quantroll.ports import Telemetry
+
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 60.0  # seconds after errors of one key
@@ -22,8 +24,9 @@ class WorkQueue:
     news a key comes again after about `resync` seconds.
     """
 
-    def __init__(self, run_pass: Pass, *, workers: int, resync: float) -> None:
+    def __init__(self, run_pass: Pass, *, workers: int, resync: float, telemetry: Telemetry | None = None) -> None:
         self._pass, self._workers, self._resync = run_pass, workers, resync
+        self._telemetry = telemetry or Telemetry()
         self._due: list[tuple[float, int, Key]] = []
         self._at: dict[Key, float] = {}  # when a waiting key is due; its only valid entry in the heap
         self._running: set[Key] = set()
@@ -43,6 +46,7 @@ class WorkQueue:
         self._at[key] = at
         self._count += 1
         heapq.heappush(self._due, (at, self._count, key))
+        self._telemetry.queued()
         self._wake.set()
 
     def forget(self, key: Key) -> None:
@@ -50,11 +54,18 @@ class WorkQueue:
         self._at.pop(key, None)
         self._again.pop(key, None)
         self._failures.pop(key, None)
+        self._telemetry.gone(key)
 
     @property
     def waiting(self) -> int:
         """Keys in line, due or not."""
         return len(self._at)
+
+    @property
+    def depth(self) -> int:
+        """Keys that are due and wait for a worker."""
+        now = asyncio.get_running_loop().time()
+        return sum(at <= now for at in self._at.values())
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -76,14 +87,17 @@ class WorkQueue:
                 self.add(key, delay)
 
     async def _one(self, key: Key) -> float | None:
+        began = asyncio.get_running_loop().time()
         try:
             delay = await self._pass(key)
         except Exception:  # whatever one object brings about, the others go on
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             pause: float = min(FIRST_PAUSE * 2 ** min(failures - 1, 16), LONGEST_PAUSE) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+            self._telemetry.ended(key, asyncio.get_running_loop().time() - began, failed=True)
             log.exception("%s/%s: pass failed %d times in a row; again in %.1f s", *key, failures, pause)
             return pause
         self._failures.pop(key, None)
+        self._telemetry.ended(key, asyncio.get_running_loop().time() - began, failed=False)
         if delay is None:
             return None
         jitter: float = self._resync * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
@@ -96,8 +110,9 @@ class WorkQueue:
                 heapq.heappop(self._due)  # superseded by an earlier time, or forgotten
             now = loop.time()
             if self._due and self._due[0][0] <= now and self._due[0][2] not in self._running:
-                _, _, key = heapq.heappop(self._due)
+                due, _, key = heapq.heappop(self._due)
                 del self._at[key]
+                self._telemetry.started(key, now - due)
                 return key
             self._wake.clear()
             timeout = self._due[0][0] - now if self._due else None

@@ -56,6 +56,7 @@ class Reconciler:
         found = self._look(key)
         if found is None or found[0]["metadata"].get("deletionTimestamp"):
             self._trouble.pop(key, None)
+            self._outside.telemetry.gone(key)
             return None
         model, children = found
         # what is to be seen may be older than what was decided: then the watch calls again
@@ -67,8 +68,13 @@ class Reconciler:
         seen = replace(seen, trouble=self._trouble.get(key))
         decided = plan(seen, now)
         try:
-            await self._record(model, seen, decided)
-            trouble = await self._carry_out(model, children, seen, decided)
+            recorded = await self._record(model, seen, decided)
+            self._outside.telemetry.stands(key, decided.status)
+            try:
+                trouble = await self._carry_out(model, children, seen, decided)
+            finally:
+                if recorded:  # after the children: nobody waits for an event
+                    await self._tell(model, decided)
         except Conflict:
             return 0.1  # somebody wrote in between: the watch will show what
         except NotFound:
@@ -81,14 +87,19 @@ class Reconciler:
             return 0.1  # it works now: the status has to say so
         return max((decided.wake_at - now).total_seconds(), 0.05) if decided.wake_at else math.inf
 
-    async def _record(self, model: Body, seen: Snapshot, decided: Plan) -> None:
-        """Write the status if it has changed, then tell about it."""
+    async def _record(self, model: Body, seen: Snapshot, decided: Plan) -> bool:
+        """Write the status if it has changed."""
         status = decided.status.to_wire()
         if status == (model.get("status") or {}) or (model.get("status") and decided.status == seen.status):
-            return
-        ref = ObjectRef.of(model)
-        await self._cluster.write_status(ref, model["metadata"]["resourceVersion"], status)
+            return False
+        await self._cluster.write_status(ObjectRef.of(model), model["metadata"]["resourceVersion"], status)
         self._written.note(model)
+        self._outside.telemetry.changed(seen.status, decided.status)
+        return True
+
+    async def _tell(self, model: Body, decided: Plan) -> None:
+        """Post the events of what has been recorded."""
+        ref = ObjectRef.of(model)
         for event in decided.events:
             try:
                 await self._cluster.emit(ref, event)

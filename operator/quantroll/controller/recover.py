@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from quantroll.api.status import QuantizedModelStatus, RevisionSpec, RevisionStatus, RolloutStatus
+from quantroll.api.status import QuantizedModelStatus, RejectedRevision, RevisionSpec, RevisionStatus, RolloutStatus
 from quantroll.builders import names
-from quantroll.constants import ANNOTATION_REVISION_SPEC, LABEL_REVISION, LABEL_VARIANT
+from quantroll.constants import ANNOTATION_REJECTED, ANNOTATION_REVISION_SPEC, LABEL_REVISION, LABEL_VARIANT
 from quantroll.controller import views
 from quantroll.controller.children import Children
+from quantroll.domain.memory import REJECTED
 
 Body = Mapping[str, Any]
 
@@ -38,10 +39,20 @@ def recovered(owner: str, children: Children, now: datetime) -> QuantizedModelSt
     stable = stable.model_copy(update={"served_at": now})  # it may have served: it is not to be replaced lightly
     weights = {**_by_service(owner, children, revisions), **shares}
     other = next((found for name, found in revisions.items() if name != stable.revision and weights.get(name)), None)
+    rejected = _rejected(children.get("Service", names.stable_service(owner)))
     if other is None:
-        return QuantizedModelStatus(stable=stable)
+        return QuantizedModelStatus(stable=stable, rejected=rejected)
     rollout = RolloutStatus(id=f"recovered-{other.revision}", step=0, weight=weights[other.revision], started_at=now)
-    return QuantizedModelStatus(stable=stable, candidate=other, rollout=rollout)
+    return QuantizedModelStatus(stable=stable, candidate=other, rollout=rollout, rejected=rejected)
+
+
+def _rejected(service: Body | None) -> list[RejectedRevision]:
+    """What was taken back: it is not tried again only because the status is gone. What cannot be read is forgotten."""
+    text = service["metadata"].get("annotations", {}).get(ANNOTATION_REJECTED, "[]") if service else "[]"
+    try:
+        return TypeAdapter(list[RejectedRevision]).validate_json(text, extra="ignore")[:REJECTED]
+    except ValidationError:
+        return []
 
 
 def _stable(

@@ -18,7 +18,9 @@ def render(owner: Owner, spec: QuantizedModelSpec, wanted: Wanted, settings: Set
     manifests += [_job(owner, spec, job, store, settings) for job in wanted.jobs]
     manifests += _servers(owner, wanted, store, load)
     if wanted.stable:
-        manifests.append(service.stable_service(owner, stable=wanted.stable, selected=wanted.selected))
+        manifests.append(
+            service.stable_service(owner, stable=wanted.stable, selected=wanted.selected, rejected=wanted.rejected)
+        )
     if wanted.shares:
         manifests.append(route.route(owner, spec.rollout.routing, wanted.shares))
     if wanted.prober:

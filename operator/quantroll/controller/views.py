@@ -10,7 +10,14 @@ from quantroll.api.jobs import Report
 from quantroll.api.status import Share
 from quantroll.builders import jobs as job_builders
 from quantroll.builders import names
-from quantroll.constants import ANNOTATION_KEY, ENGINE_CONTAINER, LABEL_REVISION, Reason
+from quantroll.constants import (
+    ANNOTATION_KEY,
+    ENGINE_CONTAINER,
+    LABEL_COMPONENT,
+    LABEL_REVISION,
+    Component,
+    Reason,
+)
 from quantroll.domain.jobs import engine_cause
 from quantroll.domain.snapshot import JobState, JobView, Problem, RouteView, ServerView
 
@@ -21,16 +28,17 @@ _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageNam
 _CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
-def job_view(job: Body, pods: Iterable[Body]) -> JobView:
-    """A Job and what its pods say."""
+def job_view(job: Body, pods: Iterable[Body], progress: Mapping[str, float | None] | None = None) -> JobView:
+    """A Job and what its pods say; `progress` of evaluations is by key."""
     own = sorted((p for p in pods if _controlled_by(p, job)), key=lambda p: str(p["metadata"]["creationTimestamp"]))
     state, finished_at = _job_state(job)
     report, unreadable = _report(own)
+    key = job["metadata"].get("annotations", {}).get(ANNOTATION_KEY, "")
     engine = [s for pod in own for s in _container_statuses(pod) if s["name"] == ENGINE_CONTAINER]
     return JobView(
         name=job["metadata"]["name"],
         uid=job["metadata"]["uid"],
-        key=job["metadata"].get("annotations", {}).get(ANNOTATION_KEY, ""),
+        key=key,
         state=state,
         finished_at=finished_at,
         report=report,
@@ -38,7 +46,22 @@ def job_view(job: Body, pods: Iterable[Body]) -> JobView:
         problem=next((found for pod in reversed(own) if (found := pod_problem(pod))), None),
         engine_restarts=max((s.get("restartCount", 0) for s in engine), default=0),
         engine_problem=next((found for s in engine if (found := _died(s))), None),
+        progress=(progress or {}).get(key),
     )
+
+
+def evaluating(pods: Iterable[Body], since: datetime) -> dict[str, str]:
+    """Addresses of evaluations whose client has run since then, by key."""
+    found = {}
+    for pod in pods:
+        meta, address = pod["metadata"], pod.get("status", {}).get("podIP")
+        if meta.get("labels", {}).get(LABEL_COMPONENT) != Component.EVALUATE or not address:
+            continue
+        states = [s.get("state", {}).get("running") for s in pod["status"].get("containerStatuses", [])]
+        begun = [datetime.fromisoformat(running["startedAt"]) for running in states if running]
+        if begun and min(begun) <= since:
+            found[meta.get("annotations", {}).get(ANNOTATION_KEY, "")] = address
+    return found
 
 
 def has_started(job: Body, pods: Iterable[Body]) -> bool:
@@ -110,7 +133,8 @@ def _unscheduled(pod: Body) -> Problem | None:
             message = condition.get("message", "")
             if "persistentvolumeclaim" in message and "not found" in message:
                 return Problem(Reason.VOLUME_MISSING, f"{message}; create the claim, this goes on by itself")
-            return Problem(Reason.UNSCHEDULABLE, message)
+            since = condition.get("lastTransitionTime")
+            return Problem(Reason.UNSCHEDULABLE, message, datetime.fromisoformat(since) if since else None)
     return None
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from quantroll.api.status import ConditionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
-from quantroll.domain import figures
+from quantroll.domain import figures, placing, unverified
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
 
@@ -24,6 +24,7 @@ def conditions(draft: Draft) -> list[ConditionStatus]:
         Condition.QUANTIZED: _quantized(draft),
         Condition.VERIFIED: _verified(draft),
         Condition.CANDIDATE_AVAILABLE: _candidate_available(draft),
+        Condition.CAPACITY_BLOCKED: _capacity_blocked(draft),
         Condition.PROMOTED: _promoted(draft),
         Condition.QUALITY_FLOOR_MET: _quality_floor_met(draft),
         Condition.AWAITING_APPROVAL: _awaiting_approval(draft),
@@ -54,9 +55,31 @@ def _ready(draft: Draft) -> Answer:
         return False, draft.blocked.reason, draft.blocked.message
     if draft.status.suspended_at:
         return False, Reason.SUSPENDED, draft.message
-    if draft.phase is Phase.STEADY and _available(draft)[0]:
-        return True, Reason.SETTLED, draft.message
-    return False, draft.phase, draft.message
+    if draft.phase is not Phase.STEADY:
+        return False, draft.phase, draft.message
+    if missing := _pods_to_come(draft):
+        return False, Reason.PROGRESSING, missing
+    return True, Reason.SETTLED, draft.message
+
+
+def _pods_to_come(draft: Draft) -> str:
+    """What this generation asks for of what serves, and is not there yet; empty where all is.
+
+    All pods have to be there once. Those that come and go later are told by Available: Ready does not flap with them.
+    """
+    stable, spec = draft.status.stable, draft.seen.spec
+    if stable is None or spec is None:
+        return "nothing serves yet"
+    server, was = draft.seen.server(stable.revision), _before(draft, Condition.READY)
+    asked = 1 if was and was.status == "True" else spec.serving.replicas
+    cause = f": {server.problem.message}" if server.problem else ""
+    return "" if server.ready >= asked else f"{server.ready} of {asked} pods of {stable.variant} are ready{cause}"
+
+
+def _before(draft: Draft, kind: Condition) -> ConditionStatus | None:
+    """What was said of this generation before."""
+    known = (c for c in draft.seen.status.conditions if c.type == kind)
+    return next((c for c in known if c.observed_generation == draft.seen.generation), None)
 
 
 def _reconciling(draft: Draft) -> Answer:
@@ -64,6 +87,8 @@ def _reconciling(draft: Draft) -> Answer:
         return False, draft.blocked.reason, draft.blocked.message
     if draft.status.suspended_at:
         return False, Reason.SUSPENDED, draft.message
+    if draft.phase is Phase.STEADY and (missing := _pods_to_come(draft)):
+        return True, Reason.PROGRESSING, missing
     if draft.phase in SETTLED:
         return False, Reason.SETTLED, draft.message
     return True, Reason.PROGRESSING, draft.message
@@ -131,11 +156,32 @@ def _candidate_available(draft: Draft) -> Answer:
     return False, Reason.WAITING, f"no pod of {candidate.variant} is ready"
 
 
+def _capacity_blocked(draft: Draft) -> Answer:
+    """There is no node for a pod: Unknown while an autoscaler may bring one, True once it is given up."""
+    rollout, rejected = draft.status.rollout, draft.status.rejected
+    if rollout and rollout.reason == Reason.CAPACITY_BLOCKED:
+        return True, Reason.CAPACITY_BLOCKED, rollout.message
+    if draft.phase is Phase.ROLLED_BACK and rejected and rejected[0].reason == Reason.CAPACITY_BLOCKED:
+        return True, Reason.CAPACITY_BLOCKED, rejected[0].message
+    for part in (draft.status.candidate, draft.status.stable):
+        problem = draft.seen.server(part.revision).problem if part else None
+        if part and problem and placing.is_unplaced(problem):
+            waits = draft.is_patient(problem)
+            return None if waits else True, Reason.UNSCHEDULABLE, f"{part.variant}: {problem.message}"
+    return False, Reason.PROGRESSING, ""
+
+
 def _promoted(draft: Draft) -> Answer:
+    """Users get the variant that this generation has chosen; one that an earlier one had chosen is not enough."""
     stable = draft.status.stable
     if stable is None or stable.variant == BASELINE:
         return False, Reason.WAITING, "the full-precision model serves"
-    return True, Reason.PROMOTED, f"{stable.variant} is promoted"
+    if not draft.decided:
+        return None, Reason.WAITING, f"{stable.variant} serves; what this spec asks for is not decided yet"
+    if draft.chosen == stable.revision:
+        return True, Reason.PROMOTED, f"{stable.variant} is promoted"
+    ended = draft.phase in (Phase.REJECTED, Phase.ROLLED_BACK)
+    return False, draft.phase if ended else Reason.PROGRESSING, f"{stable.variant} serves: {draft.message}"
 
 
 _FLOOR: dict[str, tuple[bool | None, Reason]] = {
@@ -155,6 +201,8 @@ def _quality_floor_met(draft: Draft) -> Answer:
         return None, Reason.WAITING, "nothing serves yet"
     if stable.variant == BASELINE:
         return None, Reason.WAITING, "the full-precision model serves: it is what others are held to"
+    if told := unverified.said(draft.status):
+        return None, Reason.QUALITY_UNVERIFIED, told
     value, reason = _FLOOR[drift.verdict]
     return value, reason, drift.message
 
@@ -169,6 +217,8 @@ def _awaiting_approval(draft: Draft) -> Answer:
 def _suspended(draft: Draft) -> Answer:
     if draft.status.suspended_at:
         return True, Reason.SUSPENDED, "spec.suspend holds everything where it is"
+    if draft.flapping:
+        return True, Reason.FLAPPING, draft.flapping
     return False, Reason.PROGRESSING, ""
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from quantroll.api.base import parse_duration
 from quantroll.api.status import Attempt, QuantizedModelStatus, VariantStatus
 from quantroll.constants import Phase, Reason
 from quantroll.domain.snapshot import JobView, Problem, Snapshot
@@ -33,7 +34,16 @@ class Draft:
     blocked: Problem | None = None  # what a person has to look at
     wake_at: datetime | None = None
     aborting: bool = False  # a person wants the candidate taken back, which has to wait until something else answers
+    flapping: str = ""  # why no rollout is begun after two that were taken back, and how that is lifted
     judged: bool = False  # every variant of this spec has its verdict, or the ladder has stopped
+    decided: bool = False  # which revision should serve is known
+    chosen: str | None = None  # that revision; None where nothing is good enough
+
+    @property
+    def edition(self) -> int:
+        """The generation of the last edit: another number of replicas is none, and makes nothing be tried again."""
+        resolved = self.status.resolved
+        return resolved.generation if resolved else self.seen.generation
 
     def set(self, **changes: Any) -> None:
         """Change fields of the status."""
@@ -57,9 +67,19 @@ class Draft:
         if self.wake_at is None or at < self.wake_at:
             self.wake_at = at
 
+    def is_patient(self, problem: Problem) -> bool:
+        """Whether a pod's trouble may still end by itself: an autoscaler is given time to bring a node."""
+        if problem.since is None or self.seen.spec is None:
+            return False
+        until = problem.since + parse_duration(self.seen.spec.rollout.deadlines.scheduling)
+        if self.now >= until:
+            return False
+        self.wake(until)
+        return True
+
     def waits(self, job: JobView | None) -> None:
         """Pass on what holds a running Job's pods up."""
-        if job and job.problem:
+        if job and job.problem and not self.is_patient(job.problem):
             self.block(job.problem.reason, f"Job {job.name}: {job.problem.message}")
 
 
@@ -77,7 +97,7 @@ def attempt(draft: Draft, job: JobView, problem: Problem, before: Attempt | None
         reason=problem.reason,
         message=clip(problem.message),
         at=draft.now,
-        generation=draft.seen.generation,
+        generation=draft.edition,
         count=count,
         retry_at=retry_at,
     )
@@ -85,7 +105,7 @@ def attempt(draft: Draft, job: JobView, problem: Problem, before: Attempt | None
 
 def is_due(draft: Draft, failure: Attempt | None, key: str) -> bool:
     """Whether a Job of this key may run: it never failed, or its pause is over, or the spec has changed since."""
-    if failure is None or failure.key != key or failure.generation != draft.seen.generation:
+    if failure is None or failure.key != key or failure.generation != draft.edition:
         return True
     if failure.retry_at is None:
         return False

@@ -7,14 +7,14 @@ brought up and a Job asks both.
 from datetime import datetime, timedelta
 
 from quantroll.api.base import parse_duration
-from quantroll.api.jobs import Arm, ConfirmInput, ConfirmResult
-from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.jobs import Arm, Asking, ConfirmInput, ConfirmResult
+from quantroll.api.spec import PROBE_METRIC, QuantizedModelSpec
 from quantroll.api.status import Drift, DriftCheckStatus, DriftVerdict, QuantizedModelStatus, RevisionStatus
 from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, Reason
-from quantroll.domain import fingerprints, memory, rollback, schedule
-from quantroll.domain.asking import asking
+from quantroll.domain import capacity, fingerprints, memory, rollback, schedule, unverified
+from quantroll.domain.asking import probing
 from quantroll.domain.draft import Draft, clip
-from quantroll.domain.drift import Confirmation, decide
+from quantroll.domain.drift import UPPER_CONFIDENCE, Confirmation, decide, screen, wilson_lower, wilson_upper
 from quantroll.domain.evidence import Comparison
 from quantroll.domain.jobs import failure_of, report_of
 from quantroll.domain.judging import thresholds_of
@@ -25,12 +25,15 @@ from quantroll.domain.traffic import server_of
 from quantroll.domain.wanted import WantedConfirm
 
 RETRY = timedelta(minutes=10)  # after a check that could not tell
+_NUMBERS = {"value": None, "samples": None, "lower_bound": None, "upper_bound": None, "target_value": None}
 
 
 def attend(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Whatever the drift check asks for now; nothing while traffic moves."""
+    asked = {"schedule": spec.drift_check.schedule, "after_promotion": spec.drift_check.after_promotion}
     known = draft.status.drift or Drift(schedule=spec.drift_check.schedule)
-    draft.set(drift=known.model_copy(update={"schedule": spec.drift_check.schedule}))
+    draft.set(drift=known.model_copy(update=asked))
+    _report_metric(draft, spec)
     stable = draft.status.stable
     if draft.status.rollout or stable is None:
         _end_confirming(draft)
@@ -46,6 +49,7 @@ def attend(draft: Draft, spec: QuantizedModelSpec) -> None:
         draft.wake(drift.next)
         if draft.now >= drift.next:
             _screen(draft, spec, stable, drift)
+    unverified.mark(draft, spec)
 
 
 def serve_target(draft: Draft, spec: QuantizedModelSpec) -> None:
@@ -53,7 +57,7 @@ def serve_target(draft: Draft, spec: QuantizedModelSpec) -> None:
     check = draft.status.drift.confirming if draft.status.drift else None
     target = memory.found(draft, spec, check.target) if check else None
     if target and target.revision not in {server.revision for server in draft.wanted.servers}:
-        draft.wanted.servers.append(server_of(spec, target, spec.serving.replicas))
+        draft.wanted.servers.append(server_of(spec, target, capacity.beside(spec)))
 
 
 def is_due(status: QuantizedModelStatus, now: datetime) -> bool:
@@ -73,14 +77,27 @@ def window(status: QuantizedModelStatus, spec: QuantizedModelSpec, now: datetime
 def floor_of(status: QuantizedModelStatus, spec: QuantizedModelSpec) -> float | None:
     """Share of right answers below which nothing may serve; None while the baseline's is not known.
 
-    The prober and the confirm Job count right and wrong, so it is not the mean of a graded score.
+    The prober and the confirm Job count right and wrong, so it is not the mean of a graded score. Where they ask other
+    questions than the gate, judged in another way, the user says what the floor is.
     """
+    if spec.probe.floor is not None:
+        return spec.probe.floor
     counted, thresholds = status.baseline.evaluation if status.baseline else None, thresholds_of(spec.quality_gate)
     if counted is None or not counted.items:
         return None
     score = counted.correct / counted.items
     relative = thresholds.comparison is Comparison.RELATIVE
     return score * thresholds.floor if relative else max(score + thresholds.floor, 0.0)
+
+
+def _report_metric(draft: Draft, spec: QuantizedModelSpec) -> None:
+    metric, known = spec.drift_check.metric, sorted(draft.seen.queries)
+    if metric != PROBE_METRIC and metric not in known:
+        there = f"there are {', '.join(known)}, and {PROBE_METRIC}" if known else f"there is only {PROBE_METRIC}"
+        draft.block(
+            Reason.QUERY_UNKNOWN,
+            f"driftCheck.metric: no query {metric} in prometheus.queries of the chart's values; {there}",
+        )
 
 
 def _change(draft: Draft, **changes: object) -> None:
@@ -98,7 +115,7 @@ def _rest(draft: Draft, stable: RevisionStatus) -> None:
     drift = draft.status.drift
     if drift and drift.revision in (None, stable.revision):
         _change(draft, verdict="Unknown", message="the full-precision model serves: it is what others are held to")
-    _change(draft, next=None)
+    _change(draft, next=None, unverified_since=None)
 
 
 def _plan_ahead(draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus) -> None:
@@ -108,16 +125,26 @@ def _plan_ahead(draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus) 
         return
     since = stable.since or draft.now
     fresh = drift.revision != stable.revision
-    moved = before is not None and before.schedule != spec.drift_check.schedule
+    asked = (spec.drift_check.schedule, spec.drift_check.after_promotion)
+    moved = before is not None and (before.schedule, before.after_promotion) != asked
     if fresh:
         _change(
             draft,
             revision=stable.revision, verdict="Pending", message="no drift check of this revision has run yet",
-            last=None, value=None, samples=None, confirming=None, next=None,
+            last=None, confirming=None, next=None, unverified_since=None, consecutive=None, counted_for=None,
+            **_NUMBERS,
         )  # fmt: skip
     if fresh or moved or drift.next is None:
-        due = schedule.next_due(spec.drift_check.schedule, draft.seen.name, since, draft.now)
-        _change(draft, next=due, floor=_rounded(floor_of(draft.status, spec)))
+        _change(draft, next=_next_due(draft, spec, since), floor=_rounded(floor_of(draft.status, spec)))
+
+
+def _next_due(draft: Draft, spec: QuantizedModelSpec, since: datetime) -> datetime:
+    check = spec.drift_check
+    return schedule.next_due(check.schedule, _ages(spec), draft.seen.name, since, draft.now)
+
+
+def _ages(spec: QuantizedModelSpec) -> list[timedelta]:
+    return [parse_duration(age) for age in spec.drift_check.after_promotion]
 
 
 def _screen(draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus, drift: Drift) -> None:
@@ -133,18 +160,36 @@ def _screen(draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus, drif
     if isinstance(counts, Unknown):
         _close(draft, spec, "Unknown", counts.cause)
         return
-    needed, samples = spec.drift_check.min_samples, min(counts.answers, counts.distinct)
-    if samples < needed:
-        first = schedule.is_first(since, drift.last, drift.next or draft.now)
+    if counts.samples < spec.drift_check.min_samples:
+        first = schedule.is_first(_ages(spec), since, drift.last, drift.next or draft.now)
         _too_few(draft, spec, stable, counts, confirm_all_the_same=first)
         return
-    value = counts.right / counts.answers
-    said = f"{counts.right} of {counts.answers} answers to the probe are right ({value:.3f}), floor {floor:.3f}"
-    _change(draft, value=round(value, 6), samples=samples, floor=_rounded(floor))
-    if value >= floor:
-        _close(draft, spec, "Healthy", said)
+    value, found = counts.right / counts.answers, screen(counts.right, counts.answers, floor)
+    said = f"{counts.right} of {counts.answers} {_answers(spec)} are right ({value:.3f}), floor {floor:.3f}"
+    _tell(draft, counts.right, counts.answers, floor, samples=counts.samples)
+    if found.below:
+        _suspect(draft, spec, stable, said, catastrophic=found.catastrophic)
     else:
-        _suspect(draft, spec, stable, said)
+        _change(draft, consecutive=None, counted_for=None)
+        _close(draft, spec, "Healthy", said)
+
+
+def _answers(spec: QuantizedModelSpec) -> str:
+    metric = spec.drift_check.metric
+    return "answers to the probe" if metric == PROBE_METRIC else f"answers that query {metric} counts"
+
+
+def _tell(draft: Draft, right: int, asked: int, floor: float, *, samples: int, target: float | None = None) -> None:
+    """The numbers of a check."""
+    _change(
+        draft,
+        value=_rounded(right / asked),
+        samples=samples,
+        floor=_rounded(floor),
+        lower_bound=_rounded(wilson_lower(right, asked, UPPER_CONFIDENCE)),
+        upper_bound=_rounded(wilson_upper(right, asked, UPPER_CONFIDENCE)),
+        target_value=_rounded(target),
+    )
 
 
 def _too_few(
@@ -153,12 +198,12 @@ def _too_few(
     needed = spec.drift_check.min_samples
     age = window(draft.status, spec, draft.now)
     expected = spec.probe.items_per_hour * age.total_seconds() / 3600
-    if counts.distinct < needed:
+    if counts.distinct is not None and counts.distinct < needed:
         said = f"the probe has {counts.distinct} distinct items and driftCheck.minSamples is {needed}: add items"
     else:
-        said = f"{counts.answers} answers to the probe in the window, driftCheck.minSamples is {needed}"
+        said = f"{counts.answers} {_answers(spec)} in the window, driftCheck.minSamples is {needed}"
     if confirm_all_the_same:
-        _suspect(draft, spec, stable, f"an hour after the promotion: {said}", verdict="Pending")
+        _suspect(draft, spec, stable, f"the first check after the promotion: {said}", verdict="Pending")
     elif expected < needed and age < parse_duration(spec.drift_check.window):
         _close(draft, spec, "Pending", f"too early to tell: {said}")
     else:
@@ -169,17 +214,23 @@ def _close(draft: Draft, spec: QuantizedModelSpec, verdict: DriftVerdict, messag
     """The end of a check; one that could not tell is tried again soon."""
     stable = draft.status.stable
     since = (stable.since if stable else None) or draft.now
-    due = schedule.next_due(spec.drift_check.schedule, draft.seen.name, since, draft.now)
+    due = _next_due(draft, spec, since)
     if verdict == "Unknown":
         due = min(due, draft.now + RETRY)
     could_tell = verdict not in ("Unknown", "Pending")
-    told = {"last": draft.now} if could_tell else {"value": None, "samples": None}
+    told = {"last": draft.now} if could_tell else _NUMBERS
     _change(draft, verdict=verdict, message=clip(message), next=due, confirming=None, **told)
     draft.wake(due)
 
 
 def _suspect(
-    draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus, said: str, verdict: DriftVerdict = "Suspect"
+    draft: Draft,
+    spec: QuantizedModelSpec,
+    stable: RevisionStatus,
+    said: str,
+    verdict: DriftVerdict = "Suspect",
+    *,
+    catastrophic: bool = False,
 ) -> None:
     """Have it confirmed, by a Job that asks the revision to go back to as well."""
     target = memory.fallback(draft, spec)
@@ -194,6 +245,7 @@ def _suspect(
         started_at=draft.now,
         deadline=deadline,
         screen=clip(said),
+        catastrophic=catastrophic or None,
     )
     _change(
         draft,
@@ -213,7 +265,7 @@ def _confirming(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus)
         return
     report = report_of(job)
     if report and report.confirm:
-        _conclude(draft, spec, target, report.confirm)
+        _conclude(draft, spec, check, target, report.confirm)
         return
     if job and (problem := failure_of(job, draft.now)):
         _close(draft, spec, "Unknown", f"the confirmation failed: {problem.message}")
@@ -235,20 +287,39 @@ def _confirming(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus)
         )
 
 
-def _conclude(draft: Draft, spec: QuantizedModelSpec, target: RevisionStatus, result: ConfirmResult) -> None:
+def _conclude(
+    draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus, target: RevisionStatus, result: ConfirmResult
+) -> None:
     floor = floor_of(draft.status, spec)
     found = Confirmation(result.both, result.serving_only, result.target_only, result.neither, result.errors)
     if floor is None:
         _close(draft, spec, "Unknown", "the baseline has no score to hold it to")
         return
-    decision = decide(found, floor)
+    known, counted_for = draft.status.drift, _counted_for(draft, spec, check, floor)
+    before = (known.consecutive or 0) if known and known.counted_for == counted_for else 0
+    decision = decide(found, floor, before, catastrophic=bool(check.catastrophic))
     if found.items:
-        _change(draft, value=round(found.serving / found.items, 6), samples=found.items, floor=_rounded(floor))
+        share = found.target / found.items
+        _tell(draft, found.serving, found.items, floor, samples=found.items, target=share)
+    row = decision.consecutive
+    _change(draft, consecutive=row or None, counted_for=counted_for if row else None)
     _close(draft, spec, decision.verdict, decision.message)
     if decision.verdict != "Breached":
         return
     if spec.drift_check.on_breach == "Rollback":
         rollback.begin(draft, target, Reason.FLOOR_BREACHED, decision.message)
+
+
+def _counted_for(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus, floor: float) -> str:
+    """What confirmations in a row have in common: with something else, the count begins anew.
+
+    The file of probe.source is meant to change; a row goes on over new items of it.
+    """
+    items = probe_source(spec, draft.status.prepared).model_dump(mode="json")
+    how = Asking(**probing(spec)).model_dump(mode="json")
+    return fingerprints.series_key(
+        check.revision, check.target, {"items": items, "floor": _rounded(floor), "asked": how}
+    )
 
 
 def _wanted_confirm(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus) -> WantedConfirm:
@@ -265,7 +336,7 @@ def _wanted_confirm(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckSta
             target=Arm(revision=check.target, endpoint=revision_endpoint(name, check.target)),
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
-            **asking(spec),
+            **probing(spec),
         ),
     )
 

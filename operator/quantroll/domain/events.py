@@ -5,6 +5,8 @@ from typing import Literal
 
 from quantroll.api.status import QuantizedModelStatus, VariantStatus
 from quantroll.constants import GROUP, Condition, Phase, Reason
+from quantroll.domain import unverified
+from quantroll.domain.draft import clip
 
 _WARNING_PHASES = frozenset({Phase.REJECTED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
@@ -25,8 +27,13 @@ def events(before: QuantizedModelStatus, after: QuantizedModelStatus) -> tuple[E
         *_verdicts(before, after),
         *_stalled(before, after),
         *_drift(before, after),
+        *_route(before, after),
+        *_unverified(before, after),
         *_commands(before, after),
         *_suspension(before, after),
+        *_capacity(before, after),
+        *_window(before, after),
+        *_engine(before, after),
     )
 
 
@@ -48,7 +55,7 @@ def _verdicts(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list
 def _why(row: VariantStatus) -> str:
     """What the gate said is a verdict; what kept it from saying anything goes by its own name."""
     broken = row.verdict in ("ERROR", "Infeasible")
-    return (broken and row.reason) or "Verdict"
+    return (broken and row.reason) or Reason.VERDICT
 
 
 def _stalled(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
@@ -83,6 +90,19 @@ def _drift(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Ev
     return [Event("Normal" if new.verdict == "Healthy" else "Warning", _DRIFT[new.verdict], new.message)]
 
 
+def _route(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """Somebody else has changed what splits the traffic."""
+    old, new = before.rollout, after.rollout
+    if new is None or new.drifted_at is None or (old and old.id == new.id and old.drifted_at == new.drifted_at):
+        return []
+    return [Event("Warning", Reason.ROUTE_DRIFTED, after.message)]
+
+
+def _unverified(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    told = unverified.said(after)
+    return [Event("Warning", Reason.QUALITY_UNVERIFIED, told)] if told and not unverified.said(before) else []
+
+
 def _commands(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
     old = {(command.verb, command.value) for command in before.commands}
     return [
@@ -101,3 +121,38 @@ def _suspension(before: QuantizedModelStatus, after: QuantizedModelStatus) -> li
         return []
     held = after.suspended_at is not None
     return [Event("Normal", Reason.SUSPENDED if held else Reason.RESUMED, after.message)]
+
+
+def _capacity(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """A candidate's pods are given up; of others that find no node, Stalled tells."""
+
+    def blocked(status: QuantizedModelStatus) -> str:
+        found = next((c for c in status.conditions if c.type == Condition.CAPACITY_BLOCKED), None)
+        given_up = found and found.status == "True" and found.reason == Reason.CAPACITY_BLOCKED
+        return found.message if found and given_up else ""
+
+    if not (said := blocked(after)) or blocked(before):
+        return []
+    return [Event("Warning", Reason.CAPACITY_BLOCKED, said)]
+
+
+def _window(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """A rollout under way begins to wait for one of its windows."""
+    held = after.rollout and after.rollout.held_since
+    if not held or (before.rollout and before.rollout.held_since):
+        return []
+    return [Event("Normal", Reason.OUTSIDE_WINDOW, after.message)]
+
+
+def _engine(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
+    """The admin has changed the engine profile of a spec that is the same."""
+    old, new = before.resolved, after.resolved
+    if old is None or new is None or (old.generation, old.engine) != (new.generation, new.engine):
+        return []
+    if old.profile == new.profile:
+        return []
+    image = f"image {new.profile.image}, was {old.profile.image}" if old.profile.image != new.profile.image else "flags"
+    said = (
+        f"the admin has changed engine profile {new.engine} ({image}): what serves stays until the new one is verified"
+    )
+    return [Event("Normal", Reason.ENGINE_CHANGED, clip(said))]

@@ -29,6 +29,13 @@ def fingerprint(kind: str, version: int, content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def intent(spec: QuantizedModelSpec) -> str:
+    """What a user asks for, but for how many pods of it, which an autoscaler may decide; defaults do not show."""
+    wire = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    serving = {name: value for name, value in wire.pop("serving", {}).items() if name != "replicas"}
+    return fingerprint("intent", 1, {"spec": wire, "serving": serving})[:16]
+
+
 def source_key(repository: str, revision: str) -> str:
     """What is fetched from a hub: one commit of one repository, whoever fetches it and with whatever token."""
     return fingerprint("source", 1, {"repository": repository, "revision": revision})
@@ -123,6 +130,7 @@ def evaluation_key(of_revision: str, gate: QualityGate, eval_set_sha256: str, ba
             "generation": [gate.generation.temperature, gate.generation.max_tokens],
             "baseline": baseline_key,
             **({"repeats": gate.generation.repeats} if gate.generation.repeats > 1 else {}),
+            **({"noiseItems": gate.generation.noise_items} if gate.generation.noise_items else {}),
             **_item_fields(gate.eval_set),
             **_judging(gate),
         },
@@ -140,6 +148,11 @@ def benchmark_key(of_revision: str, benchmark: Benchmark) -> str:
             "tokens": [benchmark.prompt_tokens, benchmark.output_tokens],
         },
     )
+
+
+def series_key(serving: str, target: str, about: dict[str, Any]) -> str:
+    """What confirmations that are counted together are about, in 16 hex digits."""
+    return fingerprint("confirmations", 1, {"serving": serving, "target": target, **about})[:16]
 
 
 def confirm_key(serving: str, target: str, at: datetime) -> str:

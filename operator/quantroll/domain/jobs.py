@@ -70,6 +70,13 @@ def report_of(job: JobView | None) -> Report | None:
     return job.report if job and done else None
 
 
+def news_of(draft: Draft, key: str, known: Attempt | None) -> Report | None:
+    """The result of a finished Job of this key, unless what it found is to be found anew."""
+    job = draft.seen.jobs.get(key)
+    outdated = job is not None and known is not None and known.job == job.uid
+    return None if outdated else report_of(job)
+
+
 def new_failure(draft: Draft, key: str, known: Attempt | None) -> tuple[JobView, Problem] | None:
     """A failed Job of this key that is not recorded yet."""
     job = draft.seen.jobs.get(key)

@@ -1,13 +1,15 @@
 """The variants, rung by rung: make, evaluate, judge; and which of the proven ones to serve."""
 
+from collections.abc import Collection
+
 from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
 from quantroll.api.status import Artifact, Attempt, RevisionSpec, VariantStatus
 from quantroll.constants import ARTIFACTS_MOUNT, Phase, Reason
-from quantroll.domain import fingerprints, selection, staleness
+from quantroll.domain import fingerprints, progress, selection, staleness
 from quantroll.domain.draft import ROW_LIMIT, Draft, attempt, clip
 from quantroll.domain.gate import GateReason, Verdict, ladder_next, proof, shippable
-from quantroll.domain.jobs import may_run, new_failure, report_of
+from quantroll.domain.jobs import may_run, new_failure, news_of, report_of
 from quantroll.domain.judging import evidence_of, thresholds_of, verdict_of
 from quantroll.domain.locate import baseline_model, model_path, pod_path
 from quantroll.domain.pipeline import evaluation_of, prepare_again, revision_spec, wanted_evaluate
@@ -46,7 +48,9 @@ def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
         draft.say(Phase.QUANTIZING, f"making {variant.name} ({place})")
         _want_quantize(draft, spec, variant, row.failure)
     else:
-        draft.say(Phase.EVALUATING, f"verifying {variant.name} against the baseline ({place})")
+        _, _, key = identity(draft, spec, variant, row.artifact)
+        far = progress.told(draft, key)
+        draft.say(Phase.EVALUATING, f"verifying {variant.name} against the baseline ({place}){far}")
         _want_evaluate(draft, spec, variant, row)
     return False
 
@@ -118,7 +122,7 @@ def _learn_evaluation(draft: Draft, spec: QuantizedModelSpec, variant: Variant, 
     if row.evaluation and row.evaluation.key == key:
         return row
     row = row.model_copy(update={"evaluation": None})
-    report = report_of(draft.seen.jobs.get(key))
+    report = news_of(draft, key, row.failure)
     if report and report.evaluate:
         return row.model_copy(update={"evaluation": evaluation_of(key, report.evaluate), "failure": None})
     return _with_failure(draft, key, row)
@@ -196,7 +200,7 @@ def _unmeasured(
     if (
         failure
         and failure.retry_at is None
-        and failure.generation == draft.seen.generation
+        and failure.generation == draft.edition
         and _concerns(draft, spec, variant, row, failure)
     ):
         infeasible = failure.reason == Reason.INFEASIBLE
@@ -216,7 +220,7 @@ def _example(draft: Draft) -> str:
 
 
 def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, failure: Attempt) -> bool:
-    if draft.status.prepared is None or failure.generation != draft.seen.generation:
+    if draft.status.prepared is None or failure.generation != draft.edition:
         return False
     if row.artifact is None:
         return failure.key == fingerprints.artifact_key(variant, spec.calibration, draft.status.prepared)
@@ -270,8 +274,9 @@ def _want_evaluate(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row
         draft.wanted.jobs.append(wanted_evaluate(draft, spec, variant.name, revision, served, key))
 
 
-def choose(draft: Draft, spec: QuantizedModelSpec) -> VariantStatus | None:
-    """The variant to serve, of those that are proven; None when there is none."""
+def choose(draft: Draft, spec: QuantizedModelSpec, passed: Collection[str] = ()) -> VariantStatus | None:
+    """The variant to serve, of those that are proven, but for those that are passed over; None when there is none."""
     table = draft.status.variants
-    may_ship = [table[index] for index in shippable([gate_verdict(row) for row in table], spec.ladder)]
+    proven = [table[index] for index in shippable([gate_verdict(row) for row in table], spec.ladder)]
+    may_ship = [row for row in proven if row.name not in passed]
     return selection.best(may_ship, spec.benchmark.slo if spec.benchmark else None)

@@ -7,6 +7,7 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Phase, Reason
 from quantroll.domain import memory
+from quantroll.domain.capacity import is_alone
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.traffic import can_split, is_applied, report_route
 
@@ -17,14 +18,21 @@ SETTLE = timedelta(seconds=5)  # gateways take a moment to pass a changed weight
 def take_back(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, reason: Reason, message: str) -> bool:
     """Begin to take the candidate back; False, with the reason told, while nothing else could answer."""
     stable = draft.status.stable
-    if rollout.weight and stable and serves_alone(draft, candidate, stable):
+    if rollout.weight and stable and serves_alone(draft, candidate, stable) and not is_alone(draft.seen.spec):
         draft.block(
             Reason.NOT_SERVING,
             f"{candidate.variant} is to be taken back ({message}), but no pod of {stable.variant} is ready: the traffic"
             " stays as it is until one is",
         )
         return False
-    gone = {"weight": 0, "since": None, "deadline": None, "expires_at": None, "awaiting_since": None}
+    gone = {
+        "weight": 0,
+        "since": None,
+        "deadline": None,
+        "expires_at": None,
+        "awaiting_since": None,
+        "held_since": None,
+    }
     draft.set(rollout=rollout.model_copy(update={"reason": reason.value, "message": clip(message), **gone}))
     draft.say(Phase.ROLLING_BACK, f"taking {candidate.variant} back: {message}")
     return True
@@ -56,7 +64,9 @@ def rolling_back(
     if _is_last(draft, candidate.revision):
         return
     draft.set(candidate=None, rollout=None)
-    if rollout.reason != Reason.SUPERSEDED:
+    if rollout.reason == Reason.ROLLBACK_ABORTED:
+        draft.message = clip(f"{candidate.variant} does not serve: {rollout.message}")
+    elif rollout.reason != Reason.SUPERSEDED:
         memory.reject(draft, rollout, candidate, key)
         draft.say(Phase.ROLLED_BACK, f"{candidate.variant} was taken back: {rollout.message}")
     draft.wake(draft.now)
@@ -66,7 +76,7 @@ def promote(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, old
     """The candidate, which has all the traffic, is the stable revision from here on; the old one drains."""
     memory.forget(draft, candidate.revision)
     draft.set(
-        stable=candidate.model_copy(update={"since": draft.now, "served_at": draft.now}),
+        stable=candidate.model_copy(update={"since": draft.now, "served_at": draft.now, "rollout": rollout.id}),
         candidate=None,
         rollout=rollout.model_copy(
             update={"draining": old.revision if old else None, "since": draft.now, "weight": 100}
@@ -89,6 +99,13 @@ def draining(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, rev
     draft.say(Phase.DRAINING, _drains(draft.status.stable))
 
 
+def nothing_goes(draft: Draft) -> bool:
+    """Whether draining has just ended, and what has drained keeps its pods: then nothing is waited for any more."""
+    before = draft.seen.status.rollout
+    drained = before.draining if before and before.kind == "Rollout" and draft.status.rollout is None else None
+    return any(past.revision == drained and past.warm_until for past in draft.status.last_good)
+
+
 def _drains(stable: RevisionStatus | None) -> str:
     return f"{stable.variant if stable else 'nothing'} has all the traffic; the last requests to what served before end"
 
@@ -98,6 +115,8 @@ def _is_last(draft: Draft, leaving: str) -> bool:
     stable = draft.status.stable
     if stable is None or draft.seen.server(stable.revision).ready or not draft.seen.server(leaving).ready:
         return False
+    if is_alone(draft.seen.spec):
+        return False  # there is no room for the other one before it is gone
     draft.block(
         Reason.NOT_SERVING,
         f"no pod of {stable.variant} is ready: revision {leaving}, which has lost its traffic, is kept until one is",

@@ -26,9 +26,12 @@ def data_file(source: str, sha256: str | None) -> DataFile:
 
 
 def item_file(evals: EvalSet, sha256: str | None, source: str | None = None) -> DataFile:
-    """A file of labelled items as a Job's input names it; another source has the eval set's fields."""
+    """A file of labelled items as a Job's input names it; another source has the eval set's fields.
+
+    Without any, the path is empty: tasks of lm-eval's own.
+    """
     return DataFile(
-        path=pod_path(source or evals.source),
+        path=pod_path(place) if (place := source or evals.source) else "",
         sha256=sha256,
         id_field=evals.id_field,
         slice_field=evals.slice_field,

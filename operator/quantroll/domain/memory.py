@@ -6,7 +6,7 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import PastRevision, RejectedRevision, RevisionStatus, RolloutStatus
 from quantroll.constants import BASELINE, GROUP, Reason
-from quantroll.domain import fingerprints, pipeline
+from quantroll.domain import capacity, fingerprints, pipeline
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.gate import Verdict
 from quantroll.domain.locate import baseline_model
@@ -15,16 +15,30 @@ from quantroll.domain.traffic import server_of
 LAST_GOOD, REJECTED = 2, 8
 
 # What failed for want of pods or time may go well under another spec; what was found bad is bad under any.
-_FORGIVEN_BY_AN_EDIT = frozenset({Reason.LOAD_DEADLINE, Reason.CANDIDATE_UNAVAILABLE, Reason.ROLLOUT_DEADLINE})
+_FORGIVEN_BY_AN_EDIT = frozenset(
+    {
+        Reason.LOAD_DEADLINE,
+        Reason.CANDIDATE_UNAVAILABLE,
+        Reason.ROLLOUT_DEADLINE,
+        Reason.CAPACITY_BLOCKED,
+        Reason.ANALYSIS_INCONCLUSIVE,
+    }
+)
 
 
 def rejection(draft: Draft, key: str) -> RejectedRevision | None:
     """Why a revision is not tried, if it is not."""
     for entry in draft.status.rejected:
-        edited = entry.generation != draft.seen.generation
+        edited = entry.generation != draft.edition
         if entry.key == key and not (edited and entry.reason in _FORGIVEN_BY_AN_EDIT):
             return entry
     return None
+
+
+def key(draft: Draft, spec: QuantizedModelSpec, revision: str) -> str:
+    """What a revision that is taken back is remembered by."""
+    prepared = draft.status.prepared
+    return fingerprints.evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256 if prepared else "")
 
 
 def how_to_retry(draft: Draft, entry: RejectedRevision) -> str:
@@ -44,18 +58,25 @@ def reject(draft: Draft, rollout: RolloutStatus, revision: RevisionStatus, key: 
         message=clip(rollout.message, LIST_LIMIT),
         at=draft.now,
     )
-    draft.set(rejected=[entry, *(r for r in draft.status.rejected if r.key != key)][:REJECTED])
+    # An older entry of the same key was forgiven by an edit: it counts as a rollback all the same.
+    draft.set(rejected=[entry, *(r for r in draft.status.rejected if r.rollout != rollout.id)][:REJECTED])
 
 
 def rollout_id(draft: Draft, candidate: RevisionStatus) -> str:
     """The name of a rollout that begins now: no other one, of the same revision say, ever has it."""
-    return f"{draft.seen.generation}-{candidate.revision}-{draft.now:%y%m%d%H%M%S}"
+    return f"{draft.edition}-{candidate.revision}-{draft.now:%y%m%d%H%M%S}"
+
+
+def promoted_by(stable: RevisionStatus) -> str:
+    """The rollout that made it stable; of one that none did, or that is no longer known, a name as unique as that."""
+    since = stable.since or stable.served_at
+    return stable.rollout or (f"{stable.revision}-{since:%y%m%d%H%M%S}" if since else stable.revision)
 
 
 def generation_of(draft: Draft, rollout: RolloutStatus) -> int:
     """The generation that a rollout was begun for: an edit made while it is taken back is another try."""
     text = rollout.id.partition("-")[0]
-    return int(text) if text.isdecimal() else draft.seen.generation
+    return int(text) if text.isdecimal() else draft.edition
 
 
 def retire(draft: Draft, old: RevisionStatus) -> None:
@@ -96,6 +117,8 @@ def _set_warm(draft: Draft, until: dict[str, object]) -> None:
 def serve_warm(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Pods of revisions that are kept warm."""
     known = {server.revision for server in draft.wanted.servers} | draft.wanted.kept
+    if capacity.replaces(spec):
+        cool_down(draft)  # the room is needed
     for past in draft.status.last_good:
         if past.warm_until is None:
             continue
@@ -115,14 +138,31 @@ def fallback(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
     stable, base = draft.status.stable, draft.status.baseline
     if stable is None or base is None or stable.variant == BASELINE:
         return None
-    proven = {row.revision for row in draft.status.variants if row.verdict == Verdict.PASS.value}
-    bad = {entry.revision for entry in draft.status.rejected}
     if spec.rollout.rollback.target == "LastGood":
-        for past in draft.status.last_good:
-            good = past.revision == base.revision or (past.revision in proven and past.revision not in bad)
-            if good and past.revision != stable.revision:
-                return _as_revision(past)
+        past = (proven(draft, spec, past.revision) for past in draft.status.last_good)
+        if good := next((found for found in past if found), None):
+            return good
     return _baseline(draft, spec, base.revision)
+
+
+def proven(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStatus | None:
+    """A revision that may serve in place of what does, by what is known today; None where there is no such one."""
+    stable, base = draft.status.stable, draft.status.baseline
+    if stable is None or base is None or revision == stable.revision:
+        return None
+    good = {row.revision for row in draft.status.variants if row.verdict == Verdict.PASS.value}
+    good -= {entry.revision for entry in draft.status.rejected}
+    return found(draft, spec, revision) if revision in good | {base.revision} else None
+
+
+def why_none(draft: Draft, revision: str | None) -> str:
+    """Why there is nothing to go back to."""
+    if revision is None:
+        return "there is nothing to go back to: no other revision that is proven, and not taken back, is known"
+    known = [past.revision for past in draft.status.last_good]
+    base = draft.status.baseline
+    names = ", ".join([*known, *([base.revision] if base else [])]) or "none"
+    return f"{revision} is not one that may serve now: it has to be in status (known: {names}), proven, not taken back"
 
 
 def found(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionStatus | None:

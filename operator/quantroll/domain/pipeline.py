@@ -5,12 +5,13 @@ everything that went into them, so a changed spec makes exactly that anew which 
 """
 
 from datetime import timedelta
+from typing import Any
 
 from quantroll.api.base import parse_duration
 from quantroll.api.counts import Counts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import EvaluateInput, EvaluateResult, PrepareInput
-from quantroll.api.spec import QuantizedModelSpec
+from quantroll.api.spec import QuantizedModelSpec, ScorerName
 from quantroll.api.status import (
     Attempt,
     BaselineStatus,
@@ -20,11 +21,11 @@ from quantroll.api.status import (
     RevisionStatus,
     VariantStatus,
 )
-from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, ENGINE_PORT, Phase, Reason
-from quantroll.domain import fingerprints, record
+from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, ENGINE_PORT, PROGRESS_PORT, Phase, Reason
+from quantroll.domain import fingerprints, progress, record
 from quantroll.domain.asking import asking, judging
 from quantroll.domain.draft import Draft, attempt
-from quantroll.domain.jobs import may_run, new_failure, report_of
+from quantroll.domain.jobs import may_run, new_failure, news_of
 from quantroll.domain.locate import baseline_model, data_file, hub_model, item_file, model_path
 from quantroll.domain.presets import preset_of
 from quantroll.domain.snapshot import Problem
@@ -36,34 +37,41 @@ MAX_CONCURRENCY = 32
 
 
 def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
-    """Take a new generation up: the engine profile and the workload's preset are looked up once and pinned."""
+    """Take an edit up, or an engine that the admin has changed: profile and preset are looked up once and pinned."""
     seen, resolved = draft.seen, draft.status.resolved
     profile = seen.engines.get(spec.serving.engine)
-    if resolved is None or resolved.generation != seen.generation or _is_corrected(draft, profile):
-        if profile is None:
-            known = ", ".join(sorted(seen.engines)) or "none"
-            draft.say(Phase.PENDING if draft.status.phase is None else draft.status.phase, "waiting for its engine")
-            draft.block(
-                Reason.ENGINE_UNKNOWN,
-                f"spec.serving.engine: no engine profile {spec.serving.engine!r} is installed (known: {known});"
-                " choose one of these, or have the admin add it to the chart's values under engines",
-            )
-            return False
-        draft.set(
-            resolved=Resolved(
-                generation=seen.generation,
-                engine=spec.serving.engine,
-                profile=profile,
-                preset=preset_of(spec.workload),
-            )
+    another = resolved is None or resolved.generation != seen.generation
+    edited = another and (resolved is None or resolved.intent != fingerprints.intent(spec))
+    if resolved and not edited and not _is_changed_by_admin(draft, spec, profile):
+        return True
+    if profile is None:
+        known = ", ".join(sorted(seen.engines)) or "none"
+        draft.say(Phase.PENDING if draft.status.phase is None else draft.status.phase, "waiting for its engine")
+        draft.block(
+            Reason.ENGINE_UNKNOWN,
+            f"spec.serving.engine: no engine profile {spec.serving.engine!r} is installed (known: {known});"
+            " choose one of these, or have the admin add it to the chart's values under engines",
         )
+        return False
+    draft.set(
+        resolved=Resolved(
+            generation=seen.generation if edited else draft.edition,
+            intent=fingerprints.intent(spec),
+            engine=spec.serving.engine,
+            profile=profile,
+            preset=preset_of(spec.workload) if edited or resolved is None else resolved.preset,
+        )
+    )
     return True
 
 
-def _is_corrected(draft: Draft, profile: EngineProfile | None) -> bool:
-    """Whether the admin has changed a profile with which nothing ever served: what cannot run may be mended."""
-    resolved, stable = draft.status.resolved, draft.status.stable
-    idle = draft.status.rollout is None and (stable is None or stable.served_at is None)
+def _is_changed_by_admin(draft: Draft, spec: QuantizedModelSpec, profile: EngineProfile | None) -> bool:
+    """Whether the profile is another one by now. What it makes other revisions of is verified off the traffic.
+
+    A rollout under way is not disturbed, nor what is suspended: it is taken up afterwards.
+    """
+    resolved = draft.status.resolved
+    idle = draft.status.rollout is None and not spec.suspend
     return resolved is not None and profile is not None and resolved.profile != profile and idle
 
 
@@ -87,9 +95,14 @@ def prepare(draft: Draft, spec: QuantizedModelSpec) -> bool:
     if status.prepared_key == key and status.prepared:
         return _enough_items(draft, spec)
     draft.say(Phase.PENDING, "checking the model and the data sets")
-    job, failure = draft.seen.jobs.get(key), status.prepare_failure
-    outdated = job and failure and failure.job == job.uid  # what it saw has changed since
-    if not outdated and (report := report_of(job)):
+    if spec.quality_gate.scorer not in draft.seen.scorers:
+        draft.block(
+            Reason.SCORER_UNKNOWN,
+            f"spec.qualityGate.scorer: {spec.quality_gate.scorer} has no image here: have the admin name one in the"
+            " chart's values under images.lmEval, or choose another scorer",
+        )
+        return False
+    if report := news_of(draft, key, status.prepare_failure):
         draft.set(prepared=report.prepare, prepared_key=key, prepare_failure=None)
         return _enough_items(draft, spec)
     if found := new_failure(draft, key, status.prepare_failure):
@@ -114,7 +127,7 @@ def prepare_again(draft: Draft, problem: Problem) -> None:
         reason=problem.reason,
         message=problem.message,
         at=draft.now,
-        generation=draft.seen.generation,
+        generation=draft.edition,
         retry_at=draft.now + PREPARE_PAUSE,
     )
     draft.set(prepared=None, prepared_key=None, prepare_failure=failure)
@@ -186,8 +199,8 @@ def baseline(draft: Draft, spec: QuantizedModelSpec) -> bool:
     _first_stable(draft, revision, served)
     if row.evaluation and row.evaluation.key == key:
         return _baseline_strong(draft, spec)
-    draft.say(Phase.BASELINING, "measuring the full-precision model")
-    if report := report_of(draft.seen.jobs.get(key)):
+    draft.say(Phase.BASELINING, f"measuring the full-precision model{progress.told(draft, key)}")
+    if report := news_of(draft, key, row.failure):
         if report.evaluate is None:
             raise AssertionError("a report of an evaluate Job carries its result")
         measured = evaluation_of(key, report.evaluate)
@@ -283,11 +296,21 @@ def wanted_evaluate(
             served_model=draft.seen.name,
             concurrency=min(spec.serving.max_num_seqs, MAX_CONCURRENCY),
             ready_timeout_seconds=parse_duration(spec.rollout.deadlines.model_load).total_seconds(),
+            progress_port=PROGRESS_PORT,
+            noise_items=gate.generation.noise_items if variant == BASELINE else 0,
             baseline_key=joined,
+            **_for_lm_eval(spec),
             **asking(spec),
             subject=record.subject(spec, prepared, variant, revision, served, artifact),
         ),
     )
+
+
+def _for_lm_eval(spec: QuantizedModelSpec) -> dict[str, Any]:
+    """What lm-eval needs to know of the model. The tokenizer is the full-precision model's, for both arms."""
+    if spec.quality_gate.scorer is not ScorerName.LM_EVAL:
+        return {}
+    return {"tokenizer": model_path(baseline_model(spec.model)), "max_length": spec.serving.max_model_len}
 
 
 def rows(draft: Draft, spec: QuantizedModelSpec) -> None:

@@ -5,26 +5,31 @@ from datetime import datetime, timedelta
 
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import HistoryEntry, QuantizedModelStatus, RevisionStatus, VariantStatus
-from quantroll.constants import BASELINE, Phase, Reason
+from quantroll.constants import Phase, Reason
 from quantroll.domain import (
     benchmarking,
+    choosing,
     commands,
     drift_check,
     figures,
+    flapping,
     ladder,
+    leaving,
     memory,
     pipeline,
     probing,
+    progress,
     rollout,
     suspension,
     traffic,
+    unverified,
+    windows,
 )
+from quantroll.domain.choosing import Choice
 from quantroll.domain.conditions import conditions
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
 from quantroll.domain.events import Event, events
-from quantroll.domain.fingerprints import evaluation_key
-from quantroll.domain.gate import Verdict, shippable
-from quantroll.domain.locate import baseline_model
+from quantroll.domain.gate import Verdict
 from quantroll.domain.presets import filled_in
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import Wanted
@@ -58,6 +63,7 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
         _decide(draft, filled_in(seen.spec, resolved.preset) if resolved and resolved.preset else seen.spec)
     else:
         draft.wanted.settled = False
+    progress.forget(draft)
     status = _closed(draft)
     return Plan(status=status, wanted=draft.wanted, events=events(seen.status, status), wake_at=draft.wake_at)
 
@@ -65,7 +71,7 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
 def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.seen.trouble:
         draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
-    commands.obey(draft)
+    commands.obey(draft, spec)
     _refresh_stable(draft)
     if spec.suspend:
         suspension.hold(draft, spec, _rejection_key(draft, spec))
@@ -90,36 +96,16 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     done = draft.judged and benchmarking.attend(draft, spec)
     if done:
         figures.fill(draft, spec)  # costs decide which of the proven is chosen
-    chosen = _chosen(draft, spec) if done else None
+    chosen = choosing.choose(draft, spec) if done else None
+    draft.decided, draft.chosen = done, chosen.revision.revision if chosen else None
     _refresh_stable(draft)
     if draft.status.rollout:
-        target = chosen.revision if chosen else _proven_candidate(draft, spec) if measured else None
+        target = chosen.revision.revision if chosen else choosing.proven_candidate(draft, spec) if measured else None
         rollout.advance(draft, spec, target, _rejection_key(draft, spec))
+        if done and leaving.nothing_goes(draft):
+            _settle(draft, spec, chosen)
     elif done:  # a pass later: what has drained is gone before the whole is said to be settled
         _settle(draft, spec, chosen)
-
-
-def _chosen(draft: Draft, spec: QuantizedModelSpec) -> RevisionStatus | None:
-    """The revision that should serve: the smallest proven variant, or the baseline in its present form."""
-    best = ladder.choose(draft, spec)
-    if best and best.artifact:
-        variant = next(v for v in spec.variants if v.name == best.name)
-        revision, served, _ = ladder.identity(draft, spec, variant, best.artifact)
-        recovery = "" if best.recovery is None else f"{best.recovery:.3f}"
-        return RevisionStatus(revision=revision, variant=best.name, recovery=recovery, spec=served)
-    stable, base = draft.status.stable, draft.status.baseline
-    if stable and base and stable.variant == BASELINE:
-        served = pipeline.revision_spec(draft, spec, BASELINE, baseline_model(spec.model))
-        return RevisionStatus(revision=base.revision, variant=BASELINE, spec=served)
-    return None
-
-
-def _proven_candidate(draft: Draft, spec: QuantizedModelSpec) -> str | None:
-    """The candidate, while the ladder goes on behind it, if it may still ship by what is known now."""
-    candidate, table = draft.status.candidate, draft.status.variants
-    verdicts = [ladder.gate_verdict(row) for row in table]
-    may_ship = [table[index].revision for index in shippable(verdicts, spec.ladder)]
-    return candidate.revision if candidate and candidate.revision in may_ship else None
 
 
 def _refresh_stable(draft: Draft) -> None:
@@ -142,28 +128,28 @@ def _report_saving(draft: Draft) -> None:
         draft.set(stable=stable.model_copy(update={"saving": saving}))
 
 
-def _rejection_key(draft: Draft, spec: QuantizedModelSpec, revision: str | None = None) -> str:
+def _rejection_key(draft: Draft, spec: QuantizedModelSpec) -> str:
     """What the revision that would be taken back is remembered by: in a rollback, that is the one that serves."""
     going_back = draft.status.rollout is not None and draft.status.rollout.kind == "Rollback"
-    leaving, prepared = draft.status.stable if going_back else draft.status.candidate, draft.status.prepared
-    revision = revision or (leaving.revision if leaving else "")
-    return evaluation_key(revision, spec.quality_gate, prepared.eval_set.sha256 if prepared else "")
+    leaving = draft.status.stable if going_back else draft.status.candidate
+    return memory.key(draft, spec, leaving.revision if leaving else "")
 
 
-def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | None) -> None:
+def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: Choice | None) -> None:
     """The ladder is done and nothing moves: start a rollout, or say why there is none."""
     stable = draft.status.stable
+    new = chosen is not None and stable is not None and chosen.revision.revision != stable.revision
     proven = ladder.choose(draft, spec) is not None
-    if chosen and stable and chosen.revision != stable.revision:
-        if entry := memory.rejection(draft, _rejection_key(draft, spec, chosen.revision)):
-            again = memory.how_to_retry(draft, entry)
-            draft.say(
-                Phase.ROLLED_BACK, f"{entry.variant} was taken back: {entry.message}; to have it tried again: {again}"
-            )
-        else:
-            _select(draft, spec, chosen, stable)
+    if chosen and chosen.rejected and (not new or chosen.rejected.revision == chosen.revision.revision):
+        entry, again = chosen.rejected, memory.how_to_retry(draft, chosen.rejected)
+        flapping.holds(draft, spec)
+        draft.say(
+            Phase.ROLLED_BACK, f"{entry.variant} was taken back: {entry.message}; to have it tried again: {again}"
+        )
+    elif chosen and stable and new:
+        _select(draft, spec, chosen, stable)
     elif proven and chosen:
-        draft.say(Phase.STEADY, f"{chosen.variant} serves, recovery {chosen.recovery}")
+        draft.say(Phase.STEADY, f"{chosen.revision.variant} serves, recovery {chosen.revision.recovery}")
     else:
         said = "; ".join(f"{r.name} {_verdict(r)}" for r in draft.status.variants if r.verdict)
         too_slow = any(r.verdict == Verdict.PASS.value for r in draft.status.variants)
@@ -171,29 +157,26 @@ def _settle(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus | Non
         draft.say(Phase.REJECTED, f"{what} ({said}); {_server(stable)} keeps serving")
 
 
-def _select(draft: Draft, spec: QuantizedModelSpec, chosen: RevisionStatus, stable: RevisionStatus) -> None:
-    if draft.status.phase is not Phase.SELECTING:
-        draft.say(Phase.SELECTING, f"{chosen.variant} {_why_chosen(draft, chosen)}")
+def _select(draft: Draft, spec: QuantizedModelSpec, choice: Choice, stable: RevisionStatus) -> None:
+    chosen = choice.revision
+    if flapping.holds(draft, spec):
+        draft.say(Phase.ROLLED_BACK, f"{chosen.variant} is not tried: {draft.flapping}")
+    elif draft.status.phase is not Phase.SELECTING:
+        draft.say(Phase.SELECTING, f"{chosen.variant} {choosing.why(draft, choice)}")
         draft.wake(draft.now)
     elif not traffic.can_split(draft, spec):
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the Gateway API")
     elif draft.status.drift and draft.status.drift.confirming:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for the drift check of {stable.variant}")
-    elif not draft.seen.server(stable.revision).ready:
+    elif unproven := unverified.said(draft.status):
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for a drift check that can tell: {unproven}")
+        draft.block(Reason.QUALITY_UNVERIFIED, draft.message)
+    elif stable.served_at is None and not draft.seen.server(stable.revision).ready:
         draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {stable.variant} to serve first")
+    elif closed := windows.closed(draft, spec):
+        draft.say(Phase.SELECTING, f"{chosen.variant} is chosen and waits for {closed}")
     else:
         rollout.begin(draft, spec, chosen)
-
-
-def _why_chosen(draft: Draft, chosen: RevisionStatus) -> str:
-    if chosen.variant == BASELINE:
-        return "has new serving settings"
-    row = next((row for row in draft.status.variants if row.name == chosen.variant), None)
-    cost = row.cost if row else None
-    if cost and cost.per_million_output_tokens is not None:
-        price = f"{cost.per_million_output_tokens:.4g} {cost.currency} a million output tokens"
-        return f"is the cheapest proven variant, at {price}"
-    return "is the smallest proven variant"
 
 
 def _verdict(row: VariantStatus) -> str:
@@ -217,7 +200,7 @@ def _report_stable(draft: Draft, spec: QuantizedModelSpec) -> None:
         draft.block(Reason.ROUTE_NOT_ACCEPTED, draft.seen.route.message)
     stable = draft.status.stable
     server = draft.seen.server(stable.revision) if stable else None
-    if stable and server and server.problem and not server.ready:
+    if stable and server and server.problem and not server.ready and not draft.is_patient(server.problem):
         draft.block(server.problem.reason, f"stable {stable.variant}: {server.problem.message}")
 
 

@@ -7,8 +7,11 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Phase, Reason
 from quantroll.domain import memory
+from quantroll.domain.capacity import carried_by, pods_for
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.leaving import promote
+from quantroll.domain.snapshot import ServerView
+from quantroll.domain.steps import promotion
 from quantroll.domain.traffic import can_split, is_applied, report_route
 
 
@@ -34,22 +37,20 @@ def begin(draft: Draft, target: RevisionStatus, reason: Reason, message: str) ->
 def advance(
     draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, target: RevisionStatus, rejection_key: str
 ) -> None:
-    """Wait for all pods of the target, give it all the traffic, and promote it when that has come about."""
-    server, replicas = draft.seen.server(target.revision), spec.serving.replicas
-    stable = draft.status.stable
+    """Wait for all pods of the target, give it all the traffic, and promote it when that has come about.
+
+    Where stable's pods give the room one by one, the traffic follows the pods.
+    """
+    server, stable = draft.seen.server(target.revision), draft.status.stable
     draft.say(Phase.ROLLING_BACK, f"going back to {target.variant}: {rollout.message}")
-    if rollout.weight == 0:
-        if server.ready >= replicas and can_split(draft, spec):
-            _change(draft, rollout, step=len(spec.rollout.steps), weight=100)
-        elif server.problem:
-            draft.block(
-                Reason.ROLLBACK_BLOCKED,
-                f"{target.variant}, to go back to, is not ready, and {stable.variant if stable else 'nothing'} keeps"
-                f" serving: {server.problem.message}",
-            )
-    elif server.ready == 0 and stable and draft.seen.server(stable.revision).ready:
+    weight = carried_by(spec, server.ready)
+    if weight > rollout.weight and can_split(draft, spec):
+        _change(draft, rollout, step=promotion(spec), weight=weight, since=None)
+    elif rollout.weight and server.ready == 0 and stable and draft.seen.server(stable.revision).ready:
         _change(draft, rollout, weight=0, since=None)  # lost on the way: what served before still does
-    elif not is_applied(draft, spec) or server.ready < replicas:
+    elif rollout.weight < 100:
+        _report(draft, target, server)
+    elif not is_applied(draft, spec) or server.ready < pods_for(spec, 100):
         _change(draft, rollout, since=None)
         report_route(draft)
     elif rollout.since is None:
@@ -59,6 +60,17 @@ def advance(
         if stable:
             memory.reject(draft, rollout, stable, rejection_key)
         promote(draft, rollout, target, stable)
+
+
+def _report(draft: Draft, target: RevisionStatus, server: ServerView) -> None:
+    stable = draft.status.stable
+    if server.problem and not draft.is_patient(server.problem):
+        draft.block(
+            Reason.ROLLBACK_BLOCKED,
+            f"{target.variant}, to go back to, is not ready, and {stable.variant if stable else 'nothing'} keeps"
+            f" serving: {server.problem.message}",
+        )
+    report_route(draft)
 
 
 def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> None:

@@ -8,10 +8,11 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import Phase, Reason
-from quantroll.domain import analysis, approval, leaving, memory, rollback
+from quantroll.domain import analysis, approval, leaving, memory, placing, quality_looks, rollback, steps, windows
+from quantroll.domain.capacity import pods_for
 from quantroll.domain.draft import Draft
 from quantroll.domain.leaving import take_back
-from quantroll.domain.traffic import by_route, can_split, is_applied, next_weight, pods_for, report_route
+from quantroll.domain.traffic import by_route, can_split, is_applied, is_edited, report_route, share_problem
 
 
 def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> None:
@@ -30,7 +31,7 @@ def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> 
             expires_at=draft.now + total,
         ),
     )
-    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate))
+    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate, steps.weight_at(spec, 0)))
     draft.wake(draft.now + min(load, total))
 
 
@@ -43,6 +44,7 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
     rollout, candidate = draft.status.rollout, draft.status.candidate
     if rollout is None:
         return
+    rollout = windows.release(draft, spec, rollout)
     if rollout.draining:
         leaving.draining(draft, spec, rollout, rollout.draining)
     elif candidate is None:
@@ -55,7 +57,7 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
         return  # as soon as something else can answer
     elif chosen != candidate.revision:
         take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for something else now")
-    elif rollout.step >= 0 and not _is_step(spec, rollout):
+    elif rollout.step >= 0 and not steps.is_step(spec, rollout):
         take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for other steps now")
     elif not _expired(draft, rollout, candidate):
         _go_on(draft, spec, rollout, candidate)
@@ -68,14 +70,21 @@ def _go_on(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candi
         return
     elif rollout.since is None:
         _shifting(draft, spec, rollout, candidate)
-    elif not is_applied(draft, spec):  # somebody changed the route: it is put back, and the step's clock starts again
-        _change(draft, rollout, since=None, analysis=None)
-        phase = Phase.SHIFTING if _in_steps(spec, rollout) else Phase.PROMOTING
-        draft.say(phase, f"the traffic was changed: giving {candidate.variant} {rollout.weight} % again")
-    elif _in_steps(spec, rollout):
+    elif not is_applied(draft, spec):
+        _start_again(draft, spec, rollout, candidate)
+    elif steps.in_steps(spec, rollout):
         _analyzing(draft, spec, rollout, candidate)
     else:
-        _promoting(draft, rollout, candidate)
+        _promoting(draft, spec, rollout, candidate)
+
+
+def _start_again(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
+    """The weights are not those of the step any more: they are put back, and the step's clock starts again."""
+    edited = is_edited(draft, spec)
+    _change(draft, rollout, since=None, analysis=None, drifted_at=draft.now if edited else rollout.drifted_at)
+    phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING
+    what = "the traffic was changed" if edited else "the traffic is no longer split as decided"
+    draft.say(phase, f"{what}: giving {candidate.variant} {rollout.weight} % again")
 
 
 def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> RolloutStatus:
@@ -84,18 +93,9 @@ def _change(draft: Draft, rollout: RolloutStatus, **changes: object) -> RolloutS
     return changed
 
 
-def _in_steps(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
-    return rollout.step < len(spec.rollout.steps)
-
-
-def _is_step(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
-    """Whether the rollout stands at a step that the spec still has; promotion is the one after the last."""
-    return rollout.step <= len(spec.rollout.steps) and rollout.weight == next_weight(spec, rollout.step - 1)
-
-
 def _expired(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
-    """Whether the whole rollout has taken too long; nobody is hurried while asked for approval."""
-    if rollout.expires_at is None or rollout.awaiting_since:
+    """Whether the whole rollout has taken too long; waits for a person's approval and for a window do not count."""
+    if rollout.expires_at is None or rollout.awaiting_since or rollout.held_since:
         return False
     draft.wake(rollout.expires_at)
     if draft.now < rollout.expires_at:
@@ -106,18 +106,30 @@ def _expired(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) ->
 
 
 def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    first = spec.rollout.steps[0].weight
+    step = steps.ahead(spec, rollout)
+    first = steps.weight_at(spec, step)
     needed, server = pods_for(spec, first), draft.seen.server(candidate.revision)
     if not can_split(draft, spec):
         draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant} waits for the Gateway API")
         return
-    if server.ready >= needed:
-        _change(draft, rollout, step=0, weight=first, since=None, deadline=None)
-        draft.say(Phase.SHIFTING, _giving(spec, candidate, first))
+    if server.ready >= needed and (closed := windows.closed(draft, spec)):
+        _change(draft, windows.hold(draft, rollout), deadline=None)
+        draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant} is ready and waits for {closed}")
         return
-    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate))
-    if server.problem:
+    if server.ready >= needed:
+        counted = spec.serving.replicas
+        rollout = _change(draft, rollout, step=step, weight=first, replicas=counted, since=None, deadline=None)
+        phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING
+        draft.say(phase, _giving(spec, candidate, first))
+        return
+    draft.say(Phase.CANDIDATE_STARTING, _start(spec, candidate, first))
+    if server.problem and not draft.is_patient(server.problem):
         draft.block(server.problem.reason, f"candidate {candidate.variant}: {server.problem.message}")
+    if rollout.deadline is None and rollout.held_since is None:  # it was ready, and no window was open
+        load = parse_duration(spec.rollout.deadlines.model_load)
+        rollout = _change(draft, rollout, deadline=draft.now + load)
+    if _has_no_room(draft, spec, rollout, candidate):
+        return
     if rollout.deadline and draft.now >= rollout.deadline:
         cause = f": {server.problem.message}" if server.problem else ""
         _too_late(draft, spec, rollout, candidate, "not ready", cause)
@@ -125,10 +137,20 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
         draft.wake(rollout.deadline)
 
 
-def _start(spec: QuantizedModelSpec, candidate: RevisionStatus) -> str:
+def _start(spec: QuantizedModelSpec, candidate: RevisionStatus, first: int) -> str:
     """Without a count of ready pods: a write for each would tell nothing that the Deployment does not."""
-    needed = pods_for(spec, spec.rollout.steps[0].weight)
-    return f"starting {candidate.variant}: it gets traffic when {needed} pods are ready"
+    needed = pods_for(spec, first)
+    return f"starting {candidate.variant}: it gets traffic when {needed} pods are ready{_outlook(spec, 0)}"
+
+
+def _outlook(spec: QuantizedModelSpec, step: int) -> str:
+    said = quality_looks.outlook(spec, step)
+    return f"; {said}" if said else ""
+
+
+def _has(spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> str:
+    duration = spec.rollout.steps[rollout.step].duration
+    return f"{candidate.variant} has {rollout.weight} % for {duration}{_outlook(spec, rollout.step)}"
 
 
 def _giving(spec: QuantizedModelSpec, candidate: RevisionStatus, weight: int) -> str:
@@ -149,38 +171,45 @@ def _too_late(
     take_back(draft, rollout, candidate, Reason.LOAD_DEADLINE, f"{what} {limit}{cause}")
 
 
+def _has_no_room(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
+    """Whether its pods are taken away again because there is no node for them."""
+    found = placing.given_up(draft, spec, rollout, draft.seen.server(candidate.revision))
+    return bool(found) and take_back(draft, rollout, candidate, Reason.CAPACITY_BLOCKED, found)
+
+
 def _lost_capacity(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> bool:
-    needed, server = pods_for(spec, rollout.weight), draft.seen.server(candidate.revision)
-    needed = needed if by_route(spec) else 1  # without a gateway the share goes with the pods
+    """Whether pods are lost that the weight was given for; where more are asked for by now, both revisions get them."""
+    replicas, server = spec.serving.replicas, draft.seen.server(candidate.revision)
+    given = min(rollout.replicas or replicas, replicas)
+    needed = pods_for(spec, rollout.weight, given) if by_route(spec) else 1  # else the share goes with the pods
     if server.ready >= needed:
+        all_come = server.ready >= pods_for(spec, rollout.weight)
+        if rollout.replicas and rollout.replicas != (counted := replicas if all_come else given):
+            _change(draft, rollout, replicas=counted)
+            draft.wake(draft.now)
+            return True
         return False
     cause = f": {server.problem.message}" if server.problem else ""
-    # with more replicas, say: that is no fault of the candidate's
-    edited = not rollout.id.startswith(f"{draft.seen.generation}-")
-    take_back(
-        draft,
-        rollout,
-        candidate,
-        Reason.SUPERSEDED if edited else Reason.CANDIDATE_UNAVAILABLE,
-        f"{server.ready} of the {needed} pods that {rollout.weight} % need are ready{cause}",
-    )
+    found = f"{server.ready} of the {needed} pods that {rollout.weight} % need are ready{cause}"
+    take_back(draft, rollout, candidate, Reason.CANDIDATE_UNAVAILABLE, found)
     return True
 
 
 def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    in_steps = _in_steps(spec, rollout)
+    in_steps = steps.in_steps(spec, rollout)
     if is_applied(draft, spec):
+        if not in_steps:  # no clock to start: a status write of its own would tell nothing that matters
+            _promoting(draft, spec, rollout, candidate)
+            return
         _change(draft, rollout, since=draft.now, deadline=None)
-        if in_steps:
-            step = spec.rollout.steps[rollout.step]
-            draft.say(Phase.ANALYZING, f"{candidate.variant} has {rollout.weight} % for {step.duration}")
-            draft.wake(draft.now + parse_duration(step.duration))
-        else:
-            draft.say(Phase.PROMOTING, f"{candidate.variant} has all the traffic")
-            draft.wake(draft.now)
+        step = spec.rollout.steps[rollout.step]
+        draft.say(Phase.ANALYZING, _has(spec, rollout, candidate))
+        draft.wake(draft.now + parse_duration(step.duration))
         return
     draft.say(Phase.SHIFTING if in_steps else Phase.PROMOTING, _giving(spec, candidate, rollout.weight))
     report_route(draft)
+    if _has_no_room(draft, spec, rollout, candidate):
+        return
     if rollout.deadline and draft.now >= rollout.deadline:
         _too_late(draft, spec, rollout, candidate, f"the pods that {rollout.weight} % need were not ready")
     elif rollout.deadline:
@@ -190,67 +219,83 @@ def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
 def _analyzing(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
     """Look at the candidate every interval; when the step's time is over and the last look is good, go on."""
     step, since = spec.rollout.steps[rollout.step], rollout.since or draft.now
-    said = analysis.look(draft, spec)
+    said = analysis.look(draft, spec, rollout)
     found = analysis.record(draft, spec, rollout, said)
     if found is not rollout.analysis:
         rollout = _change(draft, rollout, analysis=found)
-    limits = spec.rollout.analysis
-    if found and found.failures > limits.failure_limit:
-        take_back(draft, rollout, candidate, Reason.ANALYSIS_FAILED, found.message)
+    if gone := analysis.lost(draft, spec, found, said):
+        take_back(draft, rollout, candidate, *gone)
         return
     over = since + parse_duration(step.duration)
-    if limits.metrics:
-        draft.wake(draft.now + parse_duration(limits.interval))
-    if draft.now < over:
-        draft.say(Phase.ANALYZING, f"{candidate.variant} has {rollout.weight} % for {step.duration}")
+    if said.each:
+        draft.wake(draft.now + analysis.interval(spec))
+    contradiction = share_problem(draft, spec, rollout)
+    if steps.is_hurried(rollout):
+        _next_step(draft, spec, approval.stop_waiting(draft, rollout), candidate)
+    elif draft.now < over:
+        draft.say(Phase.ANALYZING, _has(spec, rollout, candidate))
         draft.wake(over)
-    elif said.verdict != "Pass":
-        approval.stop_waiting(draft, rollout)
-        draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {_why(said)}")
-        if said.missing:
-            draft.block(
-                Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {said.message}"
-            )
+        if contradiction:
+            draft.block(Reason.SHARE_CONTRADICTS, contradiction)
+    elif said.verdict != "Pass" or contradiction:
+        _hold(draft, approval.stop_waiting(draft, rollout), candidate, said, contradiction)
     elif step.approval and rollout.approved_step != rollout.step:
         approval.ask(draft, rollout, candidate)
     else:
         _next_step(draft, spec, approval.stop_waiting(draft, rollout), candidate)
 
 
-def _why(said: analysis.Look) -> str:
-    """Without counts, which change at every look: a message is written only when something has happened."""
-    return said.message if said.verdict == "Unknown" else "the last look has failed"
+def _hold(
+    draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, said: analysis.Looks, contradiction: str
+) -> None:
+    """The step's time is over, and the candidate may not go on: say why, and tell a person where one has to act."""
+    why = contradiction if said.verdict == "Pass" else analysis.waits_for(said)
+    draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {why}")
+    if said.verdict == "Error":
+        draft.block(Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {why}")
+    elif contradiction:
+        draft.block(Reason.SHARE_CONTRADICTS, contradiction)
 
 
 def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    following, load = next_weight(spec, rollout.step), parse_duration(spec.rollout.deadlines.model_load)
+    step, load = steps.ahead(spec, rollout), parse_duration(spec.rollout.deadlines.model_load)
+    following = steps.weight_at(spec, step)
+    if closed := windows.closed(draft, spec):
+        windows.hold(draft, rollout)
+        draft.say(Phase.ANALYZING, f"{candidate.variant} may leave {rollout.weight} % and waits for {closed}")
+        return
     needed, server = pods_for(spec, following), draft.seen.server(candidate.revision)
     if by_route(spec) and server.ready < needed:  # capacity before weight; without a gateway they are the same
         draft.say(Phase.ANALYZING, f"{candidate.variant}: {server.ready} of {needed} pods ready for {following} %")
         if rollout.deadline is None:
             rollout = _change(draft, rollout, deadline=draft.now + load)
         late = rollout.deadline or draft.now
+        if _has_no_room(draft, spec, rollout, candidate):
+            return
         if draft.now >= late:
             found = f"only {server.ready} of the {needed} pods that {following} % need were ready"
             _too_late(draft, spec, rollout, candidate, found)
         else:
             draft.wake(late)
         return
-    shifting = rollout.step + 1 < len(spec.rollout.steps)
     _change(
         draft,
         rollout,
-        step=rollout.step + 1,
+        step=step,
         weight=following,
+        replicas=spec.serving.replicas,
         since=None,
         deadline=None if by_route(spec) else draft.now + load,
         analysis=None,
+        drifted_at=None,
     )
-    draft.say(Phase.SHIFTING if shifting else Phase.PROMOTING, _giving(spec, candidate, following))
+    draft.say(Phase.SHIFTING if step < steps.promotion(spec) else Phase.PROMOTING, _giving(spec, candidate, following))
 
 
-def _promoting(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
-    """Move the pointer; no pod is touched."""
+def _promoting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
+    """Move the pointer; no pod is touched. With more replicas since it got its weight, they are waited for."""
+    if draft.seen.server(candidate.revision).ready < pods_for(spec, 100):
+        return
     old = draft.status.stable
     if old:
         memory.retire(draft, old)

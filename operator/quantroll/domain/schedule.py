@@ -1,13 +1,14 @@
-"""When drift checks are due: by a cron schedule in UTC, and more often in the first week after a promotion."""
+"""When drift checks are due: by a cron schedule in UTC, and at some ages of a promotion."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from cronsim import CronSim, CronSimError
 
-FIRST = timedelta(hours=1)
-DAILY = tuple(timedelta(days=day) for day in range(1, 8))
 LONGEST_JITTER = timedelta(hours=1)
+EARLY_JITTER = timedelta(minutes=6)  # of a check at an age of the promotion; at most a tenth of that, too
+_SECOND = timedelta(seconds=1)  # status keeps no less
 NICKNAMES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
 
 
@@ -20,8 +21,8 @@ def problem(schedule: str) -> str:
     return ""
 
 
-def next_due(schedule: str, name: str, promoted_at: datetime, after: datetime) -> datetime:
-    """The first check later than `after`, of a revision that was promoted at `promoted_at`.
+def next_due(schedule: str, early: Sequence[timedelta], name: str, promoted_at: datetime, after: datetime) -> datetime:
+    """The first check later than `after`, of a revision that was promoted at `promoted_at`; `early` are ages of that.
 
     Every check is put off by a part of the schedule's period, at most a tenth of it and an hour, that depends on the
     name alone: not all resources of a cluster are checked in one moment, and a restart changes nothing.
@@ -30,14 +31,16 @@ def next_due(schedule: str, name: str, promoted_at: datetime, after: datetime) -
     slot = next(slots)
     shift = _jitter(name, min(LONGEST_JITTER, (next(slots) - slot) / 10))
     slots = CronSim(NICKNAMES.get(schedule, schedule), (after - shift).astimezone(UTC))
-    early = [promoted_at + age + min(shift, FIRST / 10) for age in (FIRST, *DAILY)]
-    return min([next(slots) + shift, *(moment for moment in early if moment > after)])
+    ages = [promoted_at + age + min(shift, EARLY_JITTER, age // timedelta(seconds=10) * _SECOND) for age in early]
+    return min([next(slots) + shift, *(moment for moment in ages if moment > after)])
 
 
-def is_first(promoted_at: datetime, last: datetime | None, due: datetime) -> bool:
-    """Whether a check is the one an hour after the promotion: the first since then."""
-    hour = promoted_at + FIRST
-    return due >= hour and (last is None or last < hour)
+def is_first(early: Sequence[timedelta], promoted_at: datetime, last: datetime | None, due: datetime) -> bool:
+    """Whether a check is the one at the first age of the promotion: the first since then."""
+    if not early:
+        return False
+    moment = promoted_at + min(early)
+    return due >= moment and (last is None or last < moment)
 
 
 def _jitter(name: str, most: timedelta) -> timedelta:

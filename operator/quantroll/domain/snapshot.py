@@ -8,7 +8,7 @@ from enum import StrEnum
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import Report
 from quantroll.api.prices import PriceTable
-from quantroll.api.spec import Backend, QuantizedModelSpec
+from quantroll.api.spec import Backend, QuantizedModelSpec, ScorerName
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
 
@@ -19,6 +19,7 @@ class Problem:
 
     reason: Reason
     message: str
+    since: datetime | None = field(default=None, compare=False)  # of one that may end by itself: no node, say
 
 
 class JobState(StrEnum):
@@ -42,6 +43,7 @@ class JobView:
     unreadable: bool = False  # it left a message that is no report
     problem: Problem | None = None
     engine_restarts: int = 0
+    progress: float | None = None  # share of an evaluation's questions that are answered; None: not asked, or not told
     engine_problem: Problem | None = None
 
 
@@ -85,12 +87,47 @@ class QualityCounts:
 
     right: int
     wrong: int  # answers; a request that got none is in neither
-    distinct: int  # items that the prober goes through: more answers than that are repetitions
+    distinct: int | None  # items that the prober goes through: more answers than that are repetitions; None: not known
+
+    @property
+    def samples(self) -> int:
+        """Answers that are no repetitions."""
+        return self.answers if self.distinct is None else min(self.answers, self.distinct)
 
     @property
     def answers(self) -> int:
         """All answers."""
         return self.right + self.wrong
+
+
+@dataclass(frozen=True, slots=True)
+class PairCounts:
+    """Items of the prober that candidate and stable both answered, by who was right; repetitions count."""
+
+    both: int
+    harm: int  # only stable was right
+    gain: int  # only the candidate was
+    neither: int
+    distinct: int  # items that the prober goes through
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Observations by how long they took: those up to each bound in seconds, the last of which is infinite."""
+
+    bounds: tuple[float, ...]  # rising
+    counts: tuple[int, ...]  # cumulative, one for each bound
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryCounts:
+    """What was asked about a candidate beside its own requests; None: not asked."""
+
+    stable: RequestCounts | Unknown | None = None  # users' requests to the stable revision since the step began
+    pairs: PairCounts | Unknown | None = None  # since the rollout began
+    planned: PairCounts | Unknown | None = None  # of them, those up to the last planned look
+    latencies: Mapping[str, tuple[Histogram | Unknown, Histogram | Unknown]] = field(default_factory=dict)
+    # by metric: the candidate's and stable's since the step began
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +142,9 @@ class Snapshot:
     status: QuantizedModelStatus
     engines: Mapping[str, EngineProfile]
     backends: frozenset[Backend] = frozenset(Backend)  # those that the admin has given an image for
+    scorers: frozenset[ScorerName] = frozenset(ScorerName)  # those that the admin has given an image for
     prices: PriceTable = field(default_factory=PriceTable)
+    queries: frozenset[str] = frozenset()  # names of those that the admin has defined for drift checks
     jobs: Mapping[str, JobView] = field(default_factory=dict)  # by key
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
     route: RouteView | None = None
@@ -113,6 +152,7 @@ class Snapshot:
     gateway_api: bool = True
     commands: Mapping[str, str] = field(default_factory=dict)  # value of the annotation, by verb
     requests: RequestCounts | Unknown | None = None  # of the candidate since the step began; None: not asked
+    canary: CanaryCounts = field(default_factory=CanaryCounts)
     quality: QualityCounts | Unknown | None = None  # of the stable revision in the check's window; None: not asked
     lost: str = ""  # why the status cannot be rebuilt, although something serves
     trouble: Problem | None = None  # what the API server refused when the last plan was carried out

@@ -1,7 +1,8 @@
 """`spec.suspend`: everything stays where it is, and clocks stand still."""
 
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.domain import leaving
+from quantroll.constants import Reason
+from quantroll.domain import leaving, rollback
 from quantroll.domain.draft import Draft
 from quantroll.domain.traffic import is_taken_back
 
@@ -9,7 +10,8 @@ from quantroll.domain.traffic import is_taken_back
 def hold(draft: Draft, spec: QuantizedModelSpec, rejection_key: str) -> None:
     """Keep what there is: Jobs that run go on, none is started, and no weight moves.
 
-    A candidate that is being taken back goes on its way: an abort is stronger.
+    A candidate that is being taken back goes on its way, and so does a way back that a person asked for: both are
+    stronger.
     """
     rollout, candidate = draft.status.rollout, draft.status.candidate
     draft.wanted.keep_jobs = True
@@ -17,6 +19,9 @@ def hold(draft: Draft, spec: QuantizedModelSpec, rejection_key: str) -> None:
         draft.set(suspended_at=draft.now)
     if rollout and candidate and is_taken_back(rollout):
         leaving.rolling_back(draft, spec, rollout, candidate, rejection_key)
+        return
+    if rollout and candidate and rollout.kind == "Rollback" and rollout.reason == Reason.ROLLBACK_REQUESTED:
+        rollback.advance(draft, spec, rollout, candidate, rejection_key)
         return
     if rollout and rollout.draining:
         draft.wanted.kept.add(rollout.draining)
@@ -39,6 +44,7 @@ def resume(draft: Draft) -> None:
                     "deadline": rollout.deadline + pause if rollout.deadline else None,
                     "expires_at": rollout.expires_at + pause if rollout.expires_at else None,
                     "awaiting_since": rollout.awaiting_since + pause if rollout.awaiting_since else None,
+                    "held_since": rollout.held_since + pause if rollout.held_since else None,
                 }
             )
         )

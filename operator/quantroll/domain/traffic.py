@@ -5,11 +5,13 @@ the pods of one revision or, in between, of both, and every ready pod gets its p
 """
 
 from datetime import timedelta
-from math import ceil
 
+from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus, Share, Traffic
-from quantroll.constants import Reason
+from quantroll.constants import LABEL_COMPONENT, LABEL_OWNER, Component, Reason
+from quantroll.domain import share, steps
+from quantroll.domain.capacity import beside, is_alone, left_for_stable, one_more, pods_for, replaces
 from quantroll.domain.draft import Draft
 from quantroll.domain.wanted import WantedServer
 
@@ -29,29 +31,6 @@ def can_split(draft: Draft, spec: QuantizedModelSpec) -> bool:
 def is_taken_back(rollout: RolloutStatus) -> bool:
     """Whether the candidate is on its way out."""
     return rollout.kind == "Rollout" and rollout.reason is not None
-
-
-def capacity(weight: int, replicas: int) -> int:
-    """Ready pods that a share of the traffic needs."""
-    return ceil(weight * replicas / 100)
-
-
-def pods_for(spec: QuantizedModelSpec, weight: int) -> int:
-    """Pods of the candidate that a weight needs, beside all those of the stable revision.
-
-    Without a gateway the number of pods is the share, as near as whole pods come to it and never more than the stable
-    revision has.
-    """
-    replicas = spec.serving.replicas
-    if by_route(spec) or weight >= 100:
-        return capacity(weight, replicas)
-    return min(replicas, max(1, round(weight * replicas / (100 - weight))))
-
-
-def next_weight(spec: QuantizedModelSpec, step: int) -> int:
-    """The weight after a step; promotion, the last, has all."""
-    steps = spec.rollout.steps
-    return steps[step + 1].weight if step + 1 < len(steps) else 100
 
 
 def desired_shares(draft: Draft) -> tuple[Share, ...]:
@@ -83,6 +62,40 @@ def is_applied(draft: Draft, spec: QuantizedModelSpec) -> bool:
     return draft.seen.server(candidate.revision).ready >= pods_for(spec, rollout.weight)
 
 
+def is_edited(draft: Draft, spec: QuantizedModelSpec) -> bool:
+    """Whether somebody else has changed what splits the traffic."""
+    if by_route(spec):
+        return draft.seen.route is None or set(draft.seen.route.shares) != set(desired_shares(draft))
+    return draft.seen.selected != _selection(draft, spec)
+
+
+def share_problem(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus) -> str:
+    """Compare the share of requests that the candidate gets with its weight; what contradicts it, or nothing.
+
+    The shares are noted when the verdict changes and along with other news of the step: they change at every look.
+    Nothing is said in the first interval: requests that began before the step end in it.
+    """
+    stable, candidate, noted = draft.status.stable, draft.status.candidate, draft.status.traffic
+    found = share.counted(draft.seen.requests, draft.seen.canary.stable)
+    if rollout.since is None or stable is None or candidate is None:
+        return ""
+    settled = draft.now >= rollout.since + parse_duration(spec.rollout.analysis.interval)
+    if found and settled:
+        # Without a gateway connections are dealt out, and not requests: what comes of that is shown, not judged.
+        agrees = share.is_consistent(rollout.weight, *found) if by_route(spec) else None
+        turned = (agrees is False) != (noted.consistent is False) and agrees is not None
+        if turned or draft.status.rollout != draft.seen.status.rollout:
+            shares = share.shares(candidate.revision, stable.revision, *found)
+            noted = noted.model_copy(update={"observed": shares, "consistent": agrees})
+            draft.set(traffic=noted)
+    if noted.consistent is not False:
+        return ""
+    told = next((part.weight for part in noted.observed if part.revision == candidate.revision), 0)
+    return (
+        f"{candidate.variant} was given {rollout.weight} % of the traffic, and {told} % of users' requests reached it"
+    )
+
+
 def _selection(draft: Draft, spec: QuantizedModelSpec) -> str:
     """The revision that the stable Service has to select; empty: both."""
     stable, candidate, rollout = draft.status.stable, draft.status.candidate, draft.status.rollout
@@ -90,17 +103,22 @@ def _selection(draft: Draft, spec: QuantizedModelSpec) -> str:
         return ""
     if by_route(spec) or candidate is None or rollout is None or rollout.weight == 0:
         return stable.revision
-    if rollout.weight == 100 and draft.seen.server(candidate.revision).ready >= spec.serving.replicas:
+    if rollout.weight == 100 and draft.seen.server(candidate.revision).ready >= pods_for(spec, 100):
         return candidate.revision
     return ""
 
 
-def _observed_shares(draft: Draft, spec: QuantizedModelSpec) -> list[Share]:
-    """Weights as the gateway has accepted them, or as they follow from the ready pods."""
+def _applied_shares(draft: Draft, spec: QuantizedModelSpec) -> list[Share]:
+    """Weights as the gateway has accepted them last, or as they follow from the ready pods.
+
+    Until a gateway has answered it is taken to do what it did: that it is being asked is no news worth a write.
+    """
     stable, candidate, route = draft.status.stable, draft.status.candidate, draft.seen.route
     known = [found.revision for found in (stable, candidate) if found]
     if by_route(spec):
-        return [share for share in route.shares if share.revision in known][:2] if route and route.accepted else []
+        before = draft.status.traffic
+        shares = route.shares if route and route.accepted else before.applied if route and before else ()
+        return [share for share in shares if share.revision in known][:2]
     if draft.seen.selected is None:
         return []
     if draft.seen.selected:
@@ -121,16 +139,34 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
         return
     wanted = draft.wanted
     wanted.stable, wanted.selected = stable.revision, _selection(draft, spec)
-    wanted.servers.append(server_of(spec, stable, spec.serving.replicas))
+    wanted.rejected = tuple(draft.status.rejected)
+    labels = f"{LABEL_OWNER}={draft.seen.name},{LABEL_COMPONENT}={Component.SERVE}"
+    draft.set(replicas=spec.serving.replicas, selector=labels)
     if candidate and rollout and is_taken_back(rollout):
+        wanted.servers.append(server_of(spec, stable, spec.serving.replicas))
         wanted.kept.add(candidate.revision)  # it may still answer: not scaled before it is drained
     elif candidate and rollout:
-        wanted.servers.append(server_of(spec, candidate, _candidate_replicas(spec, rollout)))
+        pods = _candidate_replicas(draft, spec, rollout, candidate)
+        wanted.servers.append(server_of(spec, stable, left_for_stable(spec, pods)))
+        wanted.servers.append(server_of(spec, candidate, pods))
+    else:
+        asked = bool(draft.status.drift and draft.status.drift.confirming) and not is_alone(spec)
+        wanted.servers.append(server_of(spec, stable, left_for_stable(spec, beside(spec) if asked else 0)))
     shares = desired_shares(draft)
     serving = draft.seen.server(stable.revision).ready > 0 or draft.seen.route is not None
     wanted.shares = shares if serving and by_route(spec) and draft.seen.gateway_api else None
     desired = list(shares) if wanted.shares or (serving and not by_route(spec)) else []
-    draft.set(traffic=Traffic(desired=desired, applied=_observed_shares(draft, spec)))
+    traffic = Traffic(desired=desired, applied=_applied_shares(draft, spec))
+    if _same_step(draft):
+        noted = draft.status.traffic
+        traffic = traffic.model_copy(update={"observed": noted.observed, "consistent": noted.consistent})
+    draft.set(traffic=traffic)
+
+
+def _same_step(draft: Draft) -> bool:
+    """Whether what was observed is still about the weights of now."""
+    before, now = draft.seen.status.rollout, draft.status.rollout
+    return before is not None and now is not None and now.since is not None and now.since == before.since
 
 
 def server_of(spec: QuantizedModelSpec, status: RevisionStatus, replicas: int) -> WantedServer:
@@ -141,13 +177,26 @@ def server_of(spec: QuantizedModelSpec, status: RevisionStatus, replicas: int) -
     return WantedServer(status.revision, status.variant, served, replicas)
 
 
-def _candidate_replicas(spec: QuantizedModelSpec, rollout: RolloutStatus) -> int:
-    """With a route enough for this step and, so that it need not wait, the next; else exactly this step's share."""
+def _candidate_replicas(
+    draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus
+) -> int:
+    """Pods of the candidate to ask for now."""
+    ready = draft.seen.server(candidate.revision).ready
+    held = rollout.weight if by_route(spec) else 0  # without a gateway the weight follows the pods
+    return one_more(spec, pods_for(spec, _weight_prepared_for(spec, rollout)), ready, held)
+
+
+def _weight_prepared_for(spec: QuantizedModelSpec, rollout: RolloutStatus) -> int:
+    """With a route this step's and, so that it need not wait, the next; else exactly this step's share.
+
+    Where stable gives the room, it does so only when the next step is due.
+    """
     if rollout.kind == "Rollback":
-        return spec.serving.replicas
-    if rollout.step < 0:
-        return pods_for(spec, spec.rollout.steps[0].weight)
-    return pods_for(spec, next_weight(spec, rollout.step) if by_route(spec) else rollout.weight)
+        return 100
+    waits = rollout.since is None or rollout.deadline is None
+    if rollout.step >= 0 and (not by_route(spec) or (replaces(spec) and waits)):
+        return rollout.weight
+    return steps.weight_at(spec, steps.ahead(spec, rollout))
 
 
 def report_route(draft: Draft) -> None:

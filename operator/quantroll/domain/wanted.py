@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from quantroll.api.jobs import BenchmarkInput, ConfirmInput, EvaluateInput, PrepareInput, ProbeInput, QuantizeInput
-from quantroll.api.status import RevisionSpec, Share
+from quantroll.api.status import RejectedRevision, RevisionSpec, Share
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ class Wanted:
     servers: list[WantedServer] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)  # revisions that are left alone for now: neither changed nor deleted
     stable: str | None = None  # the stable revision
+    rejected: tuple[RejectedRevision, ...] = ()  # kept with the stable Service, should the status get lost
     selected: str = ""  # the revision that the stable Service selects; empty: all that serve
     prober: WantedProber | None = None
     shares: tuple[Share, ...] | None = None  # of the route; None: leave the route alone

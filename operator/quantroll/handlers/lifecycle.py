@@ -1,9 +1,13 @@
 """Start, login, health and end of the operator."""
 
 import asyncio
+import ctypes
+import gc
 import logging
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +17,22 @@ from quantroll.adapters.clock import WallClock
 from quantroll.adapters.cluster import KubernetesCluster
 from quantroll.adapters.engines import VllmEngines
 from quantroll.adapters.metrics import metrics_from
-from quantroll.constants import GROUP, MANAGER
+from quantroll.adapters.metrics_page import MetricsPage
+from quantroll.adapters.telemetry import OperatorTelemetry
+from quantroll.adapters.watching import Watches
+from quantroll.constants import GROUP
 from quantroll.controller.children import Children
 from quantroll.controller.gather import Outside
-from quantroll.controller.packed import Packer
+from quantroll.controller.packed import Packed, Packer
 from quantroll.controller.queue import Key, WorkQueue
 from quantroll.controller.reconcile import Look, Reconciler, owner_of
+from quantroll.controller.seen import Seen
 from quantroll.handlers import listing
 from quantroll.handlers.nothing import NoDifferences, NoProgress
-from quantroll.handlers.watches import CHILDREN, MODELS
+from quantroll.handlers.watches import MODELS
 from quantroll.settings import Settings, load
 
+BURST = 0.05  # seconds: a child seldom changes alone or only once, and all of it is one pass
 CONFIG_VARIABLE, CONFIG_DEFAULT = "QUANTROLL_CONFIG", "/etc/quantroll/config.yaml"
 
 
@@ -42,52 +51,77 @@ async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
 
 
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any) -> None:
-    """Read the configuration, connect, and start the workers."""
+    """Read the configuration, connect, and start watches and workers."""
     ours = load(Path(os.environ.get(CONFIG_VARIABLE, CONFIG_DEFAULT)))
     configure(settings, ours)
     memo.packer = Packer()
     memo.stack = AsyncExitStack()
-    cluster = await memo.stack.enter_async_context(KubernetesCluster())
-    metrics = metrics_from(ours)
+    telemetry = OperatorTelemetry()
+    seen = Seen(memo.packer, partial(news, memo))
+    cluster = await memo.stack.enter_async_context(KubernetesCluster(telemetry))
+    watches = await memo.stack.enter_async_context(Watches(seen, ours.namespaces))
+    metrics = metrics_from(ours, telemetry)
     memo.stack.callback(metrics.close)
-    outside = Outside(cluster=cluster, engines=VllmEngines(), metrics=metrics)
-    reconciler = Reconciler(look_at(kwargs), ours, outside, WallClock())
-    memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds)
-    memo.work = asyncio.create_task(memo.queue.run())
+    outside = Outside(cluster=cluster, engines=VllmEngines(), metrics=metrics, telemetry=telemetry)
+    reconciler = Reconciler(look_at(kwargs[MODELS], seen), ours, outside, WallClock())
+    memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds, telemetry=telemetry)
+    if port := ours.metrics.port:
+        await memo.stack.enter_async_context(MetricsPage(telemetry, port, lambda: memo.queue.depth))
+    memo.watching = asyncio.create_task(watches.run())
+    memo.work = asyncio.create_task(work(watches, memo.queue))
+
+
+def news(memo: kopf.Memo, key: Key) -> None:
+    """A child of a model came, changed or went."""
+    memo.queue.add(key, BURST)
+
+
+async def work(watches: Watches, queue: WorkQueue) -> None:
+    """Decide nothing before everything has been seen."""
+    await watches.listed()
+    settle()
+    await queue.run()
+
+
+def settle() -> None:
+    """What is in memory after the first listing stays, and what that took goes back to the system."""
+    gc.collect()
+    gc.freeze()  # modules and classes: no collection looks at them again
+    with suppress(AttributeError, OSError):  # glibc's own
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def stop(memo: kopf.Memo, **_: Any) -> None:
     """Let go of everything."""
     memo.work.cancel()
-    await asyncio.gather(memo.work, return_exceptions=True)
+    memo.watching.cancel()
+    await asyncio.gather(memo.work, memo.watching, return_exceptions=True)
     await memo.stack.aclose()
 
 
 async def health(memo: kopf.Memo, **_: Any) -> int:
-    """Length of the queue; unhealthy when the workers are gone."""
+    """Length of the queue; unhealthy when workers or watches are gone."""
     if memo.work.done():
         raise RuntimeError("the workers have ended")
+    if memo.watching.done():
+        raise RuntimeError("the watches have ended")
     waiting: int = memo.queue.waiting
     return waiting
 
 
-def look_at(indexes: dict[str, Any]) -> Look:
-    """A function that shows a model and its children as the indexes have them."""
+def look_at(models: Mapping[Key, Iterable[Packed]], seen: Seen) -> Look:
+    """A function that shows a model and its children as the watches have them."""
 
     def look(key: Key) -> tuple[dict[str, Any], Children] | None:
-        packed = next(iter(indexes[MODELS].get(key, ())), None)
+        packed = next(iter(models.get(key, ())), None)
         if packed is None:
             return None
         model = packed.unpacked()
         uid = model["metadata"]["uid"]
-        found = {
-            kind: {
-                body["metadata"]["name"]: body
-                for body in (child.unpacked() for child in indexes[kind.lower()].get(key, ()))
-                if owner_of(body) in (None, uid)  # a deleted model of the same name may still have children
-            }
-            for kind in CHILDREN
-        }
+        found: dict[str, dict[str, Any]] = {}
+        for kind, body in seen.of(key):
+            if owner_of(body) in (None, uid):  # a deleted model of the same name may still have children
+                found.setdefault(kind, {})[body["metadata"]["name"]] = body
         return model, Children(found)
 
     return look
@@ -102,8 +136,6 @@ def configure(settings: kopf.OperatorSettings, ours: Settings) -> None:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.chunk_size = 100  # objects of a listing that are in memory at once
-    for resource in CHILDREN.values():
-        settings.watching.label_selectors[resource] = f"app.kubernetes.io/managed-by={MANAGER}"
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.scanning.disabled = bool(ours.namespaces)  # with rights in some namespaces only, nothing else can be seen

@@ -51,6 +51,9 @@ def _of_answers(counts: Evaluation) -> list[str]:
         beside = counts.baseline_mean_length
         other = "" if beside is None else f", the baseline's {significant(beside)}"
         said.append(f"Answers of {significant(counts.mean_length)} characters on average{other}")
+    if counts.noise_items:
+        flips = grouped(counts.noise_flips or 0)
+        said.append(f"Asked twice, {flips} of {grouped(counts.noise_items)} items changed between right and wrong")
     for scorer in counts.informing:
         other = "" if scorer.baseline_score is None else f", the baseline's {scorer.baseline_score:.4f}"
         said.append(f"{scorer.scorer}, which does not gate, {scorer.score:.4f}{other}")

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
-from quantroll.constants import GROUP, KIND
+from quantroll.constants import ANNOTATION_COMMAND, GROUP, KIND
 from quantroll.domain.presets import filled_in, preset_of
 from quantroll.errors import QuantrollError
 
@@ -34,6 +34,8 @@ class Subject:
     spec: QuantizedModelSpec
     """With what its workload stands for where the user left something out."""
     status: QuantizedModelStatus
+    commands: dict[str, str] = field(default_factory=dict)
+    """Values of the annotations by which persons give commands, by verb."""
 
 
 def read(document: object) -> Subject:
@@ -62,7 +64,15 @@ def read(document: object) -> Subject:
         raise NotAQuantizedModel(clean(f"{error.title}: {place}: {first['msg']}")) from error
     pinned = status.resolved.preset if status.resolved else None
     whole = filled_in(spec, pinned or preset_of(spec.workload))
-    return Subject(name=name, namespace=namespace, generation=generation, spec=whole, status=status)
+    return Subject(
+        name=name, namespace=namespace, generation=generation, spec=whole, status=status, commands=_commands(meta)
+    )
+
+
+def _commands(meta: Mapping[str, Any]) -> dict[str, str]:
+    prefix = f"{ANNOTATION_COMMAND}/"
+    notes = meta.get("annotations") or {}
+    return {key.removeprefix(prefix): str(value) for key, value in notes.items() if key.startswith(prefix)}
 
 
 def clean(text: str) -> str:

@@ -46,12 +46,12 @@ def _text_table(report: Report, width: int | None, *, styled: bool) -> str:
     table = report.table
     grid = [[title.upper() for title in table.titles]]
     grid += [[_cell(cell) for cell in row] for row in table.rows]
-    widths = [max(_width(row[at]) for row in grid) for at in range(len(grid[0]))]
+    widths = [max(width_of(row[at]) for row in grid) for at in range(len(grid[0]))]
 
     def line(row: list[str], number: int, chosen: list[int]) -> str:
         cells = []
         for at in chosen:
-            space = " " * (widths[at] - _width(row[at]))
+            space = " " * (widths[at] - width_of(row[at]))
             shown = _painted(row[at], heading=number == 0) if styled else row[at]
             cells.append(space + shown if table.columns[at].numeric else shown + space)
         return _GAP.join(cells).rstrip()
@@ -76,7 +76,7 @@ def _cell(cell: Shown) -> str:
     return cell.text if cell.note is None else f"{cell.text}[{cell.note}]"
 
 
-def _width(string: str) -> int:
+def width_of(string: str) -> int:
     """Columns of a terminal that it takes."""
     return sum(
         0 if unicodedata.combining(sign) else 2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in string

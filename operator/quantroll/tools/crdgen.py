@@ -34,6 +34,12 @@ ROOT_RULES: Schema = {
         },
     ]
 }
+# The selector takes in a candidate's pods: a metric of all pods that serve, by their number, is that of the traffic.
+SCALE: Schema = {
+    "specReplicasPath": ".spec.serving.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 COLUMNS: tuple[tuple[str, str, str, str], ...] = (
     ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether this generation is settled."),
     ("Phase", "string", ".status.phase", "Where the rollout stands."),
@@ -117,6 +123,7 @@ class _Converter:
     @staticmethod
     def _shorten_default(node: Schema) -> None:
         """Leave out of an object's default what the defaults of its own fields give: the API server fills them in."""
+        node["default"] = _without_nulls(node["default"])
         if node["default"] is None:
             del node["default"]
         elif "properties" in node:
@@ -127,6 +134,15 @@ class _Converter:
                 if value is not None and ("default" in fields[name] or name in node.get("required", ()))
                 if value != fields[name].get("default")
             }
+
+
+def _without_nulls(value: Any) -> Any:
+    """The value without nulls, which the API server takes for a value of its own in a default."""
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _without_nulls(item) for name, item in value.items() if item is not None}
+    return value
 
 
 def nodes(schema: Schema, path: str) -> Iterator[tuple[str, Schema]]:
@@ -181,7 +197,7 @@ def custom_resource_definition() -> Schema:
                     "name": VERSION,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {"status": {}, "scale": SCALE},
                     "additionalPrinterColumns": [
                         {"name": name, "type": kind, "jsonPath": path, "description": text}
                         for name, kind, path, text in COLUMNS

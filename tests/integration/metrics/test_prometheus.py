@@ -13,15 +13,23 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
 
 from cluster.binaries import Binaries
 from cluster.procs import State, wait_for
+from quantroll.adapters import promql
 from quantroll.adapters.metrics import PrometheusMetrics
 from quantroll.adapters.prometheus import Prometheus
 from quantroll.api import metrics
+from quantroll.api.queries import CountQuery
 from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 
 NAME = 'back\\slash and "quotes"'
 WINDOW = 3600
+# counts of the admin's own: here, of the prober's page
+OF = "quantroll_eval_items_total{namespace=$namespace, name=$name, revision=$revision"
+THUMBS = CountQuery(
+    passed=f'sum(max by (outcome) (max_over_time({OF}, outcome="pass"}}[$window]))) # those that are right',
+    total=f'sum(max by (outcome) (max_over_time({OF}, outcome=~"pass|fail"}}[$window])))',
+)
 
 
 class Quiet(WSGIRequestHandler):
@@ -84,18 +92,20 @@ def prober(registry):
 class World:
     """Prometheus, and what it scrapes once a second."""
 
+    engine_page, prober_page = staticmethod(engine), staticmethod(prober)
+
     def __init__(self, folder, stack):
         self.state, self.folder = State(folder), folder
         stack.callback(self.state.stop)
-        self.engines = {revision: Exporter(engine) for revision in ("r1", "r2")}
-        self.prober = Exporter(prober)
+        self.engines = {revision: Exporter(self.engine_page) for revision in ("r1", "r2")}
+        self.prober = Exporter(self.prober_page)
         for exporter in (*self.engines.values(), self.prober):
             stack.callback(exporter.close)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.start()
-        self.metrics = PrometheusMetrics(Prometheus(f"http://127.0.0.1:{self.port}", timeout=5), 5)
+        self.metrics = PrometheusMetrics(Prometheus(f"http://127.0.0.1:{self.port}", timeout=5), 5, {"thumbs": THUMBS})
         stack.callback(self.metrics.close)
 
     def start(self):
@@ -134,7 +144,8 @@ class World:
         self.prober[metrics.LAST_ANSWER].labels("team-a", NAME, revision).set(at or time.time())
 
     def said(self, question, revision):
-        return asyncio.run(getattr(self.metrics, question)("team-a", NAME, revision, WINDOW))
+        named = ("thumbs",) if question == "counted" else ()
+        return asyncio.run(getattr(self.metrics, question)(*named, "team-a", NAME, revision, WINDOW))
 
     def comes_to_say(self, question, revision, wanted):
         """Wait until the adapter gives this answer, or one that this is true of."""
@@ -146,6 +157,11 @@ class World:
         with suppress(TimeoutError):
             wait_for(f"{question} of {revision}", matches, 15, every=0.2)
         assert matches(), f"{self.last} instead of {wanted}"
+
+
+def counted(wanted):
+    """That counts are there of which this is true; a page may be read before its counters are all there again."""
+    return lambda said: not isinstance(said, Unknown) and wanted(said)
 
 
 def unknown(cause):
@@ -186,6 +202,11 @@ def test_what_a_real_prometheus_is_asked_and_says(world):
     world.comes_to_say("quality", "r1", QualityCounts(right=15, wrong=5, distinct=40))
     world.comes_to_say("quality", "r2", QualityCounts(right=1, wrong=0, distinct=40))
 
+    # a query of the admin's, of one revision; a revision that nobody has heard of is no zero
+    assert world.said("counted", "r1") == QualityCounts(right=15, wrong=5, distinct=None)
+    assert world.said("counted", "r2") == QualityCounts(right=1, wrong=0, distinct=None)
+    assert "passed of query thumbs has no series" in world.said("counted", "r3").cause
+
     # an answer of long ago is not news
     world.answered("r1", at=time.time() - 700)
     world.comes_to_say("quality", "r1", unknown("stale: the prober had its latest answer from revision r1 at "))
@@ -202,7 +223,53 @@ def test_what_a_real_prometheus_is_asked_and_says(world):
     # processes that start again count from zero: all is counted, stretched to the window's edges and never less
     world.prober.restart()
     world.answered("r1", **{"pass": 4, "fail": 1})
-    world.comes_to_say("quality", "r1", lambda said: 19 <= said.right <= 29 and 6 <= said.wrong <= 9)
+    world.comes_to_say("quality", "r1", counted(lambda said: 19 <= said.right <= 29 and 6 <= said.wrong <= 9))
     world.engines["r2"].restart()
     world.request("r2", "2xx", 4)
-    world.comes_to_say("requests", "r2", lambda said: 10 <= said.total <= 15 and not said.failed)
+    world.comes_to_say("requests", "r2", counted(lambda said: 10 <= said.total <= 15 and not said.failed))
+
+
+def test_what_an_engine_counted_in_its_first_life_is_not_lost(world):
+    """A burst of errors makes a series that is born with it; the engine starts again and counts few ever since."""
+    world.comes_to_say("requests", "r1", RequestCounts(0, 0))
+    world.request("r1", "5xx", 50)
+    world.comes_to_say("requests", "r1", RequestCounts(50, 50))
+    wait_for("a step of the query", lambda: int(time.time()) % promql._STEP == 2, 20, every=0.2)
+    world.engines["r1"].restart()
+    world.request("r1", "5xx", 2)
+    world.comes_to_say("requests", "r1", counted(lambda said: said.failed >= 52))
+    assert world.said("requests", "r1").failed <= 60, "and nothing counts twice"
+
+
+HOSTILE = {
+    "refused for too much": (THUMBS.model_copy(update={"total": "sum(" * 3000}), "HTTP 4"),
+    "a scalar": (THUMBS.model_copy(update={"total": "scalar(vector(5))"}), "HTTP 400"),
+    "a matrix": (THUMBS.model_copy(update={"total": "prometheus_build_info[5m]"}), "HTTP 400"),
+    "no PromQL": (THUMBS.model_copy(update={"passed": "select * from answers"}), "HTTP 400"),
+    "NaN": (THUMBS.model_copy(update={"total": "vector(0)/0"}), "'NaN' where a count belongs"),
+    "Inf": (THUMBS.model_copy(update={"passed": "vector(1)/0"}), "'+Inf' where a count belongs"),
+    "negative": (THUMBS.model_copy(update={"passed": "vector(-1)"}), "'-1' where a count belongs"),
+    "empty": (THUMBS.model_copy(update={"passed": "nothing_of_this_name"}), "passed of query empty has no series"),
+    "many series": (
+        THUMBS.model_copy(update={"total": 'up{pod="prober"}'}),
+        "total of query many series has 2 series, and has to be summed up to one",
+    ),
+    "a share": (THUMBS.model_copy(update={"passed": "vector(0.93)", "total": "vector(1)"}), ""),
+    "mixed revisions": (THUMBS.model_copy(update={"total": "sum by (revision) (quantroll_eval_items_total)"}), "mixes"),
+}
+
+
+def test_what_a_real_prometheus_can_be_made_to_say_is_unknown_or_right(world):
+    for revision in ("r1", "r2"):
+        world.answered(revision, **{"pass": 1, "fail": 1})
+        world.comes_to_say("quality", revision, lambda said: isinstance(said, QualityCounts))
+    asking = {name: query for name, (query, _) in HOSTILE.items()}
+    adapter = PrometheusMetrics(Prometheus(f"http://127.0.0.1:{world.port}", timeout=5), 5, asking)
+    for name, (_, cause) in HOSTILE.items():
+        said = asyncio.run(adapter.counted(name, "team-a", NAME, "r1", WINDOW))
+        if cause:
+            assert isinstance(said, Unknown), (name, said)
+            assert cause in said.cause, name
+        else:
+            assert said == QualityCounts(0, 1, None), "a share is one answer: too few for any minSamples"
+    adapter.close()

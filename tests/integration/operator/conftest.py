@@ -37,14 +37,18 @@ SETTINGS = {
 class Operator:
     """`kopf run` of the checkout's operator; start, kill, start again."""
 
-    def __init__(self, client: Client, folder: Path, namespace: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, client: Client, folder: Path, namespace: str, settings: dict[str, Any], kubeconfig: Path | None = None
+    ) -> None:
+        """With an administrator's rights, or those of a kubeconfig."""
         self.config, self.log_path = folder / "config.yaml", folder / "operator.log"
-        self._settings = settings
+        self._settings = {**settings, "namespaces": [namespace]}
         self.configure(lambda _: None)
         self._env = {
             **client.env(),
             "PYTHONPATH": str(CHECKOUT / "operator"),
             "QUANTROLL_CONFIG": str(self.config),
+            **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}),
         }
         self._namespace = namespace
         self._process: subprocess.Popen[bytes] | None = None

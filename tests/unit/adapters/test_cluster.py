@@ -13,7 +13,7 @@ from quantroll.adapters import cluster as module
 from quantroll.adapters.cluster import KubernetesCluster
 from quantroll.domain.events import Event
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
-from quantroll.ports import ObjectRef
+from quantroll.ports import ObjectRef, Telemetry
 
 MODEL = ObjectRef("quantroll.io/v1alpha1", "QuantizedModel", "team", "tiny", "u-1")
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "team"}}
@@ -66,11 +66,20 @@ def api(tmp_path, monkeypatch):
     server.server_close()
 
 
-def do(*calls):
+class Told(Telemetry):
+    def __init__(self):
+        self.heard = []
+
+    def requested(self, method, code, took):
+        assert 0 <= took < 60
+        self.heard.append((method, code))
+
+
+def do(*calls, telemetry=None):
     """Run calls, one after the other, with one cluster; the last answer."""
 
     async def main():
-        async with KubernetesCluster() as cluster:
+        async with KubernetesCluster(telemetry) as cluster:
             answer = None
             for call in calls:
                 answer = await call(cluster)
@@ -123,6 +132,24 @@ def test_an_event(api):
     assert body["involvedObject"]["uid"] == "u-1"
     assert body["metadata"] == {"generateName": "tiny-", "namespace": "team"}
     assert body["firstTimestamp"].endswith("Z")
+
+
+def test_the_same_event_again_counts_up_and_one_that_expired_is_posted_anew(api):
+    told, made = Event("Warning", "OutOfMemory", "killed"), {"metadata": {"name": "tiny-x7"}}
+    api.answers = [(201, made), (200, {}), (200, {}), (404, {}), (201, {"metadata": {"name": "tiny-y8"}})]
+    do(*[lambda c: c.emit(MODEL, told)] * 4)
+    methods = [(method, path.rpartition("/")[2]) for method, path, _, _ in api.requests]
+    assert methods == [
+        ("POST", "events"), ("PATCH", "tiny-x7"), ("PATCH", "tiny-x7"), ("PATCH", "tiny-x7"), ("POST", "events"),
+    ]  # fmt: skip
+    assert [body["count"] for _, _, _, body in api.requests] == [1, 2, 3, 4, 1]
+    assert api.requests[1][2] == "application/merge-patch+json"
+
+
+def test_a_reason_that_flaps_falls_silent(api, caplog):
+    do(*[lambda c, n=n: c.emit(MODEL, Event("Warning", "OutOfMemory", f"{n} killed")) for n in range(30)])
+    assert len(api.requests) == 25
+    assert "too many events OutOfMemory" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -198,3 +225,14 @@ def test_a_read(api):
 def test_used_outside_of_its_context():
     with pytest.raises(AssertionError, match="context"):
         asyncio.run(KubernetesCluster().apply(JOB, force=True))
+
+
+def test_the_telemetry_is_told_of_every_request_and_of_those_without_an_answer(api, monkeypatch):
+    told = Told()
+    api.answers = [(404, {}), (409, {})]
+    do(lambda c: c.read(MODEL), lambda c: c.delete(MODEL), telemetry=told)
+    assert told.heard == [("GET", "404"), ("DELETE", "409")]
+    monkeypatch.setattr(module, "_TIMEOUT", 1e-6)
+    with pytest.raises(Unreachable):
+        do(lambda c: c.read(MODEL), telemetry=told)
+    assert told.heard[-1] == ("GET", "<error>")

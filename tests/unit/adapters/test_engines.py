@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from quantroll.adapters import engines
-from quantroll.adapters.engines import VllmEngines, parse_in_flight
+from quantroll.adapters.engines import VllmEngines, parse_in_flight, parse_progress
 
 PAGE = """\
 # HELP vllm:num_requests_running Number of requests in model execution batches.
@@ -37,6 +37,38 @@ vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.5
 )
 def test_a_metrics_page(page, count):
     assert parse_in_flight(page) == count
+
+
+PROGRESS = """\
+# TYPE quantroll_evaluation_questions gauge
+quantroll_evaluation_questions 2000.0
+# TYPE quantroll_evaluation_answered gauge
+quantroll_evaluation_answered 1.5e+03
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "share"),
+    [
+        (PROGRESS, 0.75),
+        (PROGRESS.replace("1.5e+03", "0.0"), 0),
+        (PROGRESS.replace("1.5e+03", "2001.0"), 1),
+        (PROGRESS.replace("2000.0", "0.0"), None),
+        (PROGRESS.replace("1.5e+03", "..e"), None),
+        (PROGRESS.replace("answered", "asked"), None),
+        (PAGE, None),
+    ],
+)
+def test_a_page_of_progress(page, share):
+    assert parse_progress(page) == share
+
+
+def test_progress_is_asked_of_the_pod(engine, monkeypatch):
+    monkeypatch.setattr(engines, "PROGRESS_PORT", engines.ENGINE_PORT)
+    engine.answer = (200, PROGRESS)
+    assert asyncio.run(VllmEngines().progress("127.0.0.1")) == 0.75
+    engine.answer = (404, PROGRESS)
+    assert asyncio.run(VllmEngines().progress("127.0.0.1")) is None
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from cluster.pki import PKI
 from quantroll.adapters.metrics import NoMetrics, PrometheusMetrics, metrics_from
 from quantroll.adapters.prometheus import BYTES_LIMIT, SERIES_LIMIT, Prometheus
+from quantroll.api.queries import CountQuery
+from quantroll.controller.queue import WorkQueue
 from quantroll.domain.snapshot import QualityCounts, RequestCounts, Unknown
 from quantroll.settings import Settings
 from unit.adapters.prometheus_server import (
@@ -44,6 +46,12 @@ REQUESTS = [
     ({"part": "counted", "revision": "r1", "status": "5xx"}, "1"),
 ]
 
+UP = CountQuery(
+    passed='sum(increase(f_total{ns=$namespace,m=$name,r=$revision,u="1"}[$window])) # those with thumbs',
+    total="sum(increase(f_total{ns = $namespace, m=$name, r=$revision}[$window:1m]))",
+)
+COUNTS = [({"part": "passed"}, "90.4"), ({"part": "total"}, "101.9")]
+
 
 @pytest.fixture
 def server():
@@ -55,9 +63,10 @@ def asked(url, question, *, timeout=2.0, **options):
     """What the adapter says to one question."""
 
     async def run():
-        metrics = PrometheusMetrics(Prometheus(url, timeout=timeout, **options), timeout)
+        metrics = PrometheusMetrics(Prometheus(url, timeout=timeout, **options), timeout, {"up": UP})
+        named = ("up",) if question == "counted" else ()
         try:
-            return await getattr(metrics, question)("team-a", "chat", "r1", 600)
+            return await getattr(metrics, question)(*named, "team-a", "chat", "r1", 600)
         finally:
             metrics.close()
 
@@ -126,7 +135,7 @@ REFUSAL = json.dumps({"status": "error", "errorType": "execution", "error": "que
 )
 def test_what_is_no_answer_is_unknown_and_says_why(server, answer, cause):
     server.says(answer)
-    for question in ("requests", "quality"):
+    for question in ("requests", "quality", "counted"):
         said = asked(server.url, question)
         assert isinstance(said, Unknown)
         assert said.cause.startswith(f"Prometheus at {server.url}: ")
@@ -178,6 +187,77 @@ def test_hanging_questions_do_not_hold_up_other_work(server):
         metrics.close()
 
     asyncio.run(run())
+
+
+def test_while_it_hangs_one_question_at_a_time_waits_and_then_all_are_asked_again(server):
+    """A pass that waits keeps a worker from other resources."""
+    server.says(hangs)
+
+    async def run():
+        metrics = PrometheusMetrics(Prometheus(server.url, timeout=0.5), 0.5)
+
+        async def ask():
+            return await metrics.quality("team-a", "chat", "r1", 600)
+
+        try:
+            assert "no answer within" in (await ask()).cause
+            assert len(server.asked) == 1
+            said = await asyncio.gather(*(ask() for _ in range(30)))
+            assert len({one.cause for one in said}) <= 2
+            assert len(server.asked) == 2, "29 of them were not asked at all"
+            server.vector(*ITEMS)
+            assert isinstance(await ask(), QualityCounts)
+            assert all(isinstance(one, QualityCounts) for one in await asyncio.gather(*(ask() for _ in range(5))))
+        finally:
+            metrics.close()
+
+    asyncio.run(run())
+
+
+def test_one_that_fails_at_once_is_asked_every_time(server):
+    server.says((400, JSON, REFUSAL))
+
+    async def run():
+        metrics = PrometheusMetrics(Prometheus(server.url, timeout=5), 5)
+        await asyncio.gather(*(metrics.quality("team-a", "chat", "r1", 600) for _ in range(6)))
+        metrics.close()
+
+    asyncio.run(run())
+    assert len(server.asked) == 6
+
+
+def test_while_prometheus_hangs_the_queues_other_keys_keep_their_pace(server):
+    """Eight models are due for a drift check and wait; one that needs no Prometheus is looked at again and again."""
+    server.says(hangs)
+
+    async def run():
+        metrics, passes = PrometheusMetrics(Prometheus(server.url, timeout=1), 1), 0
+        answers, done = [], asyncio.Event()
+
+        async def look(key):
+            nonlocal passes
+            if key[1] != "other":
+                answers.append(await metrics.quality("team-a", key[1], "r1", 600))
+                return 0.01
+            passes += len(server.asked) > 4  # the first ones have come back empty-handed
+            if passes >= 50:
+                done.set()
+            return 0.001
+
+        queue = WorkQueue(look, workers=4, resync=300)
+        for n in range(8):
+            queue.add(("team-a", f"m{n}"))
+        queue.add(("team-a", "other"))
+        work = asyncio.create_task(queue.run())
+        await asyncio.wait_for(done.wait(), 20)
+        asked = len(server.asked)
+        work.cancel()
+        metrics.close()
+        return asked, answers
+
+    asked, answers = asyncio.run(run())
+    assert asked == 5, "50 passes of the other in the time of one question"
+    assert all(isinstance(said, Unknown) for said in answers)
 
 
 def test_a_server_that_is_briefly_unwell_is_asked_once_more(server):
@@ -265,6 +345,52 @@ def test_requests_are_never_below_zero_and_lose_nothing_to_rounding(server, seri
     assert asked(server.url, "requests") == counts
 
 
+def test_a_query_of_the_admins_counts_by_revision_in_one_question(server):
+    server.vector(*COUNTS)
+    assert asked(server.url, "counted") == QualityCounts(right=90, wrong=11, distinct=None)
+    (question,) = server.asked
+    assert 'ns="team-a",m="chat",r="r1",u="1"}[600s])) # those with thumbs\n)' in question["query"]
+    assert 'ns = "team-a", m="chat", r="r1"}[600s:1m]))\n)' in question["query"]
+
+
+@pytest.mark.parametrize(
+    ("series", "cause"),
+    [
+        ([], "passed of query up has no series, for revision r1"),
+        (COUNTS[1:], "passed of query up has no series"),
+        (COUNTS[:1], "total of query up has no series"),
+        (
+            [*COUNTS, ({"part": "total", "pod": "b"}, "101.9")],
+            "total of query up has 2 series, and has to be summed up",
+        ),
+        (changed(COUNTS, "passed", "NaN"), "'NaN'"),
+        (changed(COUNTS, "total", "+Inf"), "'+Inf'"),
+        (changed(COUNTS, "total", "-1"), "'-1'"),
+        (changed(COUNTS, "passed", "103"), "query up counts 103 that passed of 101"),
+        (changed(COUNTS, "total", "101", revision="r2"), "mixes other revisions"),
+        ([({}, "5")], "another question than was asked"),
+    ],
+)
+def test_counts_of_a_query_that_are_not_clean(server, series, cause):
+    server.vector(*series)
+    said = asked(server.url, "counted")
+    assert isinstance(said, Unknown), said
+    assert cause in said.cause
+
+
+def test_a_share_is_too_few_answers(server):
+    server.vector(({"part": "passed"}, "0.93"), ({"part": "total"}, "1"))
+    assert asked(server.url, "counted").answers == 1
+
+
+def test_a_query_that_the_admin_has_not_defined(server):
+    metrics = PrometheusMetrics(Prometheus(server.url), 1)
+    said = asyncio.run(metrics.counted("up", "team-a", "chat", "r1", 600))
+    assert said == Unknown("the chart's values have no query up in prometheus.queries")
+    assert asyncio.run(NoMetrics().counted("up", "team-a", "chat", "r1", 600)).cause.startswith("no Prometheus")
+    metrics.close()
+
+
 def test_a_prober_that_asks_rarely_is_stale_after_five_gaps(server):
     rare = changed(ITEMS, "interval", "3600")
     server.vector(*changed(rare, "last", str(NOW - 5 * 3600 + 1)))
@@ -284,7 +410,7 @@ values = st.recursive(
     max_leaves=8,
 )
 numbers = st.sampled_from(["1", "NaN", "-Inf", "1e999", "-0", "", "0x10", "9" * 400]) | st.text(max_size=5)
-parts = st.sampled_from(["now", "counted", "distinct", "interval", "last", "?"])
+parts = st.sampled_from(["now", "counted", "distinct", "interval", "last", "passed", "total", "?"])
 labels = {**COMPLETIONS, "status": "5xx", "outcome": "pass"}
 metric = st.fixed_dictionaries({"part": parts}, optional={label: st.just(value) for label, value in labels.items()})
 pair = st.tuples(st.floats() | st.integers() | st.just(NOW), numbers)
@@ -295,7 +421,7 @@ vectors = st.lists(st.fixed_dictionaries({"metric": metric | values, "value": pa
 @given(body=(vectors | values).map(lambda result: json.dumps(document(result))) | values.map(json.dumps) | st.text())
 def test_no_answer_makes_it_raise(server, body):
     server.says((200, JSON, body.encode(errors="replace").decode()))
-    for question in ("requests", "quality"):
+    for question in ("requests", "quality", "counted"):
         assert isinstance(asked(server.url, question), Unknown | RequestCounts | QualityCounts)
 
 
@@ -304,8 +430,9 @@ def test_a_hostile_name_stays_a_value(server, hostile):
     server.vector()
 
     async def run():
-        metrics = PrometheusMetrics(Prometheus(server.url, timeout=2), 2)
+        metrics = PrometheusMetrics(Prometheus(server.url, timeout=2), 2, {"up": UP})
         said = [await metrics.requests(hostile, hostile, hostile, 60), await metrics.quality(hostile, "n", "r", 0)]
+        said.append(await metrics.counted("up", hostile, hostile, hostile, 60))
         metrics.close()
         return said
 

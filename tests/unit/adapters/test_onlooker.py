@@ -24,7 +24,7 @@ class Api:
     """Notes requests; gives the answer of the first word that stands in the address, else always the same."""
 
     def __init__(self):
-        self.requests, self.special = [], {}
+        self.requests, self.bodies, self.special = [], [], {}
         self.status, self.answer = 200, json.dumps(MODEL)
 
     def answer_to(self, request):
@@ -41,7 +41,9 @@ def api():
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_any(self):
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.command == "PATCH":
+                noted.bodies.append((self.headers.get("Content-Type"), body))
             noted.requests.append((self.command, self.path, self.headers.get("Authorization")))
             status, answer = noted.answer_to(f"{self.command} {self.path}")
             self.send_response(status)
@@ -52,7 +54,7 @@ def api():
         def log_message(self, *_):
             pass
 
-    for method in ("GET", "POST", "DELETE"):
+    for method in ("GET", "POST", "PATCH", "DELETE"):
         setattr(Handler, f"do_{method}", Handler.do_any)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     noted.url = f"http://127.0.0.1:{server.server_port}"
@@ -93,6 +95,31 @@ def test_the_current_context_and_its_namespace(api, kubeconfig, monkeypatch):
     assert Onlooker(context="prod", namespace="other").model("tiny") == MODEL
     assert [path for _, path, _ in api.requests] == [asked("default"), asked("support"), asked("other")]
     assert {token for *_, token in api.requests} == {"Bearer secret"}
+
+
+def test_names_for_the_tab_key_come_from_the_servers_memory(api, kubeconfig):
+    api.answer = json.dumps({"items": [{"metadata": {"name": name}} for name in ("tiny", "chat")]})
+    assert Onlooker(kubeconfig=kubeconfig, context="prod").models() == ["chat", "tiny"]
+    assert api.requests[0][1].endswith("/namespaces/support/quantizedmodels?resourceVersion=0")
+
+
+def test_a_change_is_a_merge_patch_under_a_name_of_its_own(api, kubeconfig):
+    assert Onlooker(kubeconfig=kubeconfig).change("tiny", {"spec": {"suspend": True}}) == MODEL
+    method, path, _ = api.requests[0]
+    assert (method, path) == ("PATCH", asked("default") + "?fieldManager=kubectl-quantroll")
+    [(kind, body)] = api.bodies
+    assert (kind, json.loads(body)) == ("application/merge-patch+json", {"spec": {"suspend": True}})
+
+
+def test_pods_by_revision(api, kubeconfig):
+    def deployment(revision, replicas, **status):
+        labels = {"quantroll.io/revision": revision}
+        wanted = {"replicas": replicas, "selector": {}, "template": {}}
+        return {"metadata": {"labels": labels}, "spec": wanted, "status": status}
+
+    api.answer = json.dumps({"items": [deployment("a", 2, readyReplicas=1), deployment("b", 0)]})
+    assert Onlooker(kubeconfig=kubeconfig).servers("tiny") == {"a": (1, 2), "b": (0, 0)}
+    assert "quantroll.io/name=tiny,quantroll.io/component=serve" in unquote(api.requests[0][1])
 
 
 def test_a_name_stays_a_name(api, kubeconfig):

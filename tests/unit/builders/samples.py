@@ -20,11 +20,15 @@ from quantroll.api.spec import (
     Algorithm,
     Backend,
     Dtype,
+    LMEval,
+    LMEvalTask,
     ParentRef,
     Placement,
     Resources,
     Routing,
     Scheme,
+    ScorerName,
+    Scoring,
     Serving,
     Storage,
     TokenSecretRef,
@@ -41,6 +45,7 @@ IMAGES = Images(
     client="registry.example.com/client:1",
     quantize="registry.example.com/quantize:1",
     quantize_auto_awq="registry.example.com/quantize-autoawq:1",
+    lm_eval="registry.example.com/client-lm-eval:1",
 )
 STORE = "ticket-triage-artifacts"
 KEY = "0123456789abcdef" * 4
@@ -124,6 +129,10 @@ EVALUATE = EvaluateInput(
     ready_timeout_seconds=1800,
     baseline_key=KEY,
 )
+TASKS = Scoring(lm_eval=LMEval(tasks=[LMEvalTask(name="sums")]))
+LM_EVAL = {"scorer": ScorerName.LM_EVAL, "scoring": TASKS, "eval_set": DataFile(path="/claims/data/tasks")}
+PREPARE_TASKS = PREPARE.model_copy(update=LM_EVAL)
+EVALUATE_TASKS = EVALUATE.model_copy(update={**LM_EVAL, "tokenizer": "/claims/models/llama", "max_length": 4096})
 BENCHMARK = BenchmarkInput(
     key=KEY,
     store="/artifacts",
@@ -182,8 +191,8 @@ def server(served, variant, revision):
     )
 
 
-def evaluation(served, variant, revision):
-    return jobs.evaluate_job(OWNER, EVALUATE, served, variant=variant, revision=revision, store=STORE, images=IMAGES)
+def evaluation(served, variant, revision, job_input=EVALUATE):
+    return jobs.evaluate_job(OWNER, job_input, served, variant=variant, revision=revision, store=STORE, images=IMAGES)
 
 
 def benchmark_of(served, variant, revision):
@@ -208,6 +217,8 @@ def all_manifests():
         "prepare-job-mirror": preparation(
             FETCH, endpoint="https://hub.example.com", token=TokenSecretRef(name="hub", key="read")
         ),
+        "prepare-job-lm-eval": preparation(PREPARE_TASKS),
+        "evaluate-job-lm-eval": evaluation(CPU, "baseline", STABLE, EVALUATE_TASKS),
         "quantize-job-autoawq": quantization(Placement(), AUTO_AWQ),
         "quantize-job-cpu": quantization(Placement()),
         "quantize-job-gpu": quantization(GPU_JOBS),

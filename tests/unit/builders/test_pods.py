@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantroll.api.jobs import INPUT_VARIABLE, JOB_INPUT, PROBE_VARIABLE, ProbeInput
+from quantroll.api.jobs import INPUT_VARIABLE, JOB_INPUT, PROBE_VARIABLE, DataFile, ProbeInput
 from quantroll.api.spec import TokenSecretRef
 from quantroll.builders import deployment as builder
 from quantroll.builders import pods
@@ -19,11 +19,13 @@ from unit.builders.samples import (
     CONFIRM,
     CPU,
     EVALUATE,
+    EVALUATE_TASKS,
     FETCH,
     GPU,
     OWNER,
     POD_MANIFESTS,
     PREPARE,
+    PREPARE_TASKS,
     PROBE,
     QUANTIZE,
     STABLE,
@@ -320,6 +322,22 @@ def test_the_token_comes_from_the_users_secret_and_is_in_no_manifest():
 def test_a_job_that_fetches_nothing_gets_no_token():
     job = preparation(PREPARE, endpoint="https://hub.example.com", token=TokenSecretRef(name="hub"))
     assert job == preparation(PREPARE)
+
+
+def test_lm_eval_has_its_own_image_and_finds_its_data_where_prepare_left_them():
+    for job in (preparation(PREPARE_TASKS), evaluation(CPU, "baseline", STABLE, EVALUATE_TASKS)):
+        (container,) = pod_template(job)["containers"]
+        assert container["image"] == "registry.example.com/client-lm-eval:1"
+        assert {"name": "HF_HOME", "value": "/artifacts/huggingface"} in container["env"]
+        assert "/claims/data" in [mount["mountPath"] for mount in container["volumeMounts"]]
+    (container,) = pod_template(evaluation(CPU, "baseline", STABLE, EVALUATE_TASKS))["containers"]
+    assert "/claims/models" in [mount["mountPath"] for mount in container["volumeMounts"]], "the tokenizer"
+
+
+def test_tasks_of_lm_evals_own_mount_no_folder():
+    given = PREPARE_TASKS.model_copy(update={"eval_set": DataFile(path=""), "calibration": None})
+    (container,) = pod_template(preparation(given))["containers"]
+    assert "/claims/data" not in [mount["mountPath"] for mount in container["volumeMounts"]]
 
 
 def test_a_mirrors_address_is_not_expanded():

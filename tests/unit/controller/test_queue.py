@@ -9,6 +9,7 @@ import pytest
 
 from quantroll.controller import queue as module
 from quantroll.controller.queue import LONGEST_PAUSE, WorkQueue
+from quantroll.ports import Telemetry
 
 A, B, C = ("team", "a"), ("team", "b"), ("team", "c")
 
@@ -37,10 +38,10 @@ class Loop(asyncio.SelectorEventLoop):
 class Line:
     """A queue with a pass that notes when it saw which key, and may be told to take time, to fail, or to ask again."""
 
-    def __init__(self, workers=2, resync=300.0):
+    def __init__(self, workers=2, resync=300.0, telemetry=None):
         self.seen, self.takes, self.answers, self.errors = [], {}, {}, {}
         self.at_once, self.most = 0, {}
-        self.queue = WorkQueue(self._pass, workers=workers, resync=resync)
+        self.queue = WorkQueue(self._pass, workers=workers, resync=resync, telemetry=telemetry)
 
     async def _pass(self, key):
         self.seen.append((key, round(asyncio.get_running_loop().time(), 3)))
@@ -283,3 +284,45 @@ def test_a_key_that_was_forgotten_may_come_back(run):
 
     run(line, scenario)
     assert line.times(A) == [20.0]
+
+
+class Told(Telemetry):
+    """Notes what it is told, with rounded times."""
+
+    def __init__(self):
+        self.heard = []
+
+    def queued(self):
+        self.heard.append("queued")
+
+    def started(self, key, waited):
+        self.heard.append(("started", key, round(waited, 3)))
+
+    def ended(self, key, took, *, failed):
+        self.heard.append(("ended", key, round(took, 3), failed))
+
+    def gone(self, key):
+        self.heard.append(("gone", key))
+
+
+def test_the_telemetry_is_told_of_waits_work_errors_and_what_is_gone(run):
+    told = Told()
+    line = Line(workers=1, telemetry=told)
+    line.takes[A], line.errors[B], line.answers[B] = 4, 1, [None]
+
+    async def scenario():
+        line.queue.add(A)
+        await asyncio.sleep(1)
+        line.queue.add(B)
+        assert line.queue.depth == 1, "due, and without a worker"
+        line.queue.add(C, 1000)
+        assert (line.queue.depth, line.queue.waiting) == (1, 2)
+        line.queue.forget(C)
+        await asyncio.sleep(6)
+
+    run(line, scenario)
+    assert told.heard == [
+        "queued", ("started", A, 0), "queued", "queued", ("gone", C),
+        ("ended", A, 4, False), "queued", ("started", B, 3), ("ended", B, 0, True), "queued",
+        ("started", B, 0), ("ended", B, 0, False),
+    ]  # fmt: skip

@@ -19,6 +19,7 @@ from quantroll.controller.gather import Outside
 from quantroll.controller.reconcile import REFUSED_PAUSE, Reconciler
 from quantroll.controller.written import LAG
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
+from quantroll.ports import Telemetry
 from quantroll.settings import Images, Settings
 from unit.controller.bodies import container, ended, pod, running, waiting
 from unit.domain.world import spec_with
@@ -93,6 +94,10 @@ class Recorder:
         self.asked.append(pod_ips)
         return 0
 
+    async def progress(self, pod_ip):
+        self.asked.append(pod_ip)
+        return 0.6
+
     def now(self):
         return self.at
 
@@ -142,7 +147,7 @@ def names(world, *verbs):
 
 def test_the_intent_is_written_before_it_is_carried_out(world):
     assert world.run() == math.inf
-    assert [verb for verb, _ in world.did] == ["status", "event", "create", "create"]
+    assert [verb for verb, _ in world.did] == ["status", "create", "create", "event"], "nobody waits for an event"
     assert names(world, "create")[0] == "PersistentVolumeClaim/tiny-artifacts"
     assert names(world, "create")[1].startswith("Job/tiny-prepare-")
 
@@ -195,6 +200,12 @@ def test_an_event_that_is_refused_stops_nothing(world):
     world.fails["event", None] = Refused("the namespace is going away")
     world.run()
     assert len(names(world, "create")) == 2
+
+
+def test_what_is_written_is_told_whatever_becomes_of_the_children(world):
+    world.fails["create", None] = Conflict("somebody was first")
+    assert world.run() == pytest.approx(0.1)
+    assert [verb for verb, _ in world.did] == ["status", "create", "event"]
 
 
 def test_what_is_refused_is_told_the_rest_is_done_and_it_recovers(world):
@@ -419,3 +430,33 @@ def test_the_admins_price_table_reaches_the_status(world):
     assert world.model["status"]["baseline"]["memory"]["fitsOn"] == ["NVIDIA-L4"]
     world.run()
     assert world.model["status"]["baseline"]["memory"]["fitsOn"] == []
+
+
+class Told(Telemetry):
+    def __init__(self):
+        self.heard = []
+
+    def stands(self, key, status):
+        self.heard.append(("stands", key, str(status.phase)))
+
+    def changed(self, before, after):
+        self.heard.append(("changed", before.phase and str(before.phase), str(after.phase)))
+
+    def gone(self, key):
+        self.heard.append(("gone", key))
+
+
+def test_the_telemetry_is_told_of_what_was_written_and_of_what_is_gone(world):
+    told = Told()
+    operator = Reconciler(world.look, SETTINGS, Outside(world, world, world, told), world)
+    world.again(operator)
+    world.again(operator)
+    assert told.heard == [("changed", None, "Pending"), ("stands", KEY, "Pending"), ("stands", KEY, "Pending")]
+    told.heard.clear()
+    world.fails["status", None] = Conflict("no")
+    world.model["metadata"]["generation"], world.model["spec"] = 2, spec_with(serving__engine="other")
+    world.again(operator)
+    assert told.heard == [], "nothing was written"
+    world.there = False
+    world.again(operator)
+    assert told.heard == [("gone", KEY)]

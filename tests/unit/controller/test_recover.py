@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from quantroll.api.status import Share
+from quantroll.api.status import RejectedRevision, Share
 from quantroll.builders import route, service
 from quantroll.controller.children import Children
 from quantroll.controller.difference import stamped
@@ -113,3 +113,22 @@ def test_without_a_gateway_what_the_service_leads_to_besides_is_taken_back(selec
     assert found.stable.revision == STABLE
     assert (found.candidate.revision, found.rollout.weight) == (CANDIDATE, weight)
     assert CANDIDATE in first_pass(kids).wanted.kept, "drained before it goes"
+
+
+def test_what_was_taken_back_is_known_again():
+    entry = RejectedRevision(
+        key="k", generation=3, rollout="3-a-260302080000", revision="a", variant="int8", reason="AnalysisFailed",
+        at=START,
+    )  # fmt: skip
+    found = children()
+    body = service.stable_service(OWNER, stable=STABLE, selected=STABLE, rejected=[entry])
+    notes = body["metadata"]["annotations"]
+
+    def again(text):
+        kids = children()
+        kids.get("Service", OWNER.name)["metadata"]["annotations"] = {"quantroll.io/rejected": text}
+        return recovered(OWNER.name, kids, START).rejected
+
+    assert again(notes["quantroll.io/rejected"]) == [entry]
+    assert again("{") == again("[{}]") == []
+    assert recovered(OWNER.name, found, START).rejected == []

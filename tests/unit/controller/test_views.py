@@ -117,6 +117,12 @@ def test_why_a_pod_does_not_get_on(body, reason, says):
     assert views.server_view([body], None).problem == found
 
 
+def test_since_when_a_pod_finds_no_node():
+    since = {**scheduled("no GPU"), "lastTransitionTime": "2026-03-02T08:00:00Z"}
+    assert views.pod_problem(pod(conditions=(since,))).since == datetime(2026, 3, 2, 8, tzinfo=UTC)
+    assert views.pod_problem(pod(conditions=(scheduled("no GPU"),))).since is None
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -231,3 +237,23 @@ def test_a_route_that_nobody_has_looked_at_has_no_status():
     body = route()
     del body["status"]
     assert not views.route_view(body, "tiny").accepted
+
+
+def test_evaluations_that_have_run_for_a_while_are_asked_how_far_they_are():
+    since = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    bodies = [
+        _evaluation("a", "2026-01-01T11:59:00Z", "10.0.0.1"),
+        _evaluation("b", "2026-01-01T12:00:01Z", "10.0.0.2"),  # too young
+        _evaluation("c", None, "10.0.0.3"),  # waits
+        _evaluation("d", "2026-01-01T11:59:00Z", None),
+        _evaluation("e", "2026-01-01T11:59:00Z", "10.0.0.5", component="quantize"),
+    ]
+    assert views.evaluating(bodies, since) == {"a": "10.0.0.1"}
+
+
+def _evaluation(key, started, address, component="evaluate"):
+    state = {"running": {"startedAt": started}} if started else {"waiting": {"reason": "PodInitializing"}}
+    return {
+        "metadata": {"labels": {"quantroll.io/component": component}, "annotations": {"quantroll.io/key": key}},
+        "status": {"containerStatuses": [{"name": "job", "state": state}], **({"podIP": address} if address else {})},
+    }

@@ -6,7 +6,7 @@ from datetime import datetime
 from math import ceil
 
 from quantroll.api.status import QuantizedModelStatus
-from quantroll.constants import BASELINE
+from quantroll.constants import BASELINE, Reason
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import WantedConfirm, WantedQuantize
@@ -24,7 +24,31 @@ def check(seen: Snapshot, decided: Plan, now: datetime) -> None:
     _no_weight_without_a_proof(seen, decided)
     _promoted_by_proof(seen, decided)
     _no_eval_no_quantization(decided)
+    _missing_data_decides_nothing(seen, decided)
     _comes_to_rest(seen, decided, now)
+
+
+def _missing_data_decides_nothing(seen: Snapshot, decided: Plan) -> None:
+    """I9, of the drift check: what goes back has been confirmed, and nothing begins on what nobody knows."""
+    before, after = seen.status, decided.status
+    begun = after.rollout if before.rollout is None else None
+    if any(isinstance(job, WantedConfirm) for job in decided.wanted.jobs):
+        assert after.rollout is None, "its requests would be counted among the users'"
+    if begun and begun.kind == "Rollout":
+        assert not (after.drift and after.drift.unverified_since), "quality is unverified"
+    if begun and begun.kind == "Rollback" and begun.reason == Reason.FLOOR_BREACHED:
+        confirming = before.drift.confirming if before.drift else None
+        assert confirming
+        report = seen.jobs[confirming.key].report
+        assert report
+        assert report.confirm
+        found = report.confirm
+        assert found.items
+        assert found.errors <= 0.05 * (found.items + found.errors)
+        assert after.drift
+        assert after.drift.floor
+        assert (found.both + found.serving_only) / found.items < after.drift.floor + 1e-6
+        assert found.target_only > found.serving_only
 
 
 def _status_fits(decided: Plan) -> None:
@@ -71,9 +95,30 @@ def _shares(seen: Snapshot, decided: Plan) -> None:
         ready = seen.server(share.revision).ready
         if share.revision == stable.revision:  # it has all its pods, but nobody can keep pods from failing
             others = [seen.server(r).ready for r in carried if r != share.revision]
-            assert ready or not any(others), "all traffic to a revision without a ready pod"
+            assert ready or not any(others) or _may_be_down(seen), "all traffic to a revision without a ready pod"
         else:
-            assert ready >= ceil(share.weight * replicas / 100), "weight before capacity"
+            needed = ceil(share.weight * replicas / 100)
+            assert ready >= min(needed, _full_size(seen)), "weight before capacity"
+
+
+def _replaces(seen: Snapshot) -> bool:
+    """Whether pods of the candidate stand in the places of stable's."""
+    assert seen.spec
+    room = seen.spec.rollout.capacity
+    return room.mode == "Replace" and (seen.spec.serving.replicas > 1 or room.allow_downtime)
+
+
+def _may_be_down(seen: Snapshot) -> bool:
+    """What the user has allowed: one replica, and no room beside it."""
+    assert seen.spec
+    return _replaces(seen) and seen.spec.serving.replicas == 1
+
+
+def _full_size(seen: Snapshot) -> int:
+    """Pods that carry all the traffic: all, or all but the one that the last of stable stands in the place of."""
+    assert seen.spec
+    replicas = seen.spec.serving.replicas
+    return max(1, replicas - 1) if _replaces(seen) else replicas
 
 
 def _stable_stays(seen: Snapshot, decided: Plan) -> None:
@@ -84,7 +129,12 @@ def _stable_stays(seen: Snapshot, decided: Plan) -> None:
     if decided.wanted.settled:
         server = next(s for s in decided.wanted.servers if s.revision == after.revision)
         assert seen.spec
-        assert server.replicas == seen.spec.serving.replicas
+        pods = {s.revision: s.replicas for s in decided.wanted.servers}
+        if _replaces(seen):
+            assert sum(pods.values()) == seen.spec.serving.replicas, "no more than there is room for, and no less"
+            assert server.replicas or _may_be_down(seen)
+        else:
+            assert server.replicas == seen.spec.serving.replicas
         assert decided.wanted.stable == after.revision
     if before.revision == after.revision:
         return
@@ -96,14 +146,15 @@ def _stable_stays(seen: Snapshot, decided: Plan) -> None:
     assert candidate
     assert candidate.revision == after.revision
     assert rollout.weight == 100
-    assert rollout.since, "all the traffic, verified at the gateway"
     assert seen.spec
     if seen.spec.rollout.routing.mode == "GatewayAPI":
         assert seen.route
         assert seen.route.accepted
+        shares = [(share.revision, share.weight) for share in seen.route.shares]
+        assert shares == [(after.revision, 100)], "all the traffic, verified at the gateway"
     else:
         assert seen.selected == after.revision
-    assert seen.server(after.revision).ready >= seen.spec.serving.replicas, "full size before promotion"
+    assert seen.server(after.revision).ready >= _full_size(seen), "full size before promotion"
     assert before.revision in decided.wanted.kept, "the old one is drained before it goes"
 
 

@@ -339,13 +339,15 @@ def test_a_rollback_whose_pods_die_before_it_is_verified_gives_the_traffic_back(
     assert world.status.stable.revision == target
 
 
-def test_a_rollback_is_not_aborted():
+def test_a_rollback_after_a_breach_is_aborted_when_a_person_wants_it():
     world = rolling_back()
+    bad = world.status.stable.revision
     world.commands["abort"] = f"{world.status.rollout.id}/1"
     world.tick()
-    assert not world.status.commands[0].accepted
+    assert world.status.commands[0].accepted
     world.settle()
-    assert world.status.stable.variant == BASELINE
+    assert (world.status.phase, world.status.stable.revision) == ("Steady", bad)
+    assert world.status.drift.verdict == "Breached", "which is said all the same"
 
 
 def test_back_to_the_one_before_if_it_is_still_proven():
@@ -437,3 +439,306 @@ def test_a_check_that_cannot_tell_keeps_no_numbers_of_the_last():
     check(world)
     assert (world.status.drift.value, world.status.drift.samples) == (None, None)
     assert world.status.drift.floor
+
+
+NEAR = ConfirmResult(items=1000, errors=0, both=925, serving_only=4, target_only=16, neither=55, source_sha256="e")
+SOME = ConfirmResult(items=200, errors=0, both=178, serving_only=6, target_only=16, neither=0, source_sha256="e")
+
+
+def near(**changes) -> World:
+    """Suspected, and every confirmation finds it a little below the floor: floor .9353, .929 against .941."""
+    world = serving(**changes)
+    world.quality = QualityCounts(right=930, wrong=70, distinct=1000)
+    assert check(world) == "Suspect"
+    world.confirmed = NEAR
+    return world
+
+
+def confirm(world: World) -> int | None:
+    """Ends the confirmation under way; how many in a row it is now."""
+    world.settle()
+    assert world.status.drift.confirming is None
+    return world.status.drift.consecutive
+
+
+def again(world: World) -> int | None:
+    """The next check, with its confirmation."""
+    assert check(world) == "Suspect"
+    return confirm(world)
+
+
+def test_the_third_confirmation_in_a_row_is_a_breach():
+    world = near()
+    bad = world.status.stable.revision
+    assert confirm(world) == 1
+    assert "1 of 3 times in a row" in world.status.drift.message
+    assert again(world) == 2
+    assert (world.status.stable.revision, world.status.rollout) == (bad, None)
+    assert check(world) == "Suspect"
+    world.until("RollingBack")
+    assert "3 times in a row" in world.status.drift.message
+    world.settle()
+    assert world.status.stable.variant == BASELINE
+    assert world.status.rejected[0].reason == "FloorBreached"
+
+
+def test_the_count_survives_restarts_unknowns_and_a_suspension():
+    world = near()
+    assert confirm(world) == 1
+    world.status = type(world.status).model_validate(world.status.to_wire())
+    world.quality = Unknown("Prometheus does not answer")
+    for _ in range(3):
+        assert check(world) == "Unknown"
+    assert world.status.drift.consecutive == 1
+    world.quality = BAD
+    check(world)
+    world.passes(hours=7)  # nothing is ever ready: it cannot run
+    world.tick()
+    assert (world.status.drift.verdict, world.status.drift.consecutive) == ("Unknown", 1)
+    world.edit(suspend=True)
+    world.tick()
+    world.edit(suspend=False)
+    world.tick()
+    world.quality = QualityCounts(right=930, wrong=70, distinct=1000)
+    assert again(world) == 2
+
+
+def another_eval_set(world: World) -> None:
+    """Another file, which prepare finds other bytes in."""
+    facts = world.prepared.eval_set.model_copy(update={"sha256": "f" * 64})
+    world.prepared = world.prepared.model_copy(update={"eval_set": facts})
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/other.jsonl"})
+
+
+RESETS = {
+    "a healthy screen": lambda world: setattr(world, "quality", GOOD),
+    "another floor": lambda world: world.edit(qualityGate__minAcceptable=0.9401),
+    "another eval set": another_eval_set,
+    "other items of production": lambda world: world.edit(probe={"source": "pvc://tiny/production.jsonl"}),
+    "another way of asking": lambda world: world.edit(qualityGate__generation={"maxTokens": 17}),
+    "another revision": lambda world: world.edit(serving__maxNumSeqs=17),
+}
+
+
+@pytest.mark.parametrize("what", RESETS)
+def test_what_begins_the_count_anew(what):
+    world = near()
+    assert confirm(world) == 1
+    assert again(world) == 2
+    quality = world.quality
+    RESETS[what](world)
+    world.until("Steady")
+    world.settle()
+    check(world)
+    world.quality = quality
+    if world.status.drift.confirming:
+        assert confirm(world) == 1
+    else:
+        assert world.status.drift.consecutive is None
+        assert again(world) == 1
+    assert world.status.stable.variant == "gptq4"
+
+
+@pytest.mark.parametrize(
+    "edit", [{"driftCheck__minSamples": 150}, {"serving__replicas": 3}, {"probe": {"itemsPerHour": 61}}]
+)
+def test_what_does_not_begin_it_anew(edit):
+    world = near()
+    assert confirm(world) == 1
+    world.edit(**edit)
+    world.settle()
+    assert again(world) == 2
+
+
+def test_a_target_that_is_as_bad_ends_the_count():
+    world = near()
+    assert confirm(world) == 1
+    assert again(world) == 2
+    world.confirmed = AS_BAD
+    assert again(world) is None
+    assert world.status.drift.verdict == "PopulationShift"
+    world.confirmed = NEAR
+    assert again(world) == 1
+
+
+def test_where_a_breach_only_alerts_the_count_goes_on():
+    world = near(driftCheck={"schedule": "@weekly", "onBreach": "Alert"})
+    assert [confirm(world), again(world), again(world), again(world)] == [1, 2, 3, 4]
+    assert world.status.drift.verdict == "Breached"
+    assert world.status.stable.variant == "gptq4"
+
+
+def test_after_a_catastrophic_drop_the_targets_being_better_is_enough():
+    """On 200 items .92 is no proof of being below .935; the probe's .8 of 1,000 is."""
+    world = suspected()
+    assert world.status.drift.confirming.catastrophic
+    world.confirmed = SOME
+    world.until("RollingBack")
+    assert "catastrophic" in world.status.drift.message
+    assert world.status.drift.upper_bound > world.status.drift.floor
+    world = near()
+    assert world.status.drift.confirming.catastrophic is None
+    world.confirmed = SOME
+    assert confirm(world) == 1
+    assert world.status.drift.verdict == "Suspect"
+
+
+def test_the_status_tells_the_numbers_and_the_next_date():
+    world = near()
+    screened = world.status.drift
+    assert (screened.value, screened.samples) == (0.93, 1000)
+    assert screened.lower_bound == pytest.approx(0.9190, abs=1e-4)
+    assert screened.upper_bound == pytest.approx(0.9397, abs=1e-4)
+    assert screened.target_value is None
+    confirm(world)
+    drift = world.status.drift
+    assert (drift.value, drift.samples, drift.target_value, drift.consecutive) == (0.929, 1000, 0.941, 1)
+    assert drift.lower_bound < drift.value < drift.upper_bound
+    assert drift.floor == pytest.approx(0.9353)
+    assert drift.next > world.now
+
+
+def unknown_for(days: float, **changes) -> World:
+    """Checks cannot tell for so long."""
+    world = serving(**changes)
+    world.quality = Unknown("Prometheus does not answer")
+    end = world.status.drift.last + timedelta(days=days)
+    while world.status.drift.next < end:
+        check(world)
+        if world.status.drift.unverified_since is None:
+            world.now = min(end, world.now + timedelta(days=1))
+    world.now = end
+    world.tick()
+    return world
+
+
+def test_without_an_answer_for_too_long_quality_is_unverified_which_is_told_once():
+    world = unknown_for(14.9)
+    assert floor_met(world) == ("Unknown", "QualityUnknown")
+    assert "QualityUnverified" not in reasons(world)
+    before = world.status
+    world.now = before.drift.last + timedelta(days=15)
+    world.tick()
+    assert floor_met(world) == ("Unknown", "QualityUnverified")
+    assert world.status.drift.unverified_since == world.now
+    assert f"since {before.drift.last:%Y-%m-%d}" in world.condition(Condition.QUALITY_FLOOR_MET)[2]
+    assert (world.status.stable, world.status.phase, world.stalled()) == (before.stable, Phase.STEADY, None)
+    for _ in range(5):
+        check(world)
+    assert reasons(world).count("QualityUnverified") == 1
+    assert world.status.stable == before.stable
+    world.quality = GOOD
+    assert check(world) == "Healthy"
+    assert world.status.drift.unverified_since is None
+    assert floor_met(world) == ("True", "FloorMet")
+
+
+def test_while_it_is_unverified_no_rollout_begins_and_then_it_does():
+    world = unknown_for(16)
+    world.edit(qualityGate__minAcceptable=0.99)  # only int8 is proven by that
+    for _ in range(6):
+        world.works()
+        world.tick()
+    assert world.status.phase is Phase.SELECTING
+    assert "waits for a drift check that can tell" in world.status.message
+    assert world.stalled() == "QualityUnverified"
+    assert world.status.stable.variant == "gptq4"
+    world.quality = GOOD
+    check(world)
+    world.settle()
+    assert world.status.stable.variant == "int8"
+    assert world.stalled() is None
+
+
+def test_a_longer_limit_is_the_way_out_without_a_prometheus():
+    world = unknown_for(16)
+    world.edit(qualityGate__minAcceptable=0.99, driftCheck__missingData={"maxStaleness": "9999d"})
+    world.settle()
+    assert world.status.stable.variant == "int8"
+
+
+def test_a_confirmation_changes_nothing_about_it_until_it_ends():
+    world = unknown_for(16)
+    world.quality = BAD
+    assert check(world) == "Suspect"
+    assert floor_met(world) == ("Unknown", "QualityUnverified")
+    world.passes(hours=7)
+    world.tick()
+    assert floor_met(world) == ("Unknown", "QualityUnverified")
+    assert reasons(world).count("QualityUnverified") == 1
+    check(world)
+    confirm(world)
+    assert floor_met(world) == ("True", "FloorMet")
+
+
+def test_a_schedule_that_is_rarer_than_the_limit_is_not_unverified_by_itself():
+    world = serving(driftCheck={"schedule": "@monthly"})
+    check(world)
+    world.passes(days=20)
+    world.tick()
+    assert floor_met(world) == ("True", "FloorMet")
+
+
+def test_the_time_counts_from_the_promotion_while_no_check_has_been_able_to_tell():
+    world = steady()
+    world.quality = Unknown("Prometheus does not answer")
+    check(world)
+    world.now = world.status.stable.since + timedelta(days=15)
+    world.tick()
+    assert floor_met(world) == ("Unknown", "QualityUnverified")
+
+
+def test_a_query_of_the_admins_is_screened_and_confirmed_as_the_probe_is():
+    world = World(spec_with(driftCheck={"schedule": "@weekly", "metric": "thumbs"}))
+    world.queries = frozenset({"thumbs"})
+    world.quality = QualityCounts(right=960, wrong=40, distinct=None)
+    world.until("Steady")
+    world.settle()
+    assert check(world) == "Healthy"
+    assert "960 of 1000 answers that query thumbs counts are right" in world.status.drift.message
+    assert world.status.drift.samples == 1000
+    world.quality = QualityCounts(right=100, wrong=99, distinct=None)
+    world.passes(days=30)
+    assert check(world) == "Unknown"
+    assert "199 answers that query thumbs counts in the window" in world.status.drift.message
+    world.quality = QualityCounts(right=800, wrong=200, distinct=None)
+    check(world)
+    world.confirmed = WORSE
+    world.until("RollingBack")
+
+
+@pytest.mark.parametrize(
+    ("known", "there"), [(set(), "there is only Probe"), ({"b", "a"}, "there are a, b, and Probe")]
+)
+def test_a_query_that_is_not_there_is_told_with_those_that_are(known, there):
+    world = World(spec_with(driftCheck={"schedule": "@weekly", "metric": "thumbs"}))
+    world.queries = frozenset(known)
+    world.quality = Unknown("the chart's values have no query thumbs in prometheus.queries")
+    world.until("Steady")
+    assert world.stalled() == "QueryUnknown"
+    assert there in world.condition(Condition.STALLED)[2]
+    assert "driftCheck.metric: no query thumbs" in world.condition(Condition.STALLED)[2]
+    assert "QueryUnknown" in reasons(world)
+    world.settle()
+    assert check(world) == "Unknown"
+    assert world.status.stable.variant == "gptq4", "what runs goes on"
+    world.queries = frozenset({"thumbs"})
+    world.quality = GOOD
+    assert check(world) == "Healthy"
+    assert world.stalled() is None
+
+
+def test_the_checks_after_a_promotion_are_those_of_the_spec():
+    world = steady(spec_with(driftCheck={"schedule": "@monthly", "afterPromotion": ["10m"]}))
+    assert world.status.drift.after_promotion == ["10m"]
+    since = world.status.stable.since
+    assert timedelta(minutes=10) <= world.status.drift.next - since <= timedelta(minutes=11)
+    world.edit(driftCheck__afterPromotion=[])
+    world.tick()
+    assert world.status.drift.next - since > timedelta(days=10)
+    world.edit(driftCheck__afterPromotion=["2h"])
+    world.tick()
+    assert timedelta(hours=2) <= world.status.drift.next - since <= timedelta(hours=2, minutes=6)
+    world.quality = QualityCounts(right=55, wrong=5, distinct=1000)
+    assert check(world) == "Pending"
+    assert world.status.drift.confirming, "the first of them has it confirmed"

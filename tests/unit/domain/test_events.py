@@ -4,6 +4,8 @@ from quantroll.api.status import QuantizedModelStatus, VariantStatus
 from quantroll.constants import Phase, Reason
 from quantroll.domain.draft import clip
 from quantroll.domain.events import Event, events
+from quantroll.domain.gate import GateReason
+from quantroll.domain.snapshot import RequestCounts
 from unit.domain.world import BAD, World, steady
 
 
@@ -34,6 +36,24 @@ def test_the_whole_loop_tells_each_thing_once():
     assert len(told) == len(set(told))
     assert [reason for reason, _ in told].count("Verdict") == 3
     assert {event.type for event in world.told if event.reason != "Verdict"} == {"Normal"}
+
+
+def test_a_transition_is_one_event_and_every_reason_is_a_constant():
+    world = World()
+    world.requests = RequestCounts(500, 400)
+    entered = []
+    for _ in range(200):
+        before = world.status.phase
+        decided = world.tick()
+        if world.status.phase is not before:
+            entered.append(world.status.phase)
+        world.works()
+        world.now = max(world.now, decided.wake_at or world.now)
+        if world.status.phase is Phase.ROLLED_BACK and not world.status.rollout:
+            break
+    assert entered[-1] is Phase.ROLLED_BACK
+    assert [event.reason for event in world.told if event.reason in list(Phase)] == entered
+    assert {event.reason for event in world.told} <= {*Phase, *Reason, *GateReason}
 
 
 def test_a_stall_is_told_when_it_begins_and_when_its_reason_changes():

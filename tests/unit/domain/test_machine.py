@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -11,7 +12,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from quantroll.api.jobs import ConfirmResult
 from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Reason
-from quantroll.domain.snapshot import JobState, Problem, QualityCounts, RequestCounts, RouteView, Unknown
+from quantroll.domain.memory import promoted_by
+from quantroll.domain.snapshot import (
+    JobState,
+    PairCounts,
+    Problem,
+    QualityCounts,
+    RequestCounts,
+    RouteView,
+    ServerView,
+    Unknown,
+)
 from unit.domain.world import BAD, PROVEN, SPEC, UNSURE, World, spec_with
 
 REASONS = [
@@ -27,8 +38,18 @@ STEPS = [
 ]
 UNREACHABLE = Unknown("Prometheus does not answer")
 HEALTHY, POOR = QualityCounts(960, 40, 1000), QualityCounts(800, 200, 1000)
+AS_GOOD = PairCounts(both=960, harm=10, gain=10, neither=20, distinct=1000)
 WORSE = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=195, neither=5, source_sha256="e")
 EQUAL = ConfirmResult(items=1000, errors=0, both=950, serving_only=10, target_only=10, neither=30, source_sha256="e")
+WINDOWS = [
+    [],
+    [{"days": ["Sun"], "from": "23:59", "to": "00:01", "timeZone": "Pacific/Chatham"}],
+    [{"days": ["Mon", "Wed", "Fri"], "from": "08:00", "to": "12:00", "timeZone": "Europe/Berlin"}],
+]
+VERBS = ["abort", "approve", "promote", "retry", "rollback"]
+NEAR = ConfirmResult(items=1000, errors=0, both=925, serving_only=5, target_only=15, neither=55, source_sha256="e")
+SHIFT = ConfirmResult(items=1000, errors=0, both=790, serving_only=10, target_only=12, neither=188, source_sha256="e")
+SILENT = ConfirmResult(items=0, errors=1000, both=0, serving_only=0, target_only=0, neither=0, source_sha256="e")
 STARTS = ["CandidateStarting", "Analyzing", "Promoting", "Draining", "Steady"]
 VARIANTS = [SPEC["variants"], SPEC["variants"][:1], SPEC["variants"][1:2], SPEC["variants"][2:], SPEC["variants"][::-1]]
 
@@ -127,6 +148,18 @@ class Loop(RuleBasedStateMachine):
     def other_replicas(self, replicas):
         self.world.edit(serving__replicas=replicas)
 
+    @rule(mode=st.sampled_from(["Surge", "Replace", "Replace"]), down=st.booleans())
+    def another_room(self, mode, down):
+        self.world.edit(rollout__capacity={"mode": mode, "allowDowntime": down and mode == "Replace"})
+
+    @precondition(lambda self: self.world.replicas)
+    @rule(which=st.integers(0, 1), long=st.booleans())
+    def pods_find_no_node(self, which, long):
+        world = self.world
+        revision = sorted(world.replicas)[which % len(world.replicas)]
+        since = world.now - timedelta(hours=long)
+        world.servers[revision] = ServerView(problem=Problem(Reason.UNSCHEDULABLE, "no GPU", since), in_flight=0)
+
     @rule(seqs=st.sampled_from([8, 64]))
     def other_serving(self, seqs):
         self.world.edit(serving__maxNumSeqs=seqs)
@@ -160,11 +193,19 @@ class Loop(RuleBasedStateMachine):
     def prometheus_counts_requests(self, counts):
         self.world.requests = counts
 
+    @rule(counts=st.sampled_from([None, RequestCounts(0, 0), RequestCounts(500, 0), UNREACHABLE]))
+    def prometheus_counts_requests_to_stable(self, counts):
+        self.world.stable_requests = counts
+
+    @rule(pairs=st.sampled_from([AS_GOOD, PairCounts(500, 400, 0, 100, 1000), PairCounts(3, 1, 0, 0, 9), UNREACHABLE]))
+    def prometheus_counts_pairs(self, pairs):
+        self.world.pairs = pairs
+
     @rule(counts=st.sampled_from([HEALTHY, POOR, QualityCounts(5, 5, 1000), UNREACHABLE]))
     def prometheus_counts_answers(self, counts):
         self.world.quality = counts
 
-    @rule(found=st.sampled_from([WORSE, EQUAL]))
+    @rule(found=st.sampled_from([WORSE, EQUAL, NEAR, SHIFT, SILENT]))
     def the_confirmation_will_find(self, found):
         self.world.confirmed = found
 
@@ -178,17 +219,45 @@ class Loop(RuleBasedStateMachine):
     def suspended_or_resumed(self, held):
         self.world.edit(suspend=held)
 
-    @rule(verb=st.sampled_from(["abort", "approve", "retry"]), token=st.integers(0, 2), right=st.booleans())
-    def a_command(self, verb, token, right):
+    @rule(verb=st.sampled_from(VERBS), token=st.integers(0, 2), right=st.booleans(), detailed=st.booleans())
+    def a_command(self, verb, token, right, detailed):
         status = self.world.status
         names = [entry.rollout for entry in status.rejected] + ["jobs"]
         subject = names[0] if verb == "retry" else status.rollout.id if status.rollout else "1-none-0"
-        step = f":{status.rollout.step}" if status.rollout and verb == "approve" else ""
-        self.world.commands[verb] = f"{subject}{step}/{token}" if right else "nonsense"
+        if verb == "rollback" and status.stable and (status.rollout is None or status.rollout.draining):
+            subject = promoted_by(status.stable)
+        detail = ""
+        if verb == "approve" or (verb == "promote" and detailed):
+            detail = f":{status.rollout.step}" if status.rollout else ""
+        elif verb == "rollback" and detailed:
+            detail = "".join(f":{past.revision}" for past in status.last_good[:1])
+        self.world.commands[verb] = f"{subject}{detail}/{token}" if right else "nonsense"
 
-    @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]))
-    def another_way_back(self, keep, back_to):
-        self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to})
+    @rule(keep=st.sampled_from(["0s", "1h"]), back_to=st.sampled_from(["LastGood", "Baseline"]),
+          cooldown=st.sampled_from(["0s", "24h"]))  # fmt: skip
+    def another_way_back(self, keep, back_to, cooldown):
+        self.world.edit(rollout__rollback={"keepWarm": keep, "target": back_to, "cooldown": cooldown})
+
+    @rule(windows=st.sampled_from(WINDOWS))
+    def other_windows(self, windows):
+        self.world.edit(rollout__windows=windows)
+
+    @rule(half=st.booleans())
+    def the_operator_dies_after_its_write(self, half):
+        self.world.dies(half=half)
+
+    @rule()
+    def the_write_is_lost(self):
+        self.world.decide(self.world.snapshot())
+
+    @rule(staleness=st.sampled_from(["1s", "15d"]), early=st.sampled_from([[], ["1h"], ["1s", "5s", "1d"]]))
+    def other_checks(self, staleness, early):
+        self.world.edit(driftCheck__missingData={"maxStaleness": staleness}, driftCheck__afterPromotion=early)
+
+    @rule(metric=st.sampled_from(["Probe", "thumbs"]), queries=st.sampled_from([frozenset(), frozenset({"thumbs"})]))
+    def another_metric(self, metric, queries):
+        self.world.queries = queries
+        self.world.edit(driftCheck__metric=metric)
 
     @rule(breach=st.sampled_from(["Rollback", "Alert"]))
     def another_answer_to_a_breach(self, breach):
@@ -221,9 +290,13 @@ class Loop(RuleBasedStateMachine):
         world = self.world
         world.gateway_api = True
         world.requests, world.quality = RequestCounts(500, 0), HEALTHY
-        world.edit(model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False)
+        world.stable_requests, world.pairs = None, AS_GOOD
+        world.edit(
+            model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
+            driftCheck__metric="Probe", driftCheck__missingData={"maxStaleness": "15d"}, rollout__windows=[],
+        )  # fmt: skip
         world.settle()
-        assert world.stalled() in (None, "Rejected", "RolledBack")
+        assert world.stalled() in (None, "Rejected", "RolledBack", "Flapping")
 
 
 Loop.TestCase.settings = settings(

@@ -216,18 +216,62 @@ def test_an_engine_that_is_not_there_any_more_disturbs_nothing_that_runs():
     assert world.status.resolved.generation == 1, "this generation is not taken up"
 
 
-def test_a_changed_profile_waits_for_the_next_generation():
+NEW_ENGINE = EngineProfile(image="example.com/vllm-cpu:2", device="cpu")
+
+
+def test_a_new_engine_is_verified_off_the_traffic_and_then_rolled_out_while_the_old_one_serves():
     world = steady()
-    before = world.status.stable.revision
-    world.engines["vllm-cpu"] = EngineProfile(image="example.com/vllm-cpu:2", device="cpu")
-    world.settle()
-    assert world.status.stable.revision == before
-    world.edit(qualityGate__minAcceptable=0.9)
-    world.settle()
-    assert world.status.stable.revision != before
+    before = world.status.stable
+    world.engines["vllm-cpu"] = NEW_ENGINE
+    world.until("CandidateStarting")
+    assert world.status.stable == before
+    assert world.route.shares[0].revision == before.revision
+    assert [e.reason for e in world.told].count("EngineChanged") == 1
+    said = next(e.message for e in world.told if e.reason == "EngineChanged")
+    assert "(image example.com/vllm-cpu:2, was example.com/vllm-cpu:1)" in said
+    assert world.status.resolved.generation == 1
+    world.until("Steady")
+    assert world.phases().count("Analyzing") == 4, "like any candidate"
+    assert world.status.stable.revision != before.revision
     assert world.status.stable.spec.profile.image == "example.com/vllm-cpu:2"
     assert world.kinds().count("evaluate") == 8, "everything is verified with the new engine"
     assert world.kinds().count("quantize") == 3, "and nothing is made again"
+
+
+def test_a_new_engine_that_serves_worse_does_not_get_the_traffic():
+    world = steady()
+    before = world.status.stable.revision
+    world.cells |= dict.fromkeys(("int8", "gptq4"), (300, 1690, 2, 8))
+    world.engines["vllm-cpu"] = NEW_ENGINE
+    world.tick()
+    world.settle()
+    assert (world.status.phase, world.status.stable.revision) == ("Rejected", before)
+
+
+def test_a_rollout_under_way_is_not_disturbed_by_a_new_engine():
+    world = World()
+    world.until("Analyzing")
+    rollout, candidate = world.status.rollout.id, world.status.candidate
+    world.engines["vllm-cpu"] = NEW_ENGINE
+    world.tick()
+    assert (world.status.rollout.id, world.status.candidate) == (rollout, candidate)
+    world.until("Draining")
+    assert world.status.stable.revision == candidate.revision
+    world.until("CandidateStarting")
+    world.settle()
+    assert world.status.stable.spec.profile == NEW_ENGINE
+
+
+def test_a_new_engine_waits_while_suspended():
+    world = steady()
+    world.edit(suspend=True)
+    world.tick()
+    world.engines["vllm-cpu"] = NEW_ENGINE
+    world.tick()
+    assert world.status.resolved.profile != NEW_ENGINE
+    world.edit(suspend=False)
+    world.tick()
+    assert world.status.resolved.profile == NEW_ENGINE
 
 
 @pytest.mark.parametrize("moment", ["Quantizing", "Analyzing", "Steady"])

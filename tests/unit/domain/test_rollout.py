@@ -7,8 +7,8 @@ import pytest
 
 from quantroll.api.status import Share
 from quantroll.constants import Reason
+from quantroll.domain.capacity import share_of
 from quantroll.domain.snapshot import Problem, RouteView, ServerView
-from quantroll.domain.traffic import capacity
 from unit.domain.world import SPEC, World, spec_with, steady
 
 
@@ -31,7 +31,7 @@ def candidate(world):
     [(1, 1, 1), (100, 1, 1), (1, 10, 1), (10, 10, 1), (11, 10, 2), (50, 3, 2), (99, 10, 10), (100, 10, 10), (0, 5, 0)],
 )
 def test_pods_that_a_share_needs(weight, replicas, pods):
-    assert capacity(weight, replicas) == pods
+    assert share_of(weight, replicas) == pods
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 5, 10])
@@ -119,9 +119,9 @@ def test_a_deleted_route_is_made_again():
 def test_a_candidate_that_never_gets_ready_is_taken_back_and_remembered():
     world = in_phase("CandidateStarting", rollout__deadlines={"modelLoad": "20m", "drain": "1m"})
     revision = candidate(world)
-    world.servers[revision] = ServerView(problem=Problem(Reason.UNSCHEDULABLE, "0/3 nodes are available"))
+    world.servers[revision] = ServerView(problem=Problem(Reason.IMAGE_PULL, "0/3 nodes are available"))
     decided = world.tick()
-    assert world.stalled() == "Unschedulable"
+    assert world.stalled() == "ImagePullFailed"
     assert decided.wake_at == world.status.rollout.deadline
     world.now = decided.wake_at
     world.tick()
@@ -209,7 +209,9 @@ def test_draining_ends_with_the_last_request_or_at_its_deadline(in_flight, secon
 def test_promotion_touches_no_pod():
     world = in_phase("Promoting")
     revision, pods = candidate(world), dict(world.replicas)
-    world.until("Draining")
+    world.works()
+    world.tick()
+    assert world.status.phase == "Draining", "without a write in between"
     assert world.replicas == pods
     assert world.status.stable.revision == revision
 
@@ -217,11 +219,7 @@ def test_promotion_touches_no_pod():
 @pytest.mark.parametrize("happens", ["pods die", "the route is edited"])
 def test_what_happens_just_before_promotion_is_seen(happens):
     world = in_phase("Promoting")
-    for _ in range(5):
-        world.works()
-        if world.status.rollout.since:
-            break
-        world.tick()
+    world.works()
     if happens == "pods die":
         world.ready(candidate(world), 1)
     else:
@@ -447,3 +445,37 @@ def test_a_candidate_behind_a_rung_that_fails_now_is_not_shifted_on():
     world.status = world.status.model_copy(update={"variants": rows})
     world.tick()
     assert world.status.rollout.reason == "Superseded"
+
+
+@pytest.mark.parametrize(("kept", "phase"), [("1h", "Steady"), ("0s", "Draining")])
+def test_the_end_of_draining_is_the_end_where_no_pod_goes(kept, phase):
+    """Kept warm, nothing is waited for; else it is settled once the pods are gone."""
+    world = in_phase("Draining", rollout__rollback={"keepWarm": kept})
+    for _ in range(20):
+        decided = world.tick()
+        if world.status.rollout is None:
+            break
+        world.works()
+        world.now = max(world.now, decided.wake_at)
+    assert world.status.rollout is None
+    assert world.status.phase == phase
+    world.tick()
+    assert world.status.phase == "Steady"
+
+
+def test_what_the_gateway_did_last_counts_until_it_has_answered():
+    """Every change of the route would be two writes of the status, otherwise."""
+    world = in_phase("Shifting")
+    world.works(but="route")
+    world.tick()
+    before = world.status
+    assert [share.weight for share in before.traffic.applied] == [100]
+    world.route = replace(world.route, accepted=False, message="has not answered yet")
+    world.tick()
+    assert world.status == before
+    world.works()
+    world.tick()
+    assert [share.weight for share in world.status.traffic.applied] == [90, 10]
+    world.route = None
+    world.tick()
+    assert world.status.traffic.applied == []

@@ -3,7 +3,7 @@
 import pytest
 
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.domain.traffic import pods_for
+from quantroll.domain.capacity import pods_for
 from unit.domain.world import World, spec_with
 
 

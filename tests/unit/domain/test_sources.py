@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from quantroll.api.spec import Backend
+from quantroll.api.spec import Backend, QuantizedModelSpec, ScorerName
 from quantroll.constants import Reason
+from quantroll.domain.drift_check import floor_of
 from quantroll.domain.fingerprints import source_key
 from unit.domain.world import World, spec_with, steady
 
@@ -108,3 +109,64 @@ def test_what_a_backend_made_stays_proven_without_it():
     world.offered = frozenset({Backend.LLM_COMPRESSOR})
     world.tick()
     assert world.verdicts() == before
+
+
+LM_EVAL = spec_with(
+    qualityGate__evalSet={"source": "pvc://data/tasks"},
+    qualityGate__scorer="LMEval",
+    qualityGate__scoring={"lmEval": {"tasks": [{"name": "sums"}]}},
+    probe={"source": "pvc://data/production.jsonl", "floor": 0.8, "scorer": "F1"},
+    serving__maxModelLen=4096,
+)
+
+
+def test_lm_eval_gets_the_folder_and_the_baselines_tokenizer():
+    world = World(LM_EVAL)
+    world.tick()
+    prepare = world.job("prepare").wanted.job_input
+    assert (prepare.eval_set.path, prepare.scorer) == ("/claims/data/tasks", "LMEval")
+    world.until("Evaluating")
+    given = world.job("evaluate", "int8").wanted.job_input
+    assert (given.tokenizer, given.max_length) == ("/claims/tiny/model", 4096)
+    assert given.scoring.lm_eval.tasks[0].name == "sums"
+    world.settle()
+    assert world.status.phase == "Steady"
+
+
+def test_tasks_of_lm_evals_own_need_no_folder():
+    spec = {**LM_EVAL, "qualityGate": {**LM_EVAL["qualityGate"], "evalSet": {}}}
+    world = World(spec)
+    world.tick()
+    assert world.job("prepare").wanted.job_input.eval_set.path == ""
+
+
+def test_other_scorers_are_told_nothing_of_tokenizers():
+    world = World()
+    world.until("Evaluating")
+    given = world.job("evaluate", "int8").wanted.job_input
+    assert (given.tokenizer, given.max_length) == (None, None)
+
+
+def test_what_lm_eval_cannot_ask_the_prober_judges_by_its_own_scorer_and_floor():
+    world = steady(LM_EVAL)
+    asked = world.plan().wanted.prober.probe_input
+    assert (asked.source.path, asked.scorer, asked.scoring) == ("/claims/data/production.jsonl", "F1", None)
+    assert floor_of(world.status, QuantizedModelSpec.model_validate(LM_EVAL)) == 0.8
+
+
+def test_a_scorer_without_an_image_is_told_and_mended_by_the_admin():
+    class NoHarness(World):
+        offered = frozenset(ScorerName) - {ScorerName.LM_EVAL}
+
+        def snapshot(self):
+            return replace(super().snapshot(), scorers=self.offered)
+
+    world = NoHarness(LM_EVAL)
+    world.tick()
+    assert world.running() == []
+    status, reason, message = world.condition("Stalled")
+    assert (status, reason) == ("True", Reason.SCORER_UNKNOWN)
+    assert "images.lmEval" in message
+    world.offered = frozenset(ScorerName)
+    world.settle()
+    assert world.status.phase == "Steady"

@@ -32,10 +32,13 @@ from quantroll.constants import Condition, Reason
 from quantroll.domain.conditions import SETTLED
 from quantroll.domain.events import Event
 from quantroll.domain.plan import Plan, plan
-from quantroll.domain.questions import questions
+from quantroll.domain.questions import CanaryQuestions, questions
 from quantroll.domain.snapshot import (
+    CanaryCounts,
+    Histogram,
     JobState,
     JobView,
+    PairCounts,
     Problem,
     QualityCounts,
     RequestCounts,
@@ -134,8 +137,13 @@ class World:
         self.selected: str | None = None
         self.gateway_api = True
         self.prices = PriceTable()
+        self.queries: frozenset[str] = frozenset()
         self.commands: dict[str, str] = {}
         self.requests: RequestCounts | Unknown = RequestCounts(total=500, failed=0)
+        self.stable_requests: RequestCounts | Unknown | None = None  # None: as many as the weights would give
+        self.pairs: PairCounts | Unknown = PairCounts(both=960, harm=10, gain=10, neither=20, distinct=1000)
+        self.planned: PairCounts | Unknown | None = None  # None: the same
+        self.latencies: dict[str, tuple[Histogram | Unknown, Histogram | Unknown]] = {}
         self.quality: QualityCounts | Unknown = QualityCounts(right=960, wrong=40, distinct=1000)
         self.confirmed = ConfirmResult(
             items=1000, errors=0, both=950, serving_only=5, target_only=15, neither=30, source_sha256="e" * 64
@@ -150,6 +158,7 @@ class World:
             calibration=DataFacts(sha256="c" * 64, items=256),
         )
         self.baseline_correct, self.baseline_errors = 1990, 0
+        self.errors: dict[str, int] = {}  # requests that fail, by variant
         self.speeds = {"baseline": 1.0, "int8": 2.0, "gptq4": 3.0, "rtn4": 3.0}  # times 100 tokens a second at once
         self.told: list[Event] = []
         self._uids = 0
@@ -166,9 +175,24 @@ class World:
             namespace="ml", name=self.name, generation=self.generation, spec=spec, spec_error=error, status=self.status,
             engines=dict(self.engines), jobs={key: job.view for key, job in self.jobs.items()},
             servers=dict(self.servers), route=self.route, gateway_api=self.gateway_api, selected=self.selected,
-            commands=dict(self.commands), prices=self.prices, requests=self.requests if asked.requests else None,
-            quality=self.quality if asked.quality else None,
+            commands=dict(self.commands), prices=self.prices, queries=self.queries,
+            requests=self.requests if asked.requests else None,
+            quality=self.quality if asked.quality else None, canary=self._canary(asked.canary),
         )  # fmt: skip
+
+    def _canary(self, asked: CanaryQuestions | None) -> CanaryCounts:
+        rollout = self.status.rollout
+        if asked is None or rollout is None:
+            return CanaryCounts()
+        stable = self.stable_requests
+        if stable is None and isinstance(self.requests, RequestCounts):
+            stable = RequestCounts(self.requests.total * (100 - rollout.weight) // rollout.weight, 0)
+        return CanaryCounts(
+            stable=stable or Unknown("no answer"),
+            pairs=self.pairs if asked.pairs else None,
+            planned=(self.planned or self.pairs) if asked.planned else None,
+            latencies={name: self.latencies[name] for name in asked.latencies},
+        )
 
     def plan(self) -> Plan:
         """A pass's decision, checked, not carried out."""
@@ -187,6 +211,16 @@ class World:
         self.told += decided.events
         self._carry_out(decided)
         return decided
+
+    def dies(self, *, half: bool) -> None:
+        """One pass whose decision is written, and of which nothing is carried out, or only the first server."""
+        decided = self.decide(self.snapshot())
+        self.status = QuantizedModelStatus.model_validate(json.loads(json.dumps(decided.status.to_wire())))
+        first = decided.wanted.servers[:1]
+        if half and first:
+            others = set(self.replicas) - {first[0].revision}
+            done = replace(decided.wanted, servers=first, kept=others, jobs=[], shares=None, keep_jobs=True)
+            self._carry_out(replace(decided, wanted=done))
 
     def _carry_out(self, decided: Plan) -> None:
         wanted = decided.wanted
@@ -294,7 +328,8 @@ class World:
             return EvaluateResult(correct=self.baseline_correct, errors=self.baseline_errors, **plain)
         both, harm, gain, neither = self.cells[variant]
         return EvaluateResult(
-            correct=both + gain, errors=0, both=both, harm=harm, gain=gain, neither=neither, baseline_errors=0,
+            correct=both + gain, errors=self.errors.get(variant, 0), both=both, harm=harm, gain=gain, neither=neither,
+            baseline_errors=self.baseline_errors,
             prompts_match=True, slices=self.slices, moments=self.moments, **plain,
         )  # fmt: skip
 

@@ -2,16 +2,19 @@
 
 import asyncio
 import copy
+import gc
 import logging
-from functools import partial
+import socket
+import urllib.request
 
 import kopf
 import pytest
 import yaml
 
-from quantroll.constants import LABEL_OWNER
-from quantroll.controller.packed import Packer
+from quantroll.adapters.watching import Watches
+from quantroll.controller.packed import Packer, slim
 from quantroll.controller.queue import WorkQueue
+from quantroll.controller.seen import Seen, Shown
 from quantroll.errors import ConfigurationError
 from quantroll.handlers import lifecycle, watches
 from quantroll.settings import Settings
@@ -49,17 +52,10 @@ def test_nothing_is_registered_that_writes_by_itself(registry):
     assert registry._webhooks.get_all_handlers() == []
 
 
-def test_the_model_and_its_children_are_indexed_and_watched(registry):
+def test_only_the_model_is_kopfs(registry):
     for handlers in (registry._indexing.get_all_handlers(), registry._watching.get_all_handlers()):
-        watched = {(h.selector.group, h.selector.any_name) for h in handlers}
-        assert watched == {
-            ("quantroll.io", "quantizedmodels"), ("batch", "jobs"), ("", "pods"), ("apps", "deployments"),
-            ("", "services"), ("", "persistentvolumeclaims"), ("gateway.networking.k8s.io", "httproutes"),
-        }  # fmt: skip
-        ours = [h for h in handlers if h.selector.group != "quantroll.io"]
-        assert all(h.labels == {"app.kubernetes.io/managed-by": "quantroll"} for h in ours)
-    ids = [h.id for h in registry._indexing.get_all_handlers()]
-    assert sorted(ids) == sorted(["models", *(kind.lower() for kind in watches.CHILDREN)])
+        assert {(h.selector.group, h.selector.any_name) for h in handlers} == {("quantroll.io", "quantizedmodels")}
+    assert [h.id for h in registry._indexing.get_all_handlers()] == ["models"]
 
 
 def noted(handler, **given):
@@ -79,52 +75,36 @@ def test_news_of_a_model(type_, did):
     assert seen(watches.model_seen, type=type_, namespace="team", name="tiny") == [(did, ("team", "tiny"))]
 
 
-def test_news_of_a_child_are_its_owners():
-    assert seen(watches.child_seen, namespace="team", labels={LABEL_OWNER: "tiny"}) == [("add", ("team", "tiny"))]
-    assert seen(watches.child_seen, namespace="team", labels={}) == []
+def test_a_users_edit_does_not_wait():
+    assert noted(watches.model_seen, type="MODIFIED", namespace="team", name="tiny").delay == 0
 
 
-def test_a_burst_of_childrens_news_is_one_pass_and_a_users_edit_does_not_wait():
-    child = noted(watches.child_seen, namespace="team", labels={LABEL_OWNER: "tiny"})
-    model = noted(watches.model_seen, type="MODIFIED", namespace="team", name="tiny")
-    assert (child.delay, model.delay) == (watches.BURST, 0)
+BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}]}, "spec": {"a": 1}}
 
 
-LABELS = {LABEL_OWNER: "tiny"}
-BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}], "labels": LABELS}, "spec": {"a": 1}}
-
-
-def test_indexes():
+def test_the_index_of_models():
     memo, raw = kopf.Memo(packer=Packer()), copy.deepcopy(BODY)
-    slim = {"metadata": {"name": "x", "labels": {LABEL_OWNER: "tiny"}}, "spec": {"a": 1}}
-    jobs = kopf.Resource("batch", "v1", "jobs")
     models = watches.by_itself(namespace="team", name="x", body=kopf.Body(raw), memo=memo)
-    assert raw == {"metadata": slim["metadata"], "spec": {}}, "kopf holds it until everything is listed"
-    body = kopf.Body(copy.deepcopy(BODY))
-    children = watches.by_owner(namespace="team", labels=LABELS, body=body, resource=jobs, memo=memo)
-    assert {key: packed.unpacked() for key, packed in models.items()} == {("team", "x"): slim}
-    assert {key: packed.unpacked() for key, packed in children.items()} == {("team", "tiny"): slim}
+    assert raw == {"metadata": {"name": "x"}, "spec": {}}, "kopf holds it until everything is listed"
+    found = {key: packed.unpacked() for key, packed in models.items()}
+    assert found == {("team", "x"): {"metadata": {"name": "x"}, "spec": {"a": 1}}}
 
 
 def test_a_look_finds_a_model_with_its_children():
-    indexes = {kind.lower(): {} for kind in watches.CHILDREN}
-    pack = partial(Packer().pack, "any")
-    indexes["models"] = {("team", "tiny"): [pack({"metadata": {"name": "tiny", "uid": "2"}})]}
+    packer = Packer()
+    model = packer.pack("models", "", slim({"metadata": {"name": "tiny", "uid": "2"}}))
+    seen = Seen(packer, lambda _: None)
     mine, former = ([{"kind": "QuantizedModel", "uid": uid}] for uid in ("2", "1"))
-    indexes["job"] = {
-        ("team", "tiny"): [
-            pack({"metadata": {"name": "a", "ownerReferences": mine}}),
-            pack({"metadata": {"name": "b"}}),
-            pack({"metadata": {"name": "of a deleted one", "ownerReferences": former}}),
-        ],
-        ("team", "other"): [pack({"metadata": {"name": "c"}})],
-    }
-    model, children = lifecycle.look_at(indexes)(("team", "tiny"))
-    assert model["metadata"]["name"] == "tiny"
-    assert {job["metadata"]["name"] for job in children.of("Job")} == {"a", "b"}
+    for name, owner, refs in (("a", "tiny", mine), ("b", "tiny", []), ("former", "tiny", former), ("c", "other", mine)):
+        text = slim({"metadata": {"name": name, "ownerReferences": refs}})
+        seen.put("Job", Shown(name=("team", name), owner=owner, component="", text=text))
+    look = lifecycle.look_at({("team", "tiny"): [model]}, seen)
+    found, children = look(("team", "tiny"))
+    assert found["metadata"]["name"] == "tiny"
+    assert {job["metadata"]["name"] for job in children.of("Job")} == {"a", "b"}, "not those of a deleted model"
     assert children.get("Job", "c") is None
     assert list(children.of("Pod")) == []
-    assert lifecycle.look_at(indexes)(("team", "gone")) is None
+    assert look(("team", "gone")) is None
 
 
 def test_nothing_is_kept_of_an_object_for_handlers_that_there_are_none_of():
@@ -150,8 +130,6 @@ def test_kopfs_settings(namespaces, scanning_disabled):
     assert settings.watching.chunk_size
     assert settings.persistence.finalizer == "quantroll.io/finalizer"
     assert settings.scanning.disabled is scanning_disabled
-    selected = {(s.group, s.version, s.any_name) for s in settings.watching.label_selectors}
-    assert selected == set(watches.CHILDREN.values())
     assert settings.watching.client_timeout > settings.watching.server_timeout, "else the client always ends a watch"
     assert logging.getLogger("kopf.objects").level == logging.WARNING
 
@@ -162,9 +140,17 @@ def test_a_wrong_configuration_ends_the_start(tmp_path, monkeypatch):
         asyncio.run(lifecycle.start(settings=kopf.OperatorSettings(), memo=kopf.Memo()))
 
 
+def fetch(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return answer.read()
+
+
 def test_start_health_and_end(tmp_path, monkeypatch):
     config, kubeconfig = tmp_path / "config.yaml", tmp_path / "kubeconfig"
-    config.write_text(yaml.safe_dump(SETTINGS))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config.write_text(yaml.safe_dump({**SETTINGS, "metrics": {"port": port}}))
     nowhere = {
         "apiVersion": "v1", "kind": "Config", "current-context": "x",
         "clusters": [{"name": "x", "cluster": {"server": "http://127.0.0.1:9"}}],
@@ -176,20 +162,43 @@ def test_start_health_and_end(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     monkeypatch.setattr("quantroll.adapters.cluster.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    indexes = {kind.lower(): {} for kind in watches.CHILDREN} | {"models": {}}
     memo = kopf.Memo()
+    listed = asyncio.Event()
+
+    class Unlisted(Watches):
+        """Those of an API server that does not answer."""
+
+        async def listed(self):
+            await listed.wait()
+
+    monkeypatch.setattr(lifecycle, "Watches", Unlisted)
 
     async def live():
-        await lifecycle.start(settings=kopf.OperatorSettings(), memo=memo, **indexes)
+        await lifecycle.start(settings=kopf.OperatorSettings(), memo=memo, models={})
         assert isinstance(memo.queue, WorkQueue)
-        assert await lifecycle.health(memo=memo) == 0
         memo.queue.add(("team", "gone"))
         await asyncio.sleep(0.05)
-        assert memo.queue.waiting == 0
-        memo.work.cancel()
-        await asyncio.gather(memo.work, return_exceptions=True)
-        with pytest.raises(RuntimeError, match="workers have ended"):
-            await lifecycle.health(memo=memo)
+        assert await lifecycle.health(memo=memo) == 1, "nothing is decided before everything has been seen"
+        assert gc.get_freeze_count() == 0
+        listed.set()
+        await asyncio.sleep(0.05)
+        assert await lifecycle.health(memo=memo) == 0
+        page = (await asyncio.to_thread(fetch, port)).decode()
+        assert 'controller_runtime_reconcile_total{controller="quantizedmodels",result="success"} 1.0' in page
+        assert gc.get_freeze_count() > 0, "what stays is looked at by no collection"
+        gc.unfreeze()
+        for name, what in (("watching", "watches"), ("work", "workers")):
+            task = getattr(memo, name)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            with pytest.raises(RuntimeError, match=f"the {what} have ended"):
+                await lifecycle.health(memo=memo)
         await lifecycle.stop(memo=memo)
 
     asyncio.run(live())
+
+
+def test_a_burst_of_childrens_news_is_one_pass():
+    queue = Noted()
+    lifecycle.news(kopf.Memo(queue=queue), ("team", "tiny"))
+    assert (queue.did, queue.delay) == ([("add", ("team", "tiny"))], lifecycle.BURST)

@@ -193,7 +193,7 @@ def test_one_that_is_not_ready(make, engines, dead, who):
 
 def test_a_target_that_nobody_listens_for(make):
     job = make(ready_timeout_seconds=0.1, target=Arm(revision="gone", endpoint="http://127.0.0.1:9"))
-    _fails(job, Reason.ENGINE_NOT_READY, "^the target revision gone.*ConnectError", permanent=True)
+    _fails(job, Reason.ENGINE_NOT_READY, "^the target revision gone.*Cannot connect to host", permanent=True)
 
 
 def test_the_source_is_missing(make, engines, source):

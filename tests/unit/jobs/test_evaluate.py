@@ -1,17 +1,23 @@
 import json
+import socket
 import time
+import urllib.request
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import pytest
 
+from quantroll.adapters.engines import parse_progress
 from quantroll.api.jobs import DataFile, EvaluateInput
 from quantroll.constants import Reason
 from quantroll_jobs import evaluate, store
+from quantroll_jobs.__main__ import execute
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import engine as engine_module
-from quantroll_jobs.evaluate import interview
+from quantroll_jobs.evaluate import interview, record
 from quantroll_jobs.evaluate.answers import PARTIAL, Answer, Outcome, read_answers
+from quantroll_jobs.evaluate.metrics import told_on
 from unit.jobs.fake_engine import RESET, FakeEngine, Raw
 from unit.jobs.handmade import KEY, OTHER_KEY, item, write_lines
 
@@ -99,8 +105,55 @@ def test_the_record_says_what_was_verified_and_its_digest_is_reported(make, tmp_
     assert (found["counts"]["correct"], found["counts"]["promptsDigest"]) == (ITEMS, result.prompts_digest)
     assert found["answers"] == {"file": "items.jsonl", "sha256": sha256_file(folder / "items.jsonl")}
     assert found["client"].keys() == {"version", "python", "machine"}
+    assert found["gpu"] == record.gpu()
     assert datetime.fromisoformat(found["at"]) <= datetime.now(UTC)
     assert json.loads((folder / "manifest.json").read_text())["report"]["evaluate"]["record"] == result.record
+
+
+@pytest.mark.parametrize(
+    ("version", "driver"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023", "535.104.05"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build", "570.86.15"),
+        ("something else", None),
+    ],
+)
+def test_gpu_and_driver_of_the_node(tmp_path, version, driver):
+    (tmp_path / "version").write_text(f"{version}\nGCC version:  gcc version 12.2.0\n")
+    for bus, model in (("0000:01:00.0", "NVIDIA H200"), ("0000:02:00.0", "NVIDIA H200"), ("0000:03:00.0", "NVIDIA L4")):
+        folder = tmp_path / "gpus" / bus
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 18\n")
+    assert record.gpu(tmp_path) == {"driver": driver, "models": ["NVIDIA H200", "NVIDIA L4"]}
+
+
+def test_no_gpu(tmp_path):
+    assert record.gpu(tmp_path / "nothing") is None
+
+
+def test_a_sample_is_asked_twice_to_tell_what_changes_by_itself(make, engine):
+    times = {}
+
+    def unsteady(body):
+        prompt = body["prompt"]
+        times[prompt] = times.get(prompt, 0) + 1
+        if prompt == "Question 4?" and times[prompt] == 2:
+            return "something else"
+        return 400 if prompt == "Question 8?" and times[prompt] == 2 else FakeEngine().answer(body)
+
+    engine.answer = unsteady
+    job = make(noise_items=5)
+    result = evaluate.run(job).evaluate
+    assert (result.items, result.correct, result.errors) == (ITEMS, ITEMS, 0)
+    assert (result.noise_items, result.noise_flips) == (4, 1)
+    assert len(engine.asked()) == ITEMS + 5
+    stored = store.result_folder(store.Path(job.store), "evaluate", KEY) / "items.jsonl"
+    assert len(list(read_answers(stored))) == ITEMS
+
+
+def test_more_is_asked_twice_than_there_is(make, engine):
+    result = evaluate.run(make(noise_items=1000)).evaluate
+    assert (result.noise_items, result.noise_flips) == (ITEMS, 0)
 
 
 def test_white_space_around_an_answer_does_not_count(make, engine):
@@ -322,6 +375,36 @@ def test_errors_are_asked_again_by_the_next_attempt(make, engine, tmp_path):
     assert prompts.isdisjoint({"Question 0?", "Question 3?"})
 
 
+def _run_as_a_job(job):
+    return execute(job).evaluate
+
+
+def test_a_result_in_which_requests_failed_is_taken_up_again(make, engine):
+    engine.answer = _answers_with(refused={5, 6}, wrong={1})
+    assert _run_as_a_job(make()).errors == 2
+    engine.answer, before = _answers_with(), len(engine.asked())
+    result = _run_as_a_job(make())
+    assert (result.errors, result.correct) == (0, ITEMS - 1)
+    assert len(engine.asked()) - before == 2
+    assert store.finished(make()).evaluate == result
+    assert _run_as_a_job(make()) == result
+    assert len(engine.asked()) - before == 2
+
+
+def test_what_was_compared_with_a_disturbed_baseline_is_joined_again(make, engine):
+    base, variant = make(key=OTHER_KEY), make(baseline_key=OTHER_KEY)
+    engine.answer = _answers_with(refused={5, 6})
+    _run_as_a_job(base)
+    engine.answer = _answers_with()
+    disturbed = _run_as_a_job(variant)
+    assert (disturbed.baseline_errors, disturbed.gain) == (2, 2)
+    _run_as_a_job(base)
+    before = len(engine.asked())
+    joined = _run_as_a_job(variant)
+    assert (joined.baseline_errors, joined.gain) == (0, 0)
+    assert len(engine.asked()) == before
+
+
 def test_an_engine_that_never_comes(make, engine):
     engine.health = 503
     _fails(
@@ -347,7 +430,7 @@ def test_an_engine_that_refuses_the_model(make, engine):
 
 def test_nobody_listens(make):
     job = make(ready_timeout_seconds=0.1, endpoint="http://127.0.0.1:9")
-    _fails(job, Reason.ENGINE_NOT_READY, "did not answer within .*ConnectError", permanent=True)
+    _fails(job, Reason.ENGINE_NOT_READY, "did not answer within .*Cannot connect to host 127", permanent=True)
 
 
 def test_an_engine_that_comes_late(make, engine):
@@ -411,6 +494,33 @@ def test_damaged_answers_of_the_baseline(make, tmp_path):
     folder.mkdir(parents=True)
     (folder / "items.jsonl").write_text(json.dumps({"id": 1}) + "\n")
     _fails(make(baseline_key=OTHER_KEY), Reason.BASELINE_RESULTS_MISSING, "cannot be read", permanent=True)
+
+
+def test_progress_is_told_on_a_port_while_questions_are_asked():
+    done = iter([3, 8])
+    with told_on(0, 10, lambda: next(done)) as port:
+        pages = [urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode() for _ in "ab"]
+        with socket.socket() as taken:
+            taken.bind(("0.0.0.0", 0))
+            taken.listen()
+            with told_on(taken.getsockname()[1], 10, lambda: 0) as none:
+                assert none is None
+    assert [parse_progress(page) for page in pages] == [0.3, 0.8]
+    with told_on(None, 10, lambda: 0) as none:
+        assert none is None
+
+
+def test_an_evaluation_tells_its_progress(make, engine, monkeypatch):
+    seen = []
+
+    def looked_at(port, total, answered):
+        seen.append((port, total, answered))
+        return nullcontext()
+
+    monkeypatch.setattr(evaluate, "told_on", looked_at)
+    evaluate.run(make(progress_port=9401, repeats=2))
+    ((port, total, answered),) = seen
+    assert (port, total, answered()) == (9401, 2 * ITEMS, 2 * ITEMS)
 
 
 def test_progress_is_said(make, engine, monkeypatch, capsys):

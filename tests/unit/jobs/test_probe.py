@@ -251,6 +251,32 @@ def test_an_engine_that_never_answers(make, engines):
     assert value(exporter, "quantroll_probe_requests_total", revision=CANDIDATE, status="none") >= 2
 
 
+def test_a_revision_that_hangs_does_not_slow_the_other(make, engines, monkeypatch):
+    """While one question hangs, the other revision is asked on; what it is asked alone makes no pair."""
+    monkeypatch.setattr(prober_module, "HELD_UP", 0.1)
+    release, hung = threading.Event(), threading.Event()
+
+    def hang(body):
+        hung.set()
+        release.wait(20)
+        return RIGHT(body)
+
+    engines[1].answer = hang
+    left = []
+
+    def thirty(exporter):
+        if not left and hung.is_set() and ended(exporter, STABLE) >= 30:
+            left.append((ended(exporter, CANDIDATE), pairs(exporter, "both")))
+            release.set()
+        return bool(left)
+
+    exporter = probe(make(request_timeout_seconds=30), thirty, asked(3, CANDIDATE))
+    assert left == [(0, 0)]
+    assert len(engines[1].requests) <= ended(exporter, CANDIDATE) + 1, "and it is not piled upon"
+    assert len({body["prompt"] for body in engines[0].requests[:15]}) > 10, "one item after the other"
+    assert 1 <= pairs(exporter, "both") < ended(exporter, CANDIDATE)
+
+
 def test_what_was_lost_is_not_made_up_for(make, engines):
     """An engine that answers again after a pause gets its questions no faster than any other."""
     slow = [True]

@@ -261,6 +261,12 @@ def items_of(exporter, revision, outcome, part=""):
     return value(exporter, "quantroll_eval_items_total", **labels)
 
 
+def count(exporter, part, ends):
+    for arm, (outcome, status) in zip(ARMS, ends, strict=False):
+        exporter.count(part, arm.revision, outcome, status)
+    exporter.pair(part, [outcome for outcome, _ in ends])
+
+
 def test_every_series_is_there_before_it_counts():
     exporter = exporter_of()
     exporter.declare(["hard", "easy", "easy"])
@@ -274,13 +280,13 @@ def test_every_series_is_there_before_it_counts():
     assert value(exporter, "quantroll_probe_interval_seconds") == 60
     for ends in ([RIGHT, RIGHT], [RIGHT, WRONG], [WRONG, RIGHT], [WRONG, WRONG], [ERROR, (Outcome.ERROR, 503)]):
         for part in ("hard", "easy", ""):
-            exporter.count(part, ends)
+            count(exporter, part, ends)
     assert samples(exporter).keys() == before.keys()
 
 
 def test_one_target_has_no_pairs():
     exporter = exporter_of(targets=1)
-    exporter.count("", [RIGHT])
+    count(exporter, "", [RIGHT])
     assert items_of(exporter, "aaaaaaaaaa", "pass") == 1
     assert not [name for name, _ in samples(exporter) if "pairs" in name]
 
@@ -292,7 +298,7 @@ def test_one_target_has_no_pairs():
 def test_the_cells_of_a_pair(ends, cell):
     exporter = exporter_of()
     exporter.declare(["s"])
-    exporter.count("s", ends)
+    count(exporter, "s", ends)
     assert [pairs(exporter, name, "s") for name in ("both", "harm", "gain", "neither") if name != cell] == [0, 0, 0]
     assert pairs(exporter, cell, "s") == 1
 
@@ -300,7 +306,7 @@ def test_the_cells_of_a_pair(ends, cell):
 @pytest.mark.parametrize("ends", [[RIGHT, ERROR], [ERROR, RIGHT], [ERROR, ERROR]])
 def test_an_error_is_in_no_pair(ends):
     exporter = exporter_of()
-    exporter.count("", ends)
+    count(exporter, "", ends)
     assert [pairs(exporter, cell) for cell in ("both", "harm", "gain", "neither")] == [0, 0, 0, 0]
     for arm, end in zip(ARMS, ends, strict=True):
         assert items_of(exporter, arm.revision, "error") == (end is ERROR)
@@ -312,13 +318,13 @@ def test_an_error_is_in_no_pair(ends):
 )
 def test_requests_by_status(status, label):
     exporter = exporter_of(targets=1)
-    exporter.count("", [(Outcome.ERROR, status)])
+    count(exporter, "", [(Outcome.ERROR, status)])
     assert value(exporter, "quantroll_probe_requests_total", revision="aaaaaaaaaa", status=label) == 1
 
 
 def test_the_last_answer_is_no_error_and_the_time_is_now():
     exporter = exporter_of()
-    exporter.count("", [WRONG, ERROR])
+    count(exporter, "", [WRONG, ERROR])
     name = "quantroll_probe_last_answer_timestamp_seconds"
     assert value(exporter, name, revision="aaaaaaaaaa") == pytest.approx(time.time(), abs=5)
     assert value(exporter, name, revision="bbbbbbbbbb") == 0
@@ -328,9 +334,9 @@ def test_slices_are_bounded_however_often_the_file_changes():
     exporter = exporter_of(targets=1)
     exporter.declare(["common", "common", *(f"s{n:03}" for n in range(100))])
     exporter.declare(f"t{n}" for n in range(100))
-    exporter.count("s099", [RIGHT])
-    exporter.count("t1", [RIGHT])
-    exporter.count("common", [RIGHT])
+    count(exporter, "s099", [RIGHT])
+    count(exporter, "t1", [RIGHT])
+    count(exporter, "common", [RIGHT])
     slices = {dict(labels).get("slice") for name, labels in samples(exporter) if "eval_items" in name}
     assert slices == {"", "common", "other", *(f"s{n:03}" for n in range(19))}
     assert items_of(exporter, "aaaaaaaaaa", "pass", "other") == 2
@@ -341,7 +347,7 @@ def test_slices_are_bounded_however_often_the_file_changes():
 def test_odd_slices(name):
     exporter = exporter_of(targets=1)
     exporter.declare([name])
-    exporter.count(name, [RIGHT])
+    count(exporter, name, [RIGHT])
     assert items_of(exporter, "aaaaaaaaaa", "pass", name[:64]) == 1
 
 

@@ -1,5 +1,6 @@
 """Scorers, on cases whose answers their reference implementations give."""
 
+import re
 import time
 
 import pytest
@@ -10,6 +11,8 @@ from quantroll.api.spec import ScorerName, Scoring
 from quantroll_jobs import scorers
 from quantroll_jobs.datafiles import DataError, Item
 from quantroll_jobs.scorers import ScoringError, make
+
+OF_ITEMS = [name for name in ScorerName if name is not ScorerName.LM_EVAL]
 
 
 def item(expected="x", choices=()):
@@ -56,7 +59,7 @@ def test_f1_is_that_of_squad(answer, expected, f1):
 
 def test_only_f1_is_graded_by_itself():
     settings = Scoring.model_validate({"regex": {"pattern": "x"}, "jsonSchema": {"schema": "{}"}})
-    assert [name for name in ScorerName if make(name, settings).graded] == [ScorerName.F1]
+    assert [name for name in OF_ITEMS if make(name, settings).graded] == [ScorerName.F1]
     assert [scorers.is_right(value) for value in (0, 0.49, 0.5, 1)] == [False, False, True, True]
 
 
@@ -163,7 +166,7 @@ def test_no_answer_holds_a_pattern_up():
     assert score("JSONSchema", '"' + "a" * 5000 + '!"', jsonSchema={"schema": schema}) == 0
     settings = Scoring.model_validate({"regex": {"pattern": "(a|aa)+b"}, "jsonSchema": {"schema": schema}})
     for answer in (f"```\n{chr(10) * 200_000}", "1," * 100_000, "1" * 200_000, "answer " * 30_000, "[" * 100_000):
-        for name in ScorerName:
+        for name in OF_ITEMS:
             assert make(name, settings).score(answer, item("7", ["7", "8"])) == 0
     assert time.monotonic() - started < 5
 
@@ -298,8 +301,32 @@ def test_items_that_are_no_choice(expected, choices, match):
     refused("MultipleChoice", expected=expected, choices=choices, match=match)
 
 
+# patterns on which RE2 and Python's engine have to agree, on ASCII text
+SAFE = [
+    r"(\d+)", r"answer is (\w+)", r"(?i)ANSWER: *([a-d])", r"[-+]?\d+(?:\.\d+)?", r"^(yes|no)\b", r"(a|ab)(c|bcd)?",
+    r"x*?y", r"(?:foo|(bar))+", r"[^,]*,\s*(\S+)", r"(?s)<(.*?)>", r"(b*)(a)",
+]  # fmt: skip
+
+
+@given(
+    st.sampled_from(SAFE), st.text("abcdxy01.,-+: <>\nfooANSWERisyes", max_size=40), st.text("abcd01 yes", max_size=4)
+)
+def test_a_regex_finds_what_pythons_engine_finds(pattern, answer, expected):
+    found = re.search(pattern, answer, re.ASCII)
+    text = None if found is None else next((group for group in found.groups() if group), found.group())
+    reference = float(text is not None and text.strip() == expected.strip())
+    assert score("Regex", answer, expected, regex={"pattern": pattern}) == reference
+    if text is not None:
+        assert score("Regex", answer, text, regex={"pattern": pattern}) == 1
+
+
+def test_lm_eval_judges_no_single_item():
+    with pytest.raises(scorers.ScoringError, match="LMEval judges whole tasks"):
+        make(ScorerName.LM_EVAL)
+
+
 @given(st.text(max_size=60))
 def test_no_text_is_an_error(answer):
     settings = Scoring.model_validate({"regex": {"pattern": "(.)"}, "jsonSchema": {"schema": ORDER}})
-    for name in ScorerName:
+    for name in OF_ITEMS:
         assert 0 <= make(name, settings).score(answer, item("1", ["1", "2"])) <= 1

@@ -32,6 +32,13 @@ def test_what_is_odd_about_the_answers():
     assert found(document, "int8").details == "2,000 items."
 
 
+def test_what_changes_by_itself():
+    document = documents.proven()
+    document["status"]["baseline"]["evaluation"].update(noiseItems=200, noiseFlips=3)
+    said = "Asked twice, 3 of 200 items changed between right and wrong."
+    assert said in found(document, "baseline").details
+
+
 def test_what_is_odd_about_the_benchmark_and_the_costs():
     document = documents.costed()
     row = document["status"]["variants"][0]

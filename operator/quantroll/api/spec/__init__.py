@@ -9,9 +9,9 @@ from pydantic import ConfigDict, Field
 
 from quantroll.api.base import UNSET, ApiModel, Quantity, Rule, rules
 from quantroll.api.spec.benchmark import Benchmark, Slo
-from quantroll.api.spec.drift import Confirm, DriftCheck, Probe
+from quantroll.api.spec.drift import PROBE_METRIC, Confirm, DriftCheck, MissingData, Probe
 from quantroll.api.spec.economics import Economics
-from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, Schedule, Sha256, Source
+from quantroll.api.spec.fields import Labels, ModelSource, Name, ObjectName, QueryName, Schedule, Sha256, Source
 from quantroll.api.spec.gate import EvalSet, Generation, QualityGate
 from quantroll.api.spec.model import (
     Algorithm,
@@ -33,19 +33,30 @@ from quantroll.api.spec.rollout import (
     Rollout,
     Routing,
     Step,
+    Window,
 )
-from quantroll.api.spec.scoring import JSONSchema, NumericTolerance, Regex, ScorerName, Scoring
+from quantroll.api.spec.scoring import (
+    JSONSchema,
+    LMEval,
+    LMEvalTask,
+    MultipleChoice,
+    NumericTolerance,
+    Regex,
+    ScorerName,
+    Scoring,
+)
 from quantroll.api.spec.serving import Placement, Resources, Serving, ServingOverride, Toleration
 from quantroll.api.spec.slices import SliceFloor
 from quantroll.constants import BASELINE
 
 __all__ = [
-    "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Benchmark", "Calibration", "Confirm", "Deadlines",
-    "DriftCheck", "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "Labels", "ModelRef", "ModelSource",
-    "Name", "NumericTolerance", "ObjectName", "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec",
-    "Regex", "Resources", "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving",
-    "ServingOverride", "Sha256", "SliceFloor", "Slo", "Source", "Step", "Storage", "TokenSecretRef", "Toleration",
-    "Variant", "Workload",
+    "PROBE_METRIC", "Algorithm", "Analysis", "AnalysisMetric", "Backend", "Benchmark", "Calibration", "Confirm",
+    "Deadlines", "DriftCheck", "Dtype", "Economics", "EvalSet", "Generation", "JSONSchema", "LMEval", "LMEvalTask",
+    "Labels", "MissingData", "ModelRef", "ModelSource", "MultipleChoice", "Name", "NumericTolerance", "ObjectName",
+    "ParentRef", "Placement", "Probe", "QualityGate", "QuantizedModelSpec", "QueryName", "Regex", "Resources",
+    "Rollback", "Rollout", "Routing", "Schedule", "Scheme", "ScorerName", "Scoring", "Serving", "ServingOverride",
+    "Sha256", "SliceFloor", "Slo", "Source", "Step", "Storage", "TokenSecretRef", "Toleration", "Variant", "Window",
+    "Workload",
 ]  # fmt: skip
 
 
@@ -104,6 +115,31 @@ class QuantizedModelSpec(ApiModel):
                     " < self.serving.?maxModelLen.orValue(10000000)"
                 ),
                 "serving.maxModelLen must be above benchmark.promptTokens and outputTokens together",
+            ),
+            (
+                (
+                    "self.rollout.capacity.mode != 'Replace' || self.rollout.capacity.allowDowntime"
+                    " || self.serving.replicas > 1"
+                ),
+                "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",
+            ),
+            (
+                "self.qualityGate.scorer != 'LMEval' || (has(self.probe.source) && has(self.probe.floor))",
+                "LMEval has no items that the prober could ask: it needs probe.source and probe.floor",
+            ),
+            (
+                "self.qualityGate.scorer == 'LMEval' || !(has(self.probe.scorer) || has(self.probe.floor))",
+                "probe.scorer and probe.floor are for qualityGate.scorer: LMEval; otherwise the gate's hold",
+            ),
+            (
+                (
+                    "self.rollout.capacity.mode != 'Replace' || self.serving.replicas > 1"
+                    " || !self.rollout.analysis.metrics.exists(m, m.name == 'quality' || has(m.maxRegression))"
+                ),
+                (
+                    "quality and maxRegression compare with stable, which has no pod beside the candidate's with one"
+                    " replica and rollout.capacity.mode Replace: set rollout.analysis.metrics without them"
+                ),
             ),
         ),
     )

@@ -14,6 +14,15 @@ Namespace = Annotated[str, StringConstraints(pattern=f"^{_LABEL}$", max_length=6
 ObjectName = Annotated[str, StringConstraints(pattern=f"^{_SUBDOMAIN}$", max_length=253)]
 Hostname = Annotated[str, StringConstraints(pattern=rf"^(\*\.)?{_SUBDOMAIN}$", max_length=253)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+QueryName = Annotated[str, StringConstraints(pattern=f"^{_LABEL}$", max_length=30)]
+MetricName = Annotated[
+    str,
+    StringConstraints(max_length=30),
+    Matches(
+        f"Probe|{_LABEL}",
+        "must be Probe, or the name of a query of the admin's (prometheus.queries in the chart's values)",
+    ),
+]
 LabelValue = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
 Labels = Annotated[dict[str, LabelValue], Field(max_length=32)]
 LayerPattern = Annotated[str, StringConstraints(min_length=1, max_length=256)]

@@ -17,11 +17,13 @@ FieldName = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 class EvalSet(ApiModel):
     """Held-out items with known answers."""
 
-    source: Source
+    source: Source | None = None
     """JSON lines with an id, `prompt` or `messages`, and `expected`, as pvc://CLAIM/PATH. For MultipleChoice, with
-    `choices`, a list of texts, of which `expected` names one."""
+    `choices`, a list of texts, of which `expected` names one. For LMEval: a folder with definitions of tasks, which may
+    be left out where the tasks are lm-eval's own; for all other scorers it is required."""
     sha256: Sha256 | None = None
-    """Digest that the file must have. Default: whatever it has when prepare reads it."""
+    """Digest that the file must have; for LMEval, that of the tasks' items. Default: whatever it has when prepare reads
+    it."""
     id_field: FieldName = "id"
     """Name of the field that holds an item's id."""
     slice_field: FieldName | None = None
@@ -41,6 +43,9 @@ class Generation(ApiModel):
     repeats: Annotated[int, Field(ge=1, le=16, json_schema_extra=UNSET)] = 1
     """Times that every item is asked in an evaluation; its score is the mean. Default: by `workload`, 4 for Reasoning
     and 1 for others."""
+    noise_items: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Items that the baseline is asked once more at the end of its evaluation, to tell how many answers change from
+    right to wrong or back by themselves (an A/A run). It takes that much more time of its GPUs, and gates nothing."""
     system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = None
     """Put before each item's `messages`, as a message of the role system. Not for items with a `prompt`."""
 
@@ -69,12 +74,41 @@ class QualityGate(ApiModel):
             *_settings(ScorerName.NUMERIC_TOLERANCE, "numericTolerance", needed=False),
             *_settings(ScorerName.REGEX, "regex", needed=True),
             *_settings(ScorerName.JSON_SCHEMA, "jsonSchema", needed=True),
+            *_settings(ScorerName.MULTIPLE_CHOICE, "multipleChoice", needed=False),
+            *_settings(ScorerName.LM_EVAL, "lmEval", needed=True),
+            (
+                "!('LMEval' in self.alsoReport) && (self.scorer != 'LMEval' || size(self.alsoReport) == 0)",
+                "LMEval judges the items of its own tasks: it is neither in alsoReport nor is anything beside it",
+            ),
+            (
+                (
+                    "!has(self.scoring) || !has(self.scoring.multipleChoice)"
+                    " || self.scoring.multipleChoice.by == 'Answer'"
+                    " || (self.scorer == 'MultipleChoice' && size(self.alsoReport) == 0)"
+                ),
+                "by log probability no answer is asked for: scorer must be MultipleChoice, with nothing in alsoReport",
+            ),
+            (
+                "self.scorer != 'LMEval' || self.generation.noiseItems == 0",
+                "LMEval asks whole tasks: leave generation.noiseItems out",
+            ),
+            ("self.scorer == 'LMEval' || has(self.evalSet.source)", "evalSet.source is required"),
+            (
+                (
+                    "self.scorer != 'LMEval' || !(has(self.evalSet.sliceField) || has(self.evalSet.clusterField)"
+                    " || self.evalSet.idField != 'id')"
+                ),
+                "LMEval's items have no fields of yours: leave idField, sliceField and clusterField out of evalSet",
+            ),
             (
                 "!(self.scorer in self.alsoReport)",
                 "alsoReport is for scorers beside the one that gates: leave scorer out of it",
             ),
             (
-                "!has(self.slices) || size(self.slices) == 0 || has(self.evalSet.sliceField)",
+                (
+                    "!has(self.slices) || size(self.slices) == 0 || has(self.evalSet.sliceField)"
+                    " || self.scorer == 'LMEval'"
+                ),
                 "slices need evalSet.sliceField, the field that holds an item's slice",
             ),
         ),
@@ -88,7 +122,8 @@ class QualityGate(ApiModel):
     """How an answer is judged. ExactMatch: equal to the expected text, without surrounding white space.
     NumericTolerance: its last number is near the expected one. Regex: what a pattern finds in it is the expected text.
     JSONSchema: it is JSON that keeps a schema. F1: the words that it shares with the expected text, from 0 to 1.
-    MultipleChoice: it names the expected choice, by letter or text."""
+    MultipleChoice: it names the expected choice, by letter or text, or finds that one the most likely. LMEval: as the
+    tasks of lm-eval in scoring.lmEval say, which are the eval set then; each task is a slice."""
     scoring: Scoring | None = None
     """Settings of the scorers that are used."""
     also_report: Annotated[

@@ -1,11 +1,12 @@
 """How answers are judged."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
 from quantroll.api.base import ApiModel, Rule
+from quantroll.api.counts import MAX_SLICES
 
 
 class ScorerName(StrEnum):
@@ -17,6 +18,11 @@ class ScorerName(StrEnum):
     JSON_SCHEMA = "JSONSchema"
     F1 = "F1"
     MULTIPLE_CHOICE = "MultipleChoice"
+    LM_EVAL = "LMEval"
+
+
+ItemScorer = Literal[ScorerName.EXACT_MATCH, ScorerName.NUMERIC_TOLERANCE, ScorerName.F1, ScorerName.MULTIPLE_CHOICE]
+"""Scorers that judge an item by what stands in its line."""
 
 
 class NumericTolerance(ApiModel):
@@ -48,6 +54,45 @@ class JSONSchema(ApiModel):
     """The JSON Schema, as JSON text."""
 
 
+class MultipleChoice(ApiModel):
+    """How a choice is found."""
+
+    by: Literal["Answer", "Logprob", "LogprobPerByte"] = "Answer"
+    """Answer: the choice that the answer names, by letter or text. Logprob: no answer is asked for; the choice whose
+    text, after the item's prompt, the model finds most likely, as the engine's log probabilities say.
+    LogprobPerByte: the same, divided by the text's length, so that long choices are not at a disadvantage."""
+
+
+class LMEvalTask(ApiModel):
+    """A task of lm-eval."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+    """Name of a task, or of a group of tasks. Its items are a slice of this name."""
+    metric: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    """The metric that gates: one with a value from 0 to 1 for each item, of which more is better. Default: the task's
+    first."""
+    filter: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    """The filter that answers go through before that. Default: the task's first."""
+
+
+class LMEval(ApiModel):
+    """Tasks of lm-eval, the evaluation harness of EleutherAI."""
+
+    tasks: Annotated[
+        list[LMEvalTask],
+        Field(
+            min_length=1,
+            max_length=MAX_SLICES,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ]
+    """What is asked and how it is judged. Tasks of lm-eval's own, whose data prepare fetches from the Hugging Face hub,
+    or of the folder that qualityGate.evalSet.source names."""
+    api: Literal["Completions", "ChatCompletions"] = "Completions"
+    """How the engine is asked. Completions: as lm-eval's local-completions, for tasks of all kinds. ChatCompletions: as
+    its local-chat-completions, with the model's chat template, for tasks that generate text."""
+
+
 class Scoring(ApiModel):
     """Settings of the scorers that are used."""
 
@@ -57,3 +102,7 @@ class Scoring(ApiModel):
     """What is compared with the expected text, for Regex."""
     json_schema: JSONSchema | None = None
     """What answers have to keep, for JSONSchema."""
+    multiple_choice: MultipleChoice | None = None
+    """How a choice is found, for MultipleChoice. Default: in the answer."""
+    lm_eval: LMEval | None = Field(default=None, alias="lmEval")
+    """The tasks, for LMEval."""

@@ -54,7 +54,7 @@ class Write:
     @property
     def is_event(self) -> bool:
         """Events tell about the state and are no part of it: one may be lost with the operator."""
-        return self.path.endswith("/events")
+        return "/events/" in f"{self.path}/"  # one that counts up has its name at the end
 
 
 class Proxy:

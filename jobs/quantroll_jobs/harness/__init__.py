@@ -1,0 +1,1 @@
+"""Scorer LMEval: tasks of lm-eval, in the one image that has it."""
