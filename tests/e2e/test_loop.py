@@ -24,13 +24,14 @@ MODEL = "tiny-llama"
 def shorter() -> dict[str, Any]:
     """The demo's manifest with fewer items, quick steps and a schedule that is far away.
 
-    In place of its first rung it has one after the second: two bits, which vLLM does not serve.
+    Of its rungs it has the second, and then one of two bits, which vLLM does not serve. What refuses the naive one is
+    tested elsewhere: by vLLM in the jobs' tests, in a cluster with an engine that plays.
     """
     manifest = yaml.safe_load(EXAMPLE.read_text())
     spec = manifest["spec"]
-    _, gptq4, rtn4 = spec["variants"]
+    gptq4 = next(variant for variant in spec["variants"] if variant["name"] == "gptq4")
     two = {"name": "two", "scheme": "W2A16", "algorithm": "RTN", "allowNaive": True, "allowSubFourBit": True}
-    spec["variants"] = [gptq4, two, rtn4]
+    spec["variants"] = [gptq4, two]
     spec["qualityGate"]["evalSet"]["source"] = "pvc://tiny/eval-short.jsonl"
     spec["benchmark"]["concurrency"] = [2]
     spec["rollout"]["steps"] = [{"weight": 10, "duration": "10s"}, {"weight": 50, "duration": "30s"}]
@@ -76,7 +77,7 @@ def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, u
     assert done["phase"] == "Steady", done["message"]
     assert done["stable"]["variant"] == "gptq4"
     verdicts = {row["name"]: row["verdict"] for row in done["variants"]}
-    assert verdicts == {"gptq4": "PASS", "two": "Infeasible", "rtn4": "FAIL"}
+    assert verdicts == {"gptq4": "PASS", "two": "Infeasible"}
     row = next(r for r in done["variants"] if r["name"] == "gptq4")
     refused = next(r for r in done["variants"] if r["name"] == "two")
     assert refused["reason"] == "Infeasible"
@@ -91,7 +92,7 @@ def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, u
     assert traffic.failures == []
     assert min(traffic.sent["whole"], traffic.sent["streamed"]) > 50
     assert made <= jobs(stage, MODEL), "a Job was made again"
-    assert len(jobs(stage, MODEL)) == 10, "prepare, three quantize, four evaluate, two benchmark"
+    assert len(jobs(stage, MODEL)) == 8, "prepare, two quantize, three evaluate, two benchmark"
 
 
 def test_only_the_proven_variant_serves_under_the_stable_name(stage):
@@ -113,10 +114,10 @@ def test_the_report_reads_the_cluster_and_its_items_the_volume(stage):
     assert "gptq4 serves" in told["choice"][0]
     flips = {row["variant"]: row["flips"] for row in told["rows"]}
     before = jobs(stage, MODEL)
-    items = stage.command(program, "report", MODEL, "--namespace", NAMESPACE, "--items", "rtn4").splitlines()
+    items = stage.command(program, "report", MODEL, "--namespace", NAMESPACE, "--items", "gptq4").splitlines()
     cells = Counter(json.loads(line)["cell"] for line in items)
-    assert flips["rtn4"]["harm"] > 0
-    assert {"harm": cells["harm"], "gain": cells["gain"]} == flips["rtn4"]
+    assert flips["gptq4"]["harm"] > 0
+    assert {"harm": cells["harm"], "gain": cells["gain"]} == flips["gptq4"]
     assert jobs(stage, MODEL) == before, "the Job is gone"
 
 
@@ -163,7 +164,7 @@ def test_drift_is_seen_confirmed_and_rolled_back_while_requests_go_on(stage, unt
     assert [(r["variant"], r["revision"], r["reason"]) for r in done["rejected"]] == [("gptq4", bad, "FloorBreached")]
     told = stage.kubectl("get", "events", "-o", "jsonpath={.items[*].reason}").split()
     assert {"FloorMet", "FloorSuspect", "FloorBreached", "RolledBack"} <= set(told)
-    assert len(jobs(stage, MODEL)) == 11, "one confirm Job beside those of the rollout"
+    assert len(jobs(stage, MODEL)) == 9, "one confirm Job beside those of the rollout"
 
 
 def test_nothing_is_left_but_user_volumes_and_retained_claims(stage):

@@ -26,9 +26,11 @@ class FakeBuilder:
     isolated = False
 
     def __init__(self, identity="id-1"):
-        self.identity, self.pushed, self.pruned, self.forgotten = identity, [], False, []
+        self.identity, self.pruned = identity, False
+        self.built, self.pushed, self.forgotten = [], [], []
 
     def build(self, tag, context, target):
+        self.built.append(target)
         return f"{self.identity}-{target}"
 
     def forget(self, version):
@@ -53,7 +55,12 @@ def build(tmp_path, monkeypatch):
 
     monkeypatch.setattr(registry, "serving", serving)
     record = tmp_path / "run" / "images.json"
-    return lambda builder: images.build(["operator"], Binaries([]), builder, record)
+    context = tmp_path / "context"
+    (context / "code" / "__pycache__").mkdir(parents=True)
+    (context / ".dockerignore").write_text("*\n!code\n!lock\n")
+    for name in ("Dockerfile", "lock", "code/a.py", "code/__pycache__/a.pyc", "not let in"):
+        (context / name).write_text(name)
+    return lambda builder: images.build(["operator"], Binaries([]), builder, record, context)
 
 
 def test_every_target_is_in_the_dockerfile_and_what_few_need_is_built_only_when_named():
@@ -69,14 +76,37 @@ def test_an_image_is_named_by_digest_at_the_clusters_registry(build, tmp_path):
     assert images.references(tmp_path / "run" / "images.json") == got
 
 
-def test_only_what_changed_is_pushed(build):
+def test_only_what_changed_is_pushed(build, tmp_path):
     build(FakeBuilder())
+    code = tmp_path / "context" / "code" / "a.py"
     same, other = FakeBuilder(), FakeBuilder("id-2")
+    code.write_text("a comment")
     build(same)
+    code.write_text("a change")
     build(other)
-    assert same.pushed == []
+    assert (same.built, same.pushed) == (["operator"], [])
     (pushed,) = other.pushed
     assert re.fullmatch(r"127\.0\.0\.1:1/quantroll/operator:dev-[0-9a-f]{16}", pushed)
+
+
+@pytest.mark.parametrize("change", ["Dockerfile", "lock", "code/a.py", "code/b.py", "mode", "moved"])
+def test_nothing_is_built_until_something_changes_that_is_let_in(build, tmp_path, change):
+    build(FakeBuilder())
+    context = tmp_path / "context"
+    for name in ("not let in", "code/__pycache__/a.pyc"):
+        (context / name).write_text("changed")
+    second, third = FakeBuilder(), FakeBuilder()
+    build(second)
+    assert second.built == []
+    if change == "mode":
+        (context / "code" / "a.py").chmod(0o755)
+    elif change == "moved":
+        (context / "code" / "sub").mkdir()
+        (context / "code" / "a.py").rename(context / "code" / "sub" / "a.py")
+    else:
+        (context / change).write_text("changed")
+    build(third)
+    assert third.built == ["operator"]
 
 
 def test_an_image_that_the_registry_lost_is_pushed_again(build):

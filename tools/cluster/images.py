@@ -33,28 +33,43 @@ def build(
     record: Path = RECORD,
     context: Path = cache.CHECKOUT,
 ) -> dict[str, str]:
-    """Build the targets, push what changed, and return all references. A second call without a change takes seconds.
+    """Build the targets, push what changed, and return all references. A second call without a change takes no time.
 
-    `context` is a folder with a Dockerfile that has these targets.
+    `context` is a folder with a Dockerfile that has these targets, and a .dockerignore that says what it may copy.
     """
     binaries, mark = binaries or Binaries.pinned(), _mark()
     with cache.lock(cache.root() / "images.lock"):
         builder = builder or (Docker() if Docker.usable() else Buildah())
         known = json.loads(record.read_text()) if record.exists() else {}
+        made_of = _made_of(context)
         for target in targets:
+            old = known.get(target, {})
+            there = bool(old) and registry.has(old["reference"])
+            if there and old.get("of") == made_of:
+                continue
             with cache.step(f"image {target}"):
                 tag = f"localhost/quantroll/{target}:{mark}"
                 identity = builder.build(tag, context, target)
-                old = known.get(target, {})
-                if old.get("id") == identity and registry.has(old["reference"]):
+                if there and old["id"] == identity:
+                    known[target] = {**old, "of": made_of}
                     continue
                 with registry.serving(binaries, isolated=builder.isolated) as served:
                     digest = builder.push(tag, f"quantroll/{target}:{mark}", served)
-                known[target] = {"id": identity, "reference": f"{registry.HOST}/quantroll/{target}@{digest}"}
+                reference = f"{registry.HOST}/quantroll/{target}@{digest}"
+                known[target] = {"id": identity, "reference": reference, "of": made_of}
             record.parent.mkdir(exist_ok=True)
             record.write_text(json.dumps(known, indent=1) + "\n")
         _prune(builder, binaries, mark)
     return {name: entry["reference"] for name, entry in known.items()}
+
+
+def _made_of(context: Path) -> str:
+    """A digest of the Dockerfile and of all files that it may copy, by path, mode and contents."""
+    lines = (context / ".dockerignore").read_text().splitlines()
+    let_in = [context / line.removeprefix("!") for line in lines if line.startswith("!")]
+    files = [file for place in let_in for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
+    kept = sorted({context / "Dockerfile", *(file for file in files if "__pycache__" not in file.parts)})
+    return cache.digest(kept, *(f"{file.relative_to(context)} {file.stat().st_mode:o}" for file in kept))
 
 
 def _mark() -> str:
