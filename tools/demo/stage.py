@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,13 @@ class Stage:
         subprocess.run(["rm", "-rf", "--one-file-system", str(self.dir)], check=True)
 
     def command(self, *argv: str) -> str:
-        """Run a command against the cluster; its output. Raises RuntimeError with what it said."""
-        done = subprocess.run(argv, env=self.cluster.client.env(), text=True, capture_output=True, check=False)
+        """Run a command against the cluster; its output. Raises RuntimeError with what it said.
+
+        kubectl finds its plugin, `kubectl quantroll`, beside the Python that runs this.
+        """
+        env = self.cluster.client.env()
+        env["PATH"] = f"{env['PATH']}:{Path(sys.executable).parent}"
+        done = subprocess.run(argv, env=env, text=True, capture_output=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -111,6 +117,10 @@ class Stage:
     def kubectl(self, *argv: str) -> str:
         """kubectl in the demo's namespace."""
         return self.command("kubectl", "--namespace", NAMESPACE, *argv)
+
+    def quantroll(self, *argv: str) -> str:
+        """`kubectl quantroll …` about a model of the demo's namespace."""
+        return self.command("kubectl", "quantroll", *argv, "--namespace", NAMESPACE)
 
     def apply(self, *objects: Object) -> None:
         """kubectl apply of some objects in the demo's namespace."""
