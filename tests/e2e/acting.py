@@ -85,7 +85,8 @@ def scripted(name: str, *, engine: str = "scripted", **rollout: object) -> Objec
     small = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
     spec["serving"] |= {"engine": engine, "resources": small}
     spec["rollout"]["steps"] = [{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": "5s"}]
-    spec["rollout"]["analysis"]["interval"] = "2s"
+    ratio = next(m for m in spec["rollout"]["analysis"]["metrics"] if m["name"] == "error-ratio")
+    spec["rollout"]["analysis"] = {"interval": "2s", "metrics": [ratio]}
     spec["rollout"]["routing"]["hostnames"] = [f"{name}.example.com"]
     spec["rollout"] |= rollout
     spec["driftCheck"]["schedule"] = "@weekly"
