@@ -9,8 +9,8 @@ export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools
 BOOTSTRAP := $(PYTHON) -m bootstrap
 
 .PHONY: help setup system venv envs tools images cluster-up cluster-down cluster-shell generate lint type imports unit \
-        integration test-kill jobs node e2e test bench bench-gate bench-looks bench-drift bench-eval demo demo-down \
-        clean-cache
+        integration test-kill jobs node e2e faults test bench bench-gate bench-looks bench-drift bench-eval demo \
+        demo-down clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -57,7 +57,7 @@ imports: venv ## import rules
 
 unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 	@$(BOOTSTRAP) tools > /dev/null
-	@$(PY) -m pytest -q -m "not integration and not jobs and not node and not e2e" -n 2
+	@$(PY) -m pytest -q -m "not integration and not jobs and not node and not e2e and not faults" -n 2
 
 integration: venv ## against a real kube-apiserver, without a node
 	@$(BOOTSTRAP) bench > /dev/null
@@ -73,8 +73,11 @@ jobs: venv envs ## real quantization and vLLM on CPU, as processes
 node: images ## the throw-away cluster itself; needs root
 	@$(PY) -m pytest -q -m node --timeout 600
 
-e2e: images ## the whole loop on a throw-away node; needs root
+e2e: images ## the whole loop with the real engine on a throw-away node; needs root
 	@$(PY) -m pytest -q -m e2e --timeout 1800 --durations 12
+
+faults: images ## faults in real pods on a throw-away node, by an engine that plays them; needs root
+	@$(PY) -m pytest -q -m faults --durations 12
 
 test: ## all of these, with a summary; E2E=skip leaves the node out
 	@$(BOOTSTRAP) test

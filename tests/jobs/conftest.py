@@ -1,11 +1,13 @@
 """The tiny model and the environments of the Jobs and of the engine, made once and kept in the cache."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from bench.jobs import Engine, serving
 from bootstrap import environments
 from demo import data
 
@@ -58,6 +60,16 @@ def serve_python() -> str:
 def tiny() -> Tiny:
     """Trained at the first use, which takes about two minutes."""
     return Tiny(data.folder())
+
+
+@pytest.fixture(scope="session")
+def baseline_engine(serve_python: str, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One vLLM with the full-precision model, for all that only ask it: its start takes a core for 20 s.
+
+    It may be loading yet: who asks waits for it.
+    """
+    with serving(serve_python, tiny.model, tmp_path_factory.mktemp("engine") / "baseline.vllm") as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")

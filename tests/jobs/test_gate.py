@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.jobs import SERVED_MODEL, Ended, run_job, serving, start_job
+from bench.jobs import SERVED_MODEL, Ended, Engine, run_job, serving, start_job
 from jobs import asking
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
@@ -73,11 +73,14 @@ def key_of(*parts):
 class Bench:
     """What is common to all Jobs of this module."""
 
-    def __init__(self, folder: Path, tiny, quantize_pythons: dict[Backend, str], serve_python: str) -> None:
+    def __init__(
+        self, folder: Path, tiny, quantize_pythons: dict[Backend, str], serve_python: str, engine: Engine
+    ) -> None:
         self.store, self.logs = folder / "store", folder / "logs"
         self.store.mkdir()
         self.logs.mkdir()
         self.tiny, self.quantize_pythons, self.serve_python = tiny, quantize_pythons, serve_python
+        self.engine = engine
         self.prepared: PrepareResult
         self.answered = 0
         self.answered_before_kill = 0
@@ -149,26 +152,26 @@ class Bench:
 
     def evaluate_with_a_kill(self) -> EvaluateResult:
         """The baseline: the Job is killed in the middle, and started again."""
-        with serving(self.serve_python, self.model_of("baseline"), self.logs / "baseline.vllm") as engine:
-            job = self.evaluate_input("baseline", engine.url)
-            partial = self.store / "evaluations" / f"{job.key}.tmp-answers" / "items.jsonl.partial"
-            with start_job(job, self.logs / "killed.report") as first:
-                deadline = time.monotonic() + 300
-                while self.answered_before_kill < 300:
-                    assert time.monotonic() < deadline
-                    assert first.poll() is None, first.communicate()[0][-3000:]
-                    time.sleep(0.1)
-                    if partial.exists():
-                        self.answered_before_kill = partial.read_bytes().count(b"\n")
-                first.kill()
-            assert not (self.store / "evaluations" / job.key).exists()
-            result = self.run("evaluate baseline", job).evaluate
-            self.answered = engine.requests_answered()
-            source = DataFile(path=job.eval_set.path, sha256=job.eval_set.sha256)
-            self.probed = asking.probe(source, engine.url, 20)
-            confirmation = asking.confirm_input(key_of("confirm"), self.store, source, engine.url)
-            self.confirmed = self.run("confirm", confirmation).confirm
-            return result
+        engine, asked_before = self.engine, self.engine.requests_answered()
+        job = self.evaluate_input("baseline", engine.url)
+        partial = self.store / "evaluations" / f"{job.key}.tmp-answers" / "items.jsonl.partial"
+        with start_job(job, self.logs / "killed.report") as first:
+            deadline = time.monotonic() + 300
+            while self.answered_before_kill < 300:
+                assert time.monotonic() < deadline
+                assert first.poll() is None, first.communicate()[0][-3000:]
+                time.sleep(0.1)
+                if partial.exists():
+                    self.answered_before_kill = partial.read_bytes().count(b"\n")
+            first.kill()
+        assert not (self.store / "evaluations" / job.key).exists()
+        result = self.run("evaluate baseline", job).evaluate
+        self.answered = engine.requests_answered() - asked_before
+        source = DataFile(path=job.eval_set.path, sha256=job.eval_set.sha256)
+        self.probed = asking.probe(source, engine.url, 20)
+        confirmation = asking.confirm_input(key_of("confirm"), self.store, source, engine.url)
+        self.confirmed = self.run("confirm", confirmation).confirm
+        return result
 
     def evaluate_what_does_not_load(self) -> Ended:
         """vLLM on the CPU knows no 2 bit weights."""
@@ -182,9 +185,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory, tiny, quantize_python, auto_awq_python, serve_python):
+def bench(tmp_path_factory, tiny, quantize_python, auto_awq_python, serve_python, baseline_engine):
     pythons = {Backend.LLM_COMPRESSOR: quantize_python, Backend.AUTO_AWQ: auto_awq_python}
-    bench = Bench(tmp_path_factory.mktemp("jobs"), tiny, pythons, serve_python)
+    bench = Bench(tmp_path_factory.mktemp("jobs"), tiny, pythons, serve_python, baseline_engine)
     bench.prepared = bench.prepare()
     return bench
 

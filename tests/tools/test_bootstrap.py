@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -148,7 +149,31 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
     summary = capsys.readouterr().out
     assert "type         FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary
+    assert "faults       SKIPPED (E2E=skip)" in summary
     assert "node         SKIPPED (E2E=skip)" in summary
+
+
+def test_a_lane_is_one_layer_after_the_other_and_lanes_do_not_wait_for_one_another(monkeypatch):
+    seen, other_lane = [], threading.Event()
+
+    def make(layer, prefix):
+        if layer == "slow":
+            assert other_lane.wait(20), "the other lane goes on meanwhile"
+        seen.append(layer)
+        if layer == "last":
+            other_lane.set()
+        return 0
+
+    monkeypatch.setattr(layers, "_make", make)
+    assert layers.run([(("first",),), (("slow", "after"), ("one", "last"))]) == 0
+    assert seen == ["first", "one", "last", "slow", "after"]
+
+
+def test_every_layer_has_a_target():
+    named = {layer for stage in layers.STAGES for lane in stage for layer in lane}
+    targets = set(re.findall(r"^([a-z0-9-]+):", (cache.CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert named <= targets
+    assert named > set(layers.ON_A_NODE)
 
 
 def test_without_a_setup_nothing_is_judged(monkeypatch, capsys):
@@ -162,7 +187,7 @@ def test_without_a_setup_nothing_is_judged(monkeypatch, capsys):
 def test_layers_side_by_side_are_told_apart(monkeypatch, capfd, tmp_path):
     (tmp_path / "Makefile").write_text("a b:\n\t@echo from $@; test $@ = a\n")
     monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
-    assert layers.run([("a", "b")]) == 1
+    assert layers.run([(("a",), ("b",))]) == 1
     out = capfd.readouterr().out
     assert "a: from a\n" in out
     assert "b: from b\n" in out

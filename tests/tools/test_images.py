@@ -26,10 +26,15 @@ class FakeBuilder:
     isolated = False
 
     def __init__(self, identity="id-1"):
-        self.identity, self.pushed, self.pruned = identity, [], False
+        self.identity, self.pruned = identity, False
+        self.built, self.pushed, self.forgotten = [], [], []
 
     def build(self, tag, context, target):
+        self.built.append(target)
         return f"{self.identity}-{target}"
+
+    def forget(self, version):
+        self.forgotten.append(version)
 
     def prune(self):
         self.pruned = True
@@ -50,7 +55,12 @@ def build(tmp_path, monkeypatch):
 
     monkeypatch.setattr(registry, "serving", serving)
     record = tmp_path / "run" / "images.json"
-    return lambda builder: images.build(["operator"], Binaries([]), builder, record)
+    context = tmp_path / "context"
+    (context / "code" / "__pycache__").mkdir(parents=True)
+    (context / ".dockerignore").write_text("*\n!code\n!lock\n")
+    for name in ("Dockerfile", "lock", "code/a.py", "code/__pycache__/a.pyc", "not let in"):
+        (context / name).write_text(name)
+    return lambda builder: images.build(["operator"], Binaries([]), builder, record, context)
 
 
 def test_every_target_is_in_the_dockerfile_and_what_few_need_is_built_only_when_named():
@@ -66,13 +76,37 @@ def test_an_image_is_named_by_digest_at_the_clusters_registry(build, tmp_path):
     assert images.references(tmp_path / "run" / "images.json") == got
 
 
-def test_only_what_changed_is_pushed(build):
+def test_only_what_changed_is_pushed(build, tmp_path):
     build(FakeBuilder())
+    code = tmp_path / "context" / "code" / "a.py"
     same, other = FakeBuilder(), FakeBuilder("id-2")
+    code.write_text("a comment")
     build(same)
+    code.write_text("a change")
     build(other)
-    assert same.pushed == []
-    assert other.pushed == ["127.0.0.1:1/quantroll/operator:dev"]
+    assert (same.built, same.pushed) == (["operator"], [])
+    (pushed,) = other.pushed
+    assert re.fullmatch(r"127\.0\.0\.1:1/quantroll/operator:dev-[0-9a-f]{16}", pushed)
+
+
+@pytest.mark.parametrize("change", ["Dockerfile", "lock", "code/a.py", "code/b.py", "mode", "moved"])
+def test_nothing_is_built_until_something_changes_that_is_let_in(build, tmp_path, change):
+    build(FakeBuilder())
+    context = tmp_path / "context"
+    for name in ("not let in", "code/__pycache__/a.pyc"):
+        (context / name).write_text("changed")
+    second, third = FakeBuilder(), FakeBuilder()
+    build(second)
+    assert second.built == []
+    if change == "mode":
+        (context / "code" / "a.py").chmod(0o755)
+    elif change == "moved":
+        (context / "code" / "sub").mkdir()
+        (context / "code" / "a.py").rename(context / "code" / "sub" / "a.py")
+    else:
+        (context / change).write_text("changed")
+    build(third)
+    assert third.built == ["operator"]
 
 
 def test_an_image_that_the_registry_lost_is_pushed_again(build):
@@ -86,13 +120,36 @@ def test_an_image_that_the_registry_lost_is_pushed_again(build):
 def test_old_layers_go_when_the_packages_change(build, root, monkeypatch):
     collected = []
     monkeypatch.setattr(registry, "collect_garbage", collected.append)
-    for change, pruned in (("", False), ("", False), ("other packages", True)):
+    for change, pruned in ((False, False), (False, False), (True, True)):
         if change:
-            (root / "images" / "pruned").write_text(change)
+            (known,) = (root / "images" / "checkouts").iterdir()
+            known.write_text(json.dumps({"path": str(cache.CHECKOUT), "recipe": "other packages"}))
         builder = FakeBuilder()
         build(builder)
         assert builder.pruned is pruned
     assert len(collected) == 1
+
+
+def test_what_another_checkout_uses_stays_until_that_is_gone(build, root, tmp_path, monkeypatch):
+    collected = []
+    monkeypatch.setattr(registry, "collect_garbage", collected.append)
+    first = FakeBuilder()
+    build(first)
+    other = tmp_path / "other"
+    other.mkdir()
+    tags = registry.storage() / "docker/registry/v2/repositories/quantroll/operator/_manifests/tags"
+    (tags / "dev-other").mkdir(parents=True)
+    (tags / "dev-own").mkdir()
+    (root / "images" / "checkouts" / "dev-other").write_text(json.dumps({"path": str(other), "recipe": "another lock"}))
+    second = FakeBuilder()
+    build(second)
+    assert (second.forgotten, second.pruned) == ([], False)
+    assert (tags / "dev-other").exists()
+    other.rmdir()
+    third = FakeBuilder()
+    build(third)
+    assert (third.forgotten, third.pruned, len(collected)) == (["dev-other"], True, 1)
+    assert [tag.name for tag in tags.iterdir()] == ["dev-own"]
 
 
 def test_before_the_first_build_there_are_no_references(tmp_path):

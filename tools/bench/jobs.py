@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,9 +79,14 @@ class Engine:
     log: Path
 
     def requests_answered(self) -> int:
-        """Completions that it has finished, by its own count."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
-            lines = response.read().decode().splitlines()
+        """Completions that it has finished, by its own count; 0 while it is loading."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
+                lines = response.read().decode().splitlines()
+        except urllib.error.URLError:
+            if self.process.poll() is not None:
+                raise
+            return 0
         return int(sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:request_success_total{")))
 
 

@@ -1,7 +1,8 @@
 """Runs the layers of the test suite, and says at the end how each went and how long it took.
 
-One layer after the other, except where two share the machine well: integration mostly waits for a real API server, and
-jobs mostly computes; a rollout takes its time whatever the machine does meanwhile.
+In stages; a stage is lanes side by side, and a lane is layers one after the other. Where two lanes share the machine,
+one mostly computes (quantization and vLLM, on CPUs), and the other mostly waits: for a real API server, for pods, for
+what a rollout's clock takes whatever the machine does meanwhile.
 """
 
 import os
@@ -13,22 +14,31 @@ from collections.abc import Sequence
 
 from . import cache
 
-LAYERS = (("setup",), ("lint",), ("type",), ("imports",), ("unit",), ("integration", "jobs"), ("e2e", "node"))
+Lane = Sequence[str]
+STAGES: Sequence[Sequence[Lane]] = (
+    (("setup",),),
+    (("lint", "type", "imports", "unit"),),
+    (("jobs", "e2e"), ("integration", "faults", "node")),
+)
+ON_A_NODE = ("e2e", "faults", "node")
 
 
-def run(layers: Sequence[Sequence[str]] = LAYERS) -> int:
+def run(stages: Sequence[Sequence[Lane]] = STAGES) -> int:
     """Run `make LAYER` for each, all of them whatever fails; 0 if none failed. E2E=skip leaves the node out.
 
     Without a complete setup nothing else can be judged: then the rest is not run.
     """
     lines, failed, began = [], False, time.monotonic()
-    for together in layers:
-        if "e2e" in together and os.environ.get("E2E") == "skip":
-            lines += [f"{layer:12} SKIPPED (E2E=skip): nothing was tested on a node" for layer in together]
-            continue
-        ended = _side_by_side(together)
-        lines += [f"{layer:12} {'FAILED' if code else 'ok':7} {took:7.1f} s" for layer, (code, took) in ended.items()]
-        failed |= any(code for code, _ in ended.values())
+    skipped = ON_A_NODE if os.environ.get("E2E") == "skip" else ()
+    for stage in stages:
+        ended = _side_by_side([[layer for layer in lane if layer not in skipped] for lane in stage])
+        for layer in (layer for lane in stage for layer in lane):
+            if layer in skipped:
+                lines.append(f"{layer:12} SKIPPED (E2E=skip): nothing was tested on a node")
+                continue
+            code, took = ended[layer]
+            lines.append(f"{layer:12} {'FAILED' if code else 'ok':7} {took:7.1f} s")
+            failed |= bool(code)
         if "setup" in ended and failed:
             lines.append("nothing else was run: the setup is not complete")
             break
@@ -37,22 +47,23 @@ def run(layers: Sequence[Sequence[str]] = LAYERS) -> int:
     return int(failed)
 
 
-def _side_by_side(layers: Sequence[str]) -> dict[str, tuple[int, float]]:
+def _side_by_side(lanes: Sequence[Lane]) -> dict[str, tuple[int, float]]:
     """Exit code and seconds of each layer."""
     ended: dict[str, tuple[int, float]] = {}
 
-    def one(layer: str) -> None:
-        at = time.monotonic()
-        cache.say(f"layer {layer}")
-        code = _make(layer, prefix=f"{layer}: " if len(layers) > 1 else "")
-        ended[layer] = code, time.monotonic() - at
+    def one(lane: Lane) -> None:
+        for layer in lane:
+            at = time.monotonic()
+            cache.say(f"layer {layer}")
+            code = _make(layer, prefix=f"{layer}: " if len(lanes) > 1 else "")
+            ended[layer] = code, time.monotonic() - at
 
-    threads = [threading.Thread(target=one, args=(layer,)) for layer in layers]
+    threads = [threading.Thread(target=one, args=(lane,)) for lane in lanes]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {layer: ended[layer] for layer in layers}
+    return ended
 
 
 def _make(layer: str, prefix: str) -> int:

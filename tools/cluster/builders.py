@@ -36,6 +36,9 @@ class Builder(Protocol):
     def push(self, tag: str, name: str, to: Served) -> str:
         """Returns the digest (`sha256:…`) by which the registry knows it; `name` is `repository:tag` there."""
 
+    def forget(self, version: str) -> None:
+        """Remove the tags `localhost/quantroll/…:VERSION`."""
+
     def prune(self) -> None:
         """Let go of layers that no image has any more."""
 
@@ -70,6 +73,12 @@ class Docker:
         finally:
             self._docker("image", "rm", reference)
         return said.split("digest: ")[1].split()[0]
+
+    def forget(self, version: str) -> None:
+        """Of images that somebody else tagged, too, only these tags go."""
+        images = ["image", "ls", "--filter", f"reference=localhost/quantroll/*:{version}"]
+        if found := self._docker(*images, "--format", "{{.Repository}}:{{.Tag}}").split():
+            self._docker("image", "rm", *found)
 
     def prune(self) -> None:
         """Nothing: the daemon's storage is the user's."""
@@ -146,6 +155,11 @@ class Buildah:
             enter=to.enter,
         )
         return digest.read_text().strip()
+
+    def forget(self, version: str) -> None:
+        names = self.run("images", "--format", "{{.Name}}:{{.Tag}}").split()
+        if ours := [n for n in names if n.startswith("localhost/quantroll/") and n.endswith(f":{version}")]:
+            self.run("rmi", *ours)
 
     def prune(self) -> None:
         self.run("rmi", "--prune")

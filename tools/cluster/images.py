@@ -31,36 +31,69 @@ def build(
     binaries: Binaries | None = None,
     builder: Builder | None = None,
     record: Path = RECORD,
+    context: Path = cache.CHECKOUT,
 ) -> dict[str, str]:
-    """Build the targets, push what changed, and return all references. A second call without a change takes seconds."""
-    binaries = binaries or Binaries.pinned()
+    """Build the targets, push what changed, and return all references. A second call without a change takes no time.
+
+    `context` is a folder with a Dockerfile that has these targets, and a .dockerignore that says what it may copy.
+    """
+    binaries, mark = binaries or Binaries.pinned(), _mark()
     with cache.lock(cache.root() / "images.lock"):
         builder = builder or (Docker() if Docker.usable() else Buildah())
         known = json.loads(record.read_text()) if record.exists() else {}
+        made_of = _made_of(context)
         for target in targets:
+            old = known.get(target, {})
+            there = bool(old) and registry.has(old["reference"])
+            if there and old.get("of") == made_of:
+                continue
             with cache.step(f"image {target}"):
-                tag = f"localhost/quantroll/{target}:dev"
-                identity = builder.build(tag, cache.CHECKOUT, target)
-                old = known.get(target, {})
-                if old.get("id") == identity and registry.has(old["reference"]):
+                tag = f"localhost/quantroll/{target}:{mark}"
+                identity = builder.build(tag, context, target)
+                if there and old["id"] == identity:
+                    known[target] = {**old, "of": made_of}
                     continue
                 with registry.serving(binaries, isolated=builder.isolated) as served:
-                    digest = builder.push(tag, f"quantroll/{target}:dev", served)
-                known[target] = {"id": identity, "reference": f"{registry.HOST}/quantroll/{target}@{digest}"}
+                    digest = builder.push(tag, f"quantroll/{target}:{mark}", served)
+                reference = f"{registry.HOST}/quantroll/{target}@{digest}"
+                known[target] = {"id": identity, "reference": reference, "of": made_of}
             record.parent.mkdir(exist_ok=True)
             record.write_text(json.dumps(known, indent=1) + "\n")
-        _prune_if_packages_changed(builder, binaries)
+        _prune(builder, binaries, mark)
     return {name: entry["reference"] for name, entry in known.items()}
 
 
-def _prune_if_packages_changed(builder: Builder, binaries: Binaries) -> None:
-    """Keep the cache from growing by gigabytes with every change of the lock; small layers of code may pile up."""
-    marker = cache.root() / "images" / "pruned"
+def _made_of(context: Path) -> str:
+    """A digest of the Dockerfile and of all files that it may copy, by path, mode and contents."""
+    lines = (context / ".dockerignore").read_text().splitlines()
+    let_in = [context / line.removeprefix("!") for line in lines if line.startswith("!")]
+    files = [file for place in let_in for file in (place.rglob("*") if place.is_dir() else [place]) if file.is_file()]
+    kept = sorted({context / "Dockerfile", *(file for file in files if "__pycache__" not in file.parts)})
+    return cache.digest(kept, *(f"{file.relative_to(context)} {file.stat().st_mode:o}" for file in kept))
+
+
+def _mark() -> str:
+    """The tag of this checkout's images. Each has its own: what one builds anew, another may be using."""
+    return f"dev-{cache.digest([], str(cache.CHECKOUT))}"
+
+
+def _prune(builder: Builder, binaries: Binaries, mark: str) -> None:
+    """Let go of layers when this checkout's packages have changed, or another checkout is no more.
+
+    Else the cache would grow by gigabytes with every change of the lock; small layers of code may pile up.
+    """
+    folder = cache.root() / "images" / "checkouts"
+    folder.mkdir(parents=True, exist_ok=True)
+    gone = [file for file in folder.iterdir() if not Path(json.loads(file.read_text())["path"]).is_dir()]
+    for file in gone:
+        builder.forget(file.name)
+        registry.forget(file.name)
+        file.unlink()
+    own = folder / mark
     files = [cache.CHECKOUT / name for name in ("Dockerfile", "uv.lock")]
     recipe = cache.digest([*files, *sorted((cache.CHECKOUT / "tools/images").iterdir())])
-    if marker.exists() and marker.read_text() != recipe:
+    if gone or (own.exists() and json.loads(own.read_text())["recipe"] != recipe):
         with cache.step("removing layers that no image has any more"):
             builder.prune()
             registry.collect_garbage(binaries)
-    marker.parent.mkdir(parents=True, exist_ok=True)
-    marker.write_text(recipe)
+    own.write_text(json.dumps({"path": str(cache.CHECKOUT), "recipe": recipe}))

@@ -6,6 +6,7 @@ digest. To push, no cluster is needed: `serving` runs one for a moment, on the s
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -36,6 +37,12 @@ def blob(digest: str) -> Path:
 def has(reference: str) -> bool:
     """Whether an image named by digest is in the storage."""
     return blob(reference.split("@")[1]).exists()
+
+
+def forget(tag: str) -> None:
+    """Remove a tag of all images; what it stood for is garbage then, unless another tag stands for it."""
+    for folder in storage().glob(f"docker/registry/v2/repositories/quantroll/*/_manifests/tags/{tag}"):
+        shutil.rmtree(folder)
 
 
 def write_config(path: Path, address: str) -> Path:

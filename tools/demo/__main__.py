@@ -22,6 +22,7 @@ MODEL = "tiny-llama"
 SETTLED = ("Steady", "Rejected", "RolledBack")
 LIMIT = 40 * 60  # seconds from apply until something must serve
 CHECK = 6 * 60  # seconds within which a drift check has to say something
+WAITS = 10  # seconds that the step which asks for approval is left waiting
 
 
 def up(stage: Stage) -> int:
@@ -35,14 +36,37 @@ def up(stage: Stage) -> int:
         _wait_for_gateway(stage)
         _say(began, "the baseline answers through the gateway: two clients send requests from here on")
         with Traffic(stage.gateway, HOST, MODEL) as traffic:
+            approved = _approval(stage, began)
             promoted = _until(stage, "something settled", lambda status: status.get("phase") in SETTLED, LIMIT)
             print(f"\n{page.report(stage.model(MODEL), REPORT)}", flush=True)
+            _say(began, f"so far {traffic.summary}")
             drift = promoted["phase"] == "Steady" and _drift(stage, began)
             time.sleep(5)
     finally:
         watching.terminate()
         watching.wait()
-    return _last_page(stage, promoted, traffic, time.monotonic() - began, drift=drift)
+    return _last_page(stage, promoted, traffic, time.monotonic() - began, well=approved and drift)
+
+
+def _approval(stage: Stage, began: float) -> bool:
+    """The step that a person has to approve: whether it waits until then, judged by the answers, and goes on after."""
+
+    def asks(status: page.Object) -> bool:
+        return status.get("phase") in ("AwaitingApproval", *SETTLED)
+
+    asked = _until(stage, "the step that waits for approval", asks, LIMIT)
+    if asked["phase"] != "AwaitingApproval":
+        return False
+    _say(began, asked["message"])
+    for metric in asked["rollout"]["analysis"]["metrics"]:
+        _say(began, f"{metric['verdict']}: {metric['message']}")
+    print(f"\n{stage.quantroll('status', MODEL)}", flush=True)
+    time.sleep(WAITS)
+    still = stage.status(MODEL)
+    waited = (still["phase"], still["rollout"]["weight"]) == ("AwaitingApproval", asked["rollout"]["weight"])
+    _say(began, f"{WAITS} s later it waits still; kubectl quantroll approve {MODEL}")
+    _say(began, stage.quantroll("approve", MODEL).strip())
+    return waited
 
 
 def _drift(stage: Stage, began: float) -> bool:
@@ -109,7 +133,7 @@ def _until(stage: Stage, what: str, condition: Callable[[page.Object], bool], li
     raise TimeoutError(f"{what}: not within {limit} s\n{stage.evidence()}")
 
 
-def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: float, *, drift: bool) -> int:
+def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: float, *, well: bool) -> int:
     print(f"{traffic.summary}\n")
     print("\n".join(traffic.failures[:20]))
     print(stage.kubectl("get", "qm,deployments,httproutes"))
@@ -122,9 +146,10 @@ def _last_page(stage: Stage, status: page.Object, traffic: Traffic, seconds: flo
     print(f"  quantroll report {MODEL} -n {NAMESPACE}  # {cache.CHECKOUT / '.venv' / 'bin'}")
     print("  make demo-down\n")
     print(page.report(stage.model(MODEL), REPORT))
-    print(f"The same as a page, with charts: {REPORT}")
+    print(f"The same as a page, with charts: {REPORT}\n")
+    print(stage.quantroll("status", MODEL))
     verdicts = {row["name"]: row.get("verdict") for row in status["variants"]}
-    went_well = drift and verdicts.get("rtn4") == "FAIL" and not traffic.failures
+    went_well = well and verdicts.get("rtn4") == "FAIL" and not traffic.failures
     return 0 if went_well and min(traffic.sent["whole"], traffic.sent["streamed"]) > 0 else 1
 
 

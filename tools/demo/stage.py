@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,11 @@ def values(references: Mapping[str, str]) -> Object:
 class Stage:
     """Everything around one QuantizedModel; `down` removes all that was made."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engines: Mapping[str, Object] | None = None) -> None:
+        """`engines` are profiles beside vllm-cpu; an `image` that is the name of a built target stands for it."""
         self.dir = folder.resolve()
         self.cluster = Cluster(self.dir / "cluster")
+        self.engines = dict(engines or {})
 
     def up(self) -> None:
         """Cluster, gateway, images, chart, namespace and data."""
@@ -75,8 +78,10 @@ class Stage:
 
     def helm(self, verb: str, references: Mapping[str, str] | None = None, *more: str) -> None:
         """`helm install` or `helm upgrade` of the chart, until the operator is ready."""
-        file = self.dir / "values.yaml"
-        file.write_text(yaml.safe_dump(values(references or images.references())))
+        file, known = self.dir / "values.yaml", references or images.references()
+        given = values(known)
+        given["engines"] |= {name: {**engine, "image": known[engine["image"]]} for name, engine in self.engines.items()}
+        file.write_text(yaml.safe_dump(given))
         command = ["helm", verb, "quantroll", str(CHART), "--namespace", SYSTEM, "--create-namespace", "--wait"]
         self.command(*command, "--timeout=120s", "--values", str(file), *more)
 
@@ -98,8 +103,13 @@ class Stage:
         subprocess.run(["rm", "-rf", "--one-file-system", str(self.dir)], check=True)
 
     def command(self, *argv: str) -> str:
-        """Run a command against the cluster; its output. Raises RuntimeError with what it said."""
-        done = subprocess.run(argv, env=self.cluster.client.env(), text=True, capture_output=True, check=False)
+        """Run a command against the cluster; its output. Raises RuntimeError with what it said.
+
+        kubectl finds its plugin, `kubectl quantroll`, beside the Python that runs this.
+        """
+        env = self.cluster.client.env()
+        env["PATH"] = f"{env['PATH']}:{Path(sys.executable).parent}"
+        done = subprocess.run(argv, env=env, text=True, capture_output=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{' '.join(argv)}: {done.stderr.strip() or done.stdout.strip()}")
         return done.stdout
@@ -107,6 +117,10 @@ class Stage:
     def kubectl(self, *argv: str) -> str:
         """kubectl in the demo's namespace."""
         return self.command("kubectl", "--namespace", NAMESPACE, *argv)
+
+    def quantroll(self, *argv: str) -> str:
+        """`kubectl quantroll …` about a model of the demo's namespace."""
+        return self.command("kubectl", "quantroll", *argv, "--namespace", NAMESPACE)
 
     def apply(self, *objects: Object) -> None:
         """kubectl apply of some objects in the demo's namespace."""

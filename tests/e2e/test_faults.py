@@ -1,0 +1,183 @@
+"""Faults in real pods, under a constant load: engines that play break, people and Prometheus interfere.
+
+Everything but the engine is real: Jobs, the quantized checkpoint, pods, the gateway, Prometheus, the operator.
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cluster.procs import wait_for
+from demo.stage import NAMESPACE
+from e2e.acting import FOREVER, OFTEN, condition, held_at, jobs, kill_operator, more_requests, phase, pods, stays
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+SETTLED = phase("Steady", "Rejected", "RolledBack")
+
+
+def weights(shares):
+    return {share["revision"]: share["weight"] for share in shares}
+
+
+def route_of(stage, name):
+    """The weights as they stand in the HTTPRoute, by Service."""
+    route = json.loads(stage.kubectl("get", "httproute", name, "-o", "json"))
+    return {ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]}
+
+
+def test_the_operator_is_killed_at_three_points_of_a_rollout(play, stage):
+    model = play("killed", steps=[{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": "5s", "approval": True}])
+    with model.traffic() as traffic:
+        model.until(phase("CandidateStarting", "Shifting"))
+        kill_operator(stage)
+        half = model.until(held_at(50))["rollout"]
+        kill_operator(stage)
+        again = model.until(phase("AwaitingApproval"))["rollout"]
+        assert again["since"] == half["since"], "a restart changed the step's clock"
+        made = jobs(stage, model.name)
+        model.command("approve", f"{again['id']}:{again['step']}/now")
+        model.until(phase("Draining"), timeout=60)
+        kill_operator(stage)
+        done = model.until(SETTLED)
+        more_requests(traffic)
+    assert (done["phase"], done["stable"]["variant"]) == ("Steady", "w8"), done["message"]
+    assert traffic.failures == []
+    assert jobs(stage, model.name) == made, "a Job was made again"
+    assert len(made) == 4, "prepare, quantize, two evaluate"
+    assert {"Promoting", "Steady"} <= model.events()
+
+
+def test_a_candidate_whose_pods_crash_at_half_of_the_traffic_is_taken_back(play, stage):
+    model = play("crashing", steps=[{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": FOREVER}])
+    with model.traffic() as traffic:
+        model.until(held_at(50))
+        assert more_requests(traffic) == []
+        model.tell("w8", exit=1)
+        done = model.until(phase("RolledBack"), timeout=90)
+        lost = len(traffic.failures)
+        assert more_requests(traffic, 60) == []
+    print(f"{lost} requests failed with the pods that crashed: {traffic.failures[:5]}")
+    assert lost <= 60, "those of the moment until the gateway knew"
+    assert [(r["variant"], r["reason"]) for r in done["rejected"]] == [("w8", "CandidateUnavailable")]
+    assert weights(done["traffic"]["applied"]) == {done["stable"]["revision"]: 100}
+    assert done["stable"]["variant"] == "baseline"
+    assert route_of(stage, model.name) == {f"{model.name}-{done['stable']['revision']}": 100}
+    assert condition(done, "Available")["status"] == "True"
+    assert condition(done, "Stalled")["status"] == "True"
+    assert {"RollingBack", "RolledBack"} <= model.events()
+    wait_for("the candidate's pods to go", lambda: not pods(stage, f"name={model.name}", "variant=w8"), 60)
+
+
+def test_stable_dies_while_the_candidate_has_a_tenth(play, stage):
+    model = play("dying", steps=[{"weight": 10, "duration": FOREVER}])
+    with model.traffic() as traffic:
+        before = model.until(held_at(10))
+        assert more_requests(traffic) == []
+        model.tell("baseline", exit=1)
+        model.until(lambda s: condition(s, "Available")["status"] == "False", timeout=60)
+        assert more_requests(traffic) != [], "nine tenths of the requests have nobody to answer"
+        model.command("abort", f"{before['rollout']['id']}/now")
+        told = model.until(lambda s: condition(s, "Stalled")["reason"] == "NotServing", timeout=60)
+        assert weights(told["traffic"]["desired"]) == weights(before["traffic"]["desired"])
+        assert told["candidate"]["revision"] == before["candidate"]["revision"], "it serves, alone"
+        model.lose("baseline")  # its successor has not been told to crash
+        done = model.until(phase("RolledBack"), timeout=120)
+        more_requests(traffic, 10)
+        assert more_requests(traffic, 60) == []
+    assert done["stable"] == before["stable"]
+    assert [(r["variant"], r["reason"]) for r in done["rejected"]] == [("w8", "Aborted")]
+    assert weights(done["traffic"]["applied"]) == {done["stable"]["revision"]: 100}
+    assert condition(done, "Available")["status"] == "True"
+    assert {"NotServing", "RolledBack"} <= model.events()
+
+
+def test_a_route_that_is_edited_by_hand_is_put_back_and_the_step_begins_again(play, stage):
+    model = play("edited", steps=[{"weight": 10, "duration": "30s"}])
+    with model.traffic() as traffic:
+        before = model.until(held_at(10))
+        assert more_requests(traffic) == []
+        ours = route_of(stage, model.name)
+        assert sorted(ours.values()) == [10, 90]
+        turned = [
+            {"op": "replace", "path": f"/spec/rules/0/backendRefs/{place}/weight", "value": weight}
+            for place, weight in enumerate(reversed(ours.values()))
+        ]
+        stage.kubectl("patch", "httproute", model.name, "--type=json", "-p", json.dumps(turned))
+        wait_for("the route to be put back", lambda: route_of(stage, model.name) == ours, 20, every=0.2)
+        again = model.until(lambda s: held_at(10)(s) and s["rollout"]["since"] > before["rollout"]["since"], timeout=30)
+        assert weights(again["traffic"]["applied"]) == weights(before["traffic"]["applied"])
+        done = model.until(SETTLED)
+    assert (done["phase"], done["stable"]["variant"]) == ("Steady", "w8"), done["message"]
+    assert traffic.failures == []
+
+
+def test_the_spec_changes_while_the_candidate_has_traffic(play, stage):
+    model = play("changed", steps=[{"weight": 10, "duration": FOREVER}])
+    with model.traffic() as traffic:
+        first = model.until(held_at(10))
+        made = jobs(stage, model.name)
+        steps = [{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": "5s"}]
+        model.patch({"serving": {"maxNumSeqs": 8}, "rollout": {"steps": steps}})
+        model.until(lambda s: s.get("candidate", {}).get("revision") not in (None, first["candidate"]["revision"]))
+        done = model.until(SETTLED)
+        more_requests(traffic)
+    assert (done["phase"], done["stable"]["variant"]) == ("Steady", "w8"), done["message"]
+    assert done["stable"]["revision"] != first["candidate"]["revision"]
+    assert done.get("rejected", []) == [], "what was superseded is not remembered"
+    assert traffic.failures == []
+    assert "RollingBack" in model.events()
+    new = {job["metadata"]["labels"]["quantroll.io/component"] for job in listed(stage, model.name, made)}
+    assert new == {"evaluate"}, "the artifact is the same"
+
+
+def listed(stage, name, but):
+    """A model's Jobs, but for some."""
+    found = json.loads(stage.kubectl("get", "jobs", "-l", f"quantroll.io/name={name}", "-o", "json"))["items"]
+    return [job for job in found if job["metadata"]["uid"] not in but]
+
+
+def test_prometheus_stops_across_a_step_and_across_a_drift_check(play, stage):
+    model = play("blind", steps=[{"weight": 10, "duration": "30s"}])
+    with model.traffic() as traffic:
+        model.until(held_at(10))
+        stage.stop_prometheus()
+        held = model.until(lambda s: condition(s, "Stalled")["reason"] == "MetricsUnavailable", timeout=60)
+        assert "Connection refused" in condition(held, "Stalled")["message"]
+        assert stays(lambda: held_at(10)(model.status()), 10), "no data never passes"
+        stage.start_prometheus()
+        done = model.until(SETTLED)
+        assert (done["phase"], done["stable"]["variant"]) == ("Steady", "w8"), done["message"]
+        serving = done["stable"]["revision"]
+
+        model.patch({"driftCheck": OFTEN})
+        healthy = model.until(lambda s: s["drift"]["verdict"] == "Healthy", timeout=240)
+        assert healthy["drift"]["value"] == 1
+        stage.stop_prometheus()
+        unknown = model.until(lambda s: s["drift"]["verdict"] == "Unknown", timeout=120)
+        assert unknown["stable"]["revision"] == serving
+        assert condition(unknown, "QualityFloorMet")["status"] == "Unknown"
+        stage.start_prometheus()
+        again = model.until(lambda s: s["drift"]["verdict"] == "Healthy", timeout=180)
+        assert again["stable"]["revision"] == serving
+    assert traffic.failures == []
+    assert {"MetricsUnavailable", "FloorMet", "QualityUnknown"} <= model.events()
+    assert {"FloorSuspect", "RollingBack"} & model.events() == set()
+
+
+def test_a_variant_that_answers_worse_is_refused_and_its_items_can_be_read(play, stage):
+    model = play("worse", engine="scripted-worse")
+    done = model.until(SETTLED)
+    assert done["phase"] == "Rejected"
+    row = done["variants"][0]
+    assert (row["verdict"], row["reason"]) == ("FAIL", "BelowFloor")
+    assert 0.6 < row["recovery"] < 0.8
+    assert done["stable"]["variant"] == "baseline"
+    program = str(Path(sys.executable).with_name("quantroll"))
+    items = stage.command(program, "report", "worse", "--namespace", NAMESPACE, "--items", "w8").splitlines()
+    cells = Counter(json.loads(line)["cell"] for line in items)
+    assert cells["harm"] == row["flips"] > 120
+    assert cells["gain"] == 0
