@@ -9,7 +9,7 @@ from cluster.procs import wait_for
 from integration.operator.conftest import SETTINGS, Operator, running
 from integration.operator.player import report_for
 from integration.operator.test_spine import condition, phase
-from integration.operator.test_steering import Prometheus, _send, analyzed
+from integration.operator.test_steering import Prometheus, analyzed, send
 from quantroll.api.jobs import ConfirmInput, ConfirmResult, Report
 from unit.adapters.prometheus_server import serving
 
@@ -36,7 +36,7 @@ class Answering(Prometheus):
             return
         right, wrong = self.answers
         series = [({"part": "passed"}, f"{right}.4"), ({"part": "total"}, f"{right + wrong}.4")]
-        _send(request, series, time.time())
+        send(request, series, time.time())
 
 
 @pytest.fixture

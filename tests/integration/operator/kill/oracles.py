@@ -10,6 +10,7 @@ Object = dict[str, Any]
 
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_BEGUN = re.compile(r"(?<=-[0-9a-f]{10}-)\d{12}")  # the second in which a rollout began, at the end of its id
 # what the API server and its controllers give: another value in every run
 _GIVEN = {
     "clusterIP", "clusterIPs", "creationTimestamp", "controller-uid", "batch.kubernetes.io/controller-uid",
@@ -79,7 +80,9 @@ def normal(value: Any, namespace: str) -> Any:
         return [normal(item, namespace) for item in value]
     if not isinstance(value, str):
         return value
-    return "TIME" if _TIME.match(value) else _UID.sub("UID", value).replace(namespace, "NAMESPACE")
+    if _TIME.match(value):
+        return "TIME"
+    return _BEGUN.sub("TIME", _UID.sub("UID", value)).replace(namespace, "NAMESPACE")
 
 
 def differences(golden: Any, found: Any, where: str = "") -> list[str]:
