@@ -121,10 +121,9 @@ def _same_parent(told: Body, asked: Body, home: str) -> bool:
 
 
 def pod_problem(pod: Body) -> Problem | None:
-    """Why a pod does not get on; None while it does."""
-    return _unscheduled(pod) or next(
-        (found for status in _container_statuses(pod) if (found := _container_problem(status))), None
-    )
+    """Why a pod does not get on; None while it does. What its containers say is newer than that it found no node."""
+    told = (found for status in _container_statuses(pod) if (found := _container_problem(status)))
+    return next(told, None) or _unscheduled(pod)
 
 
 def _unscheduled(pod: Body) -> Problem | None:

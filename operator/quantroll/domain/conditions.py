@@ -151,7 +151,7 @@ def _candidate_available(draft: Draft) -> Answer:
     server = draft.seen.server(candidate.revision)
     if server.ready:
         return True, Reason.SERVING, f"{candidate.variant}: {server.ready} ready pods"
-    if server.problem:
+    if server.problem and not placing.is_momentary(draft, server.problem):
         return False, server.problem.reason, server.problem.message
     return False, Reason.WAITING, f"no pod of {candidate.variant} is ready"
 
@@ -165,7 +165,7 @@ def _capacity_blocked(draft: Draft) -> Answer:
         return True, Reason.CAPACITY_BLOCKED, rejected[0].message
     for part in (draft.status.candidate, draft.status.stable):
         problem = draft.seen.server(part.revision).problem if part else None
-        if part and problem and placing.is_unplaced(problem):
+        if part and problem and placing.is_unplaced(problem) and not placing.is_momentary(draft, problem):
             waits = draft.is_patient(problem)
             return None if waits else True, Reason.UNSCHEDULABLE, f"{part.variant}: {problem.message}"
     return False, Reason.PROGRESSING, ""

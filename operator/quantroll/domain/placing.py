@@ -9,10 +9,22 @@ from quantroll.constants import Reason
 from quantroll.domain.draft import Draft
 from quantroll.domain.snapshot import Problem, ServerView
 
+A_MOMENT = timedelta(seconds=10)  # in which the scheduler often finds a place after all
+
 
 def is_unplaced(problem: Problem | None) -> bool:
     """Whether a pod finds no node."""
     return problem is not None and problem.reason is Reason.UNSCHEDULABLE
+
+
+def is_momentary(draft: Draft, problem: Problem) -> bool:
+    """Whether it is too early to write about a pod that finds no node: one that is just going may hold the room."""
+    if not is_unplaced(problem) or problem.since is None or not draft.is_patient(problem):
+        return False
+    told = problem.since + A_MOMENT
+    if draft.now < told:
+        draft.wake(told)
+    return draft.now < told
 
 
 def patience(spec: QuantizedModelSpec) -> timedelta:

@@ -156,5 +156,6 @@ def test_counts_of_the_admins_and_quality_that_is_unverified(operator, player, p
     assert held["phase"] == "Selecting"
     assert held["stable"]["revision"] == healthy["stable"]["revision"]
     prometheus.up = True
+    prometheus.candidate = None
     other = status(lambda s: s["stable"]["revision"] != healthy["stable"]["revision"], timeout=110)
     assert other["stable"]["variant"] == "gptq4"
