@@ -37,7 +37,7 @@ class AnalysisStatus(ApiModel):
     """What each metric said then."""
 
 
-class PassedStep(AnalysisStatus):
+class PassedStep(ApiModel):
     """What the last look at a step said with which it was left."""
 
     step: int
@@ -46,3 +46,9 @@ class PassedStep(AnalysisStatus):
     """Per cent of requests that the candidate was given."""
     observed: int | None = None
     """Per cent of users' requests that reached it; absent where too few came to tell."""
+    verdict: LookVerdict
+    """What the last look said. Not Pass where promote left the step before its time."""
+    failures: Annotated[int, Field(ge=0)] = 0
+    """Looks of the step that failed."""
+    message: Annotated[str, Field(max_length=1024)] = ""
+    """Why, with the numbers."""

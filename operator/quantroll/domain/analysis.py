@@ -146,11 +146,17 @@ def lost(
 
 def passed(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> PassedStep | None:
     """The record of a step that is left now; None where nothing was looked at."""
-    if rollout.analysis is None:
+    found = rollout.analysis
+    if found is None:
         return None
     observed = (part.weight for part in draft.status.traffic.observed if part.revision == candidate.revision)
     return PassedStep(
-        **rollout.analysis.model_dump(), step=rollout.step, weight=rollout.weight, observed=next(observed, None)
+        step=rollout.step,
+        weight=rollout.weight,
+        observed=next(observed, None),
+        verdict=found.verdict,
+        failures=found.failures,
+        message=found.message,
     )
 
 
