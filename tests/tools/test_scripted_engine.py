@@ -138,6 +138,14 @@ def test_it_can_be_told_while_it_runs_and_a_next_container_goes_on_with_that(sta
         assert process.wait(10) == 3
 
 
+def test_it_is_told_in_chunks_as_through_the_api_servers_proxy(start):
+    with start() as (client, _):
+        said = client.post("/script", content=iter([b'{"wrong": ', b'{"add": 1.0}}']))
+        assert "Content-Length" not in said.request.headers
+        assert said.json() == {"wrong": {"add": 1.0}}
+        assert ask(client, "m", SUM) is None, "and the connection goes on"
+
+
 def test_a_request_that_is_under_way_ends_before_the_engine_does(start):
     with start({"8": {"seconds": 0.5}}) as (client, process):
         with client.stream("POST", "/v1/completions", json={"model": "m", "prompt": SUM, "stream": True}) as reply:

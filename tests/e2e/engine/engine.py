@@ -243,7 +243,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """A question, or the script."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self._body())
         if self.path == "/script":
             self._direct(body)
         elif self.path in ASKED:
@@ -252,6 +252,17 @@ class Handler(BaseHTTPRequestHandler):
             self.engine.figures.responded(self.path, "POST", status)
         else:
             self._json(404, {"error": {"message": f"no page {self.path}"}})
+
+    def _body(self) -> bytes:
+        """What was sent; the API server's proxy does not say beforehand how much that is."""
+        if (length := self.headers["Content-Length"]) is not None:
+            return self.rfile.read(int(length))
+        parts = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def _direct(self, changes: dict[str, Any]) -> None:
         try:
