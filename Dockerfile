@@ -93,6 +93,8 @@ RUN --mount=type=cache,id=quantroll-uv-tool,target=/opt/uv \
 RUN VLLM_CACHE_ROOT=/opt/vllm VLLM_TARGET_DEVICE=cpu python -c "from vllm.model_executor.models import ModelRegistry; \
     ModelRegistry.models['LlamaForCausalLM'].inspect_model_cls()" && test -s /opt/vllm/modelinfos/*LlamaForCausalLM.json \
     && chmod -R a+rX /opt/vllm
+COPY tools/images/plugins /opt/plugins
+ENV PYTHONPATH=/opt/plugins
 COPY tools/images/vllm /opt/venv/bin/vllm
 USER 65532:65532
 ENTRYPOINT ["vllm", "serve"]

@@ -24,6 +24,7 @@ _ENGINE_FLAGS = (
 )
 # one process fewer, as in the demo's engine profile
 _ENGINE_VARIABLES = {
+    "PYTHONPATH": str(ROOT / "tools" / "images" / "plugins"),  # as in the image
     "VLLM_TARGET_DEVICE": "cpu",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
