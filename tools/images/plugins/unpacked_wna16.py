@@ -14,7 +14,7 @@ from vllm.model_executor.layers.quantization.utils.quant_utils import unpack_qua
 from vllm.platforms import PlatformEnum
 
 
-class UnpackedWNA16LinearKernel(CPUWNA16LinearKernel):  # type: ignore[misc] - vLLM is in another environment
+class UnpackedWNA16LinearKernel(CPUWNA16LinearKernel):
     """Weights as the other kernel takes them, kept as dense ones of the scales' type."""
 
     def _process_gptq_weights_w4a16(self, layer: torch.nn.Module) -> None:
@@ -22,11 +22,9 @@ class UnpackedWNA16LinearKernel(CPUWNA16LinearKernel):  # type: ignore[misc] - v
         kind = self.config.weight_type
         quantized = unpack_quantized_values_into_int32(packed, kind, 0)  # (in, out)
         rows = quantized.size(0) // scales.size(0)  # of a group
-        zero = (
-            kind.bias
-            if zeros is None
-            else unpack_quantized_values_into_int32(zeros, kind, 1).repeat_interleave(rows, 0)
-        )
+        zero = kind.bias
+        if zeros is not None:
+            zero = unpack_quantized_values_into_int32(zeros, kind, 1).repeat_interleave(rows, 0)
         dense = (quantized - zero).float() * scales.float().repeat_interleave(rows, 0)
         layer.unpacked = torch.nn.Parameter(dense.to(scales.dtype).t().contiguous(), requires_grad=False)
 
