@@ -91,7 +91,8 @@ def _prune(builder: Builder, binaries: Binaries, mark: str) -> None:
         file.unlink()
     own = folder / mark
     files = [cache.CHECKOUT / name for name in ("Dockerfile", "uv.lock")]
-    recipe = cache.digest([*files, *sorted((cache.CHECKOUT / "tools/images").iterdir())])
+    scripts = sorted(file for file in (cache.CHECKOUT / "tools/images").iterdir() if file.is_file())
+    recipe = cache.digest([*files, *scripts])
     if gone or (own.exists() and json.loads(own.read_text())["recipe"] != recipe):
         with cache.step("removing layers that no image has any more"):
             builder.prune()
