@@ -122,6 +122,8 @@ def _same_parent(told: Body, asked: Body, home: str) -> bool:
 
 def pod_problem(pod: Body) -> Problem | None:
     """Why a pod does not get on; None while it does. What its containers say is newer than that it found no node."""
+    if is_ready(pod):
+        return None
     told = (found for status in _container_statuses(pod) if (found := _container_problem(status)))
     return next(told, None) or _unscheduled(pod)
 
