@@ -112,7 +112,8 @@ def test_without_users_the_probe_decides_and_the_verdicts_are_in_the_status(
     apply(judged())
     seen = status(lambda s: s.get("rollout", {}).get("passed"), timeout=80)["rollout"]["passed"]
     assert (seen["step"], seen["verdict"]) == (0, "Pass")
-    assert seen["message"].startswith("quality: "), "nothing else can be judged"
+    assert seen["message"].startswith("quality: ")
+    assert "error-ratio" not in seen["message"], "nothing else can be judged"
     done = status(phase("Steady"), timeout=60)
     assert done["stable"]["variant"] == "gptq4"
 
