@@ -192,3 +192,20 @@ def test_layers_side_by_side_are_told_apart(monkeypatch, capfd, tmp_path):
     assert "a: from a\n" in out
     assert "b: from b\n" in out
     assert re.search(r"^a +ok .*\nb +FAILED", out, flags=re.MULTILINE)
+
+
+def test_the_summary_ends_with_the_tests_that_failed(monkeypatch, capfd, tmp_path):
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n@pytest.fixture\ndef broken(): raise OSError('no disk')\n"
+        "def test_good(): pass\ndef test_bad(): assert 1 == 2, 'one is\\nnot two'\ndef test_set_up(broken): pass\n"
+    )
+    (tmp_path / "Makefile").write_text(f"a b:\n\t@test $@ = b || {sys.executable} -m pytest -q test_it.py\n")
+    monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
+    for stages in ([(("a", "b"),)], [(("a",), ("b",))]):
+        assert layers.run(stages) == 1
+        bad, set_up = capfd.readouterr().out.splitlines()[-2:]
+        assert bad.startswith("a: test_it::test_bad: AssertionError: one is not two")
+        assert set_up == 'a: test_it::test_set_up: failed on setup with "OSError: no disk"'
+    (tmp_path / "test_it.py").unlink()
+    layers.run([(("a",),)])
+    assert "test_bad" not in capfd.readouterr().out, "of an earlier run"

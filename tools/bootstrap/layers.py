@@ -1,4 +1,4 @@
-"""Runs the layers of the test suite, and says at the end how each went and how long it took.
+"""Runs the layers of the test suite, and says at the end how each went, how long it took and which tests failed.
 
 In stages; a stage is lanes side by side, and a lane is layers one after the other. Where two lanes share the machine,
 one mostly computes (quantization and vLLM, on CPUs), and the other mostly waits for a real API server. What runs on a
@@ -11,7 +11,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from . import cache
 
@@ -46,7 +48,26 @@ def run(stages: Sequence[Sequence[Lane]] = STAGES) -> int:
             break
     print("\n" + "\n".join(lines))
     print(f"{'all':12} {'FAILED' if failed else 'ok':7} {time.monotonic() - began:7.1f} s", flush=True)
+    for layer in (layer for stage in stages for lane in stage for layer in lane if layer not in skipped):
+        for told in failures(_report(layer)):
+            print(f"{layer}: {told}", flush=True)
     return int(failed)
+
+
+def _report(layer: str) -> Path:
+    """Where pytest says in JUnit's format how the tests of a layer went."""
+    return cache.CHECKOUT / ".run" / "reports" / f"{layer}.xml"
+
+
+def failures(report: Path, width: int = 200) -> Iterator[str]:
+    """The tests that failed and the beginning of why, a line each. A layer without a report has none."""
+    if not report.is_file():
+        return
+    for case in ET.parse(report).getroot().iter("testcase"):
+        for kind in ("failure", "error"):
+            if (found := case.find(kind)) is not None:
+                why = " ".join(found.get("message", "").split())
+                yield f"{case.get('classname')}::{case.get('name')}: {why}"[:width]
 
 
 def _side_by_side(lanes: Sequence[Lane]) -> dict[str, tuple[int, float]]:
@@ -71,10 +92,19 @@ def _side_by_side(lanes: Sequence[Lane]) -> dict[str, tuple[int, float]]:
 def _make(layer: str, prefix: str) -> int:
     """`make LAYER`; with a prefix, each of its lines carries it."""
     command = ["make", "--no-print-directory", layer]
+    report = _report(layer)
+    report.unlink(missing_ok=True)  # that of an earlier run says nothing about this one
+    env = {**os.environ, "PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} --junitxml={report}"}
     if not prefix:
-        return subprocess.run(command, cwd=cache.CHECKOUT, check=False).returncode
+        return subprocess.run(command, cwd=cache.CHECKOUT, env=env, check=False).returncode
     with subprocess.Popen(
-        command, cwd=cache.CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command,
+        cwd=cache.CHECKOUT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     ) as process:
         for line in process.stdout or ():
             sys.stdout.write(f"{prefix}{line}")
