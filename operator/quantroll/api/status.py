@@ -54,6 +54,10 @@ class Resolved(ApiModel):
     """Generation that was adopted: the last one that changed more than the number of replicas."""
     intent: Short = ""
     """Digest of the spec without the number of replicas, to tell such changes by."""
+    work: Short = ""
+    """Digest of what Jobs are made from: the spec without thresholds, steps, schedules and prices."""
+    work_generation: int | None = None
+    """Generation that last changed what Jobs are made from: what failed before is tried again since."""
     engine: Short
     """Name of the engine profile."""
     profile: EngineProfile
@@ -100,11 +104,11 @@ class Attempt(ApiModel):
     at: Timestamp
     """When it failed."""
     generation: int
-    """Generation of the spec at which it was seen to fail."""
+    """Generation that had last changed what Jobs are made from when it failed."""
     count: Annotated[int, Field(ge=1)] = 1
     """Failures in a row."""
     retry_at: Timestamp | None = None
-    """When it is tried again; absent: not before the spec changes."""
+    """When it is tried again; absent: not before what Jobs are made from changes in the spec."""
 
 
 class Evaluation(Counts):

@@ -211,5 +211,5 @@ def _disturbance(draft: Draft, row: BaselineStatus | VariantStatus) -> Attempt |
         reason=Reason.ENGINE_FAILED,
         message=f"{measured.errors} requests failed; they are sent again",
         at=draft.now,
-        generation=draft.seen.generation,
+        generation=draft.work_edition,
     )

@@ -45,6 +45,12 @@ class Draft:
         resolved = self.status.resolved
         return resolved.generation if resolved else self.seen.generation
 
+    @property
+    def work_edition(self) -> int:
+        """The generation of the last edit of what Jobs are made from: another threshold has no failed one run again."""
+        resolved = self.status.resolved
+        return self.edition if resolved is None or resolved.work_generation is None else resolved.work_generation
+
     def set(self, **changes: Any) -> None:
         """Change fields of the status."""
         self.status = self.status.model_copy(update=changes)
@@ -87,7 +93,7 @@ def attempt(draft: Draft, job: JobView, problem: Problem, before: Attempt | None
     """The record of a failed Job.
 
     `base` is the first pause before another try, which doubles up to `LONGEST_FACTOR` times its length; None for a Job
-    that is not tried again until the spec changes.
+    that is not tried again until what Jobs are made from changes in the spec.
     """
     count = before.count + 1 if before and before.key == job.key else 1
     retry_at = draft.now + base * min(2 ** min(count - 1, LONGEST_FACTOR), LONGEST_FACTOR) if base else None
@@ -97,15 +103,15 @@ def attempt(draft: Draft, job: JobView, problem: Problem, before: Attempt | None
         reason=problem.reason,
         message=clip(problem.message),
         at=draft.now,
-        generation=draft.edition,
+        generation=draft.work_edition,
         count=count,
         retry_at=retry_at,
     )
 
 
 def is_due(draft: Draft, failure: Attempt | None, key: str) -> bool:
-    """Whether a Job of this key may run: it never failed, or its pause is over, or the spec has changed since."""
-    if failure is None or failure.key != key or failure.generation != draft.edition:
+    """Whether a Job of this key may run: it never failed, or its pause is over, or an edit since may have mended it."""
+    if failure is None or failure.key != key or failure.generation != draft.work_edition:
         return True
     if failure.retry_at is None:
         return False

@@ -36,6 +36,27 @@ def intent(spec: QuantizedModelSpec) -> str:
     return fingerprint("intent", 1, {"spec": wire, "serving": serving})[:16]
 
 
+_THRESHOLDS = (
+    "comparison", "minAcceptable", "maxDrop", "confidence", "minSamples", "minBaseline", "maxErrorRate", "slices"
+)  # fmt: skip
+_AFTERWARDS = ("ladder", "driftCheck", "probe", "economics", "suspend")
+
+
+def work(spec: QuantizedModelSpec) -> str:
+    """What of an edit can mend a Job that failed: all but what is done with results, and with those that serve.
+
+    Said by what is left out: an edit of a field that is not known here has failed Jobs tried again, and does no harm.
+    """
+    wire = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    serving = {name: value for name, value in wire.pop("serving", {}).items() if name != "replicas"}
+    gate = {name: value for name, value in wire.pop("qualityGate").items() if name not in _THRESHOLDS}
+    measured = {name: value for name, value in (wire.pop("benchmark", None) or {}).items() if name != "slo"}
+    load = spec.rollout.deadlines.model_load  # an evaluate Job waits as long for its engine
+    rest = {name: value for name, value in wire.items() if name not in (*_AFTERWARDS, "rollout")}
+    parts = {"spec": rest, "serving": serving, "gate": gate, "benchmark": measured}
+    return fingerprint("work", 1, {**parts, "modelLoad": load})[:16]
+
+
 def source_key(repository: str, revision: str) -> str:
     """What is fetched from a hub: one commit of one repository, whoever fetches it and with whatever token."""
     return fingerprint("source", 1, {"repository": repository, "revision": revision})

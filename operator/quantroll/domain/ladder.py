@@ -200,7 +200,7 @@ def _unmeasured(
     if (
         failure
         and failure.retry_at is None
-        and failure.generation == draft.edition
+        and failure.generation == draft.work_edition
         and _concerns(draft, spec, variant, row, failure)
     ):
         infeasible = failure.reason == Reason.INFEASIBLE
@@ -220,7 +220,7 @@ def _example(draft: Draft) -> str:
 
 
 def _concerns(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, failure: Attempt) -> bool:
-    if draft.status.prepared is None or failure.generation != draft.edition:
+    if draft.status.prepared is None or failure.generation != draft.work_edition:
         return False
     if row.artifact is None:
         return failure.key == fingerprints.artifact_key(variant, spec.calibration, draft.status.prepared)

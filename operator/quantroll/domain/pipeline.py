@@ -53,10 +53,14 @@ def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
             " choose one of these, or have the admin add it to the chart's values under engines",
         )
         return False
+    work, generation = fingerprints.work(spec), seen.generation if edited else draft.edition
+    same_work = resolved is not None and resolved.work == work
     draft.set(
         resolved=Resolved(
-            generation=seen.generation if edited else draft.edition,
+            generation=generation,
             intent=fingerprints.intent(spec),
+            work=work,
+            work_generation=draft.work_edition if same_work else generation,
             engine=spec.serving.engine,
             profile=profile,
             preset=preset_of(spec.workload) if edited or resolved is None else resolved.preset,
@@ -127,7 +131,7 @@ def prepare_again(draft: Draft, problem: Problem) -> None:
         reason=problem.reason,
         message=problem.message,
         at=draft.now,
-        generation=draft.edition,
+        generation=draft.work_edition,
         retry_at=draft.now + PREPARE_PAUSE,
     )
     draft.set(prepared=None, prepared_key=None, prepare_failure=failure)

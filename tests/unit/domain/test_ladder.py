@@ -4,6 +4,7 @@ import pytest
 
 from quantroll.api.counts import SliceCounts
 from quantroll.api.engine import EngineProfile
+from quantroll.api.jobs import SliceFacts
 from quantroll.api.status import WorstSlice
 from quantroll.constants import Reason
 from quantroll.domain.snapshot import JobState, Problem
@@ -179,6 +180,57 @@ def test_a_failure_of_an_earlier_recipe_says_nothing_about_this_one():
     world.tick()
     assert world.verdicts()["int8"] is None
     assert world.job("quantize", "int8")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"qualityGate__minAcceptable": 0.99},
+        {"qualityGate__confidence": 0.9},
+        {"qualityGate__slices": [{"name": "rev", "minAcceptable": 0.5}]},
+        {"rollout__steps": [{"weight": 30, "duration": "1m"}]},
+        {"driftCheck__schedule": "@daily"},
+        {"probe": {"itemsPerHour": 50}},
+        {"economics": {"requestsPerSecond": 3}},
+        {"ladder": "All"},
+        {"suspend": True},
+        {"serving__replicas": 7},
+    ],
+    ids=lambda edit: next(iter(edit)),
+)
+def test_an_edit_that_cannot_mend_a_failed_job_has_none_run_again(edit):
+    world = World()
+    world.prepared = world.prepared.model_copy(
+        update={"eval_set": world.prepared.eval_set.model_copy(update={"slices": [SliceFacts(name="rev", items=1500)]})}
+    )
+    world.until("Quantizing")
+    world.fail(world.job("quantize"), Reason.QUANTIZATION_FAILED)
+    world.settle()
+    made = len(world.made)
+    world.edit(**edit)
+    world.settle()
+    assert world.status.observed_generation == world.generation
+    assert (len(world.made), world.verdicts()["int8"]) == (made, "ERROR")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [{"jobs": {"nodeSelector": {"disk": "large"}}}, {"rollout__deadlines": {"modelLoad": "40m"}}],
+    ids=lambda e: next(iter(e)),
+)
+def test_an_edit_that_may_mend_a_failed_job_has_it_run_again(edit):
+    world = World()
+    world.until("Quantizing")
+    world.fail(world.job("quantize"), Reason.OUT_OF_MEMORY)
+    world.settle()
+    made = len(world.made)
+    world.edit(qualityGate__minAcceptable=0.9)
+    world.settle()
+    assert len(world.made) == made
+    world.edit(**edit)
+    world.settle()
+    assert world.kinds()[made:][0] == "quantize"
+    assert world.verdicts()["int8"] != "ERROR"
 
 
 @pytest.mark.parametrize(("stage", "variant"), [("quantize", "int8"), ("evaluate", "int8"), ("evaluate", "baseline")])
