@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
@@ -22,18 +23,29 @@ SHIFTING = {"analysis": {"metrics": []}}
 
 @pytest.fixture
 def command(cluster, namespace):
-    """Start it; the kubeconfig and the namespace are flags, as a person would give them."""
-    run = "from quantroll.cli.main import app; app(prog_name='quantroll')"
+    """Start it; the kubeconfig and the namespace are flags, as a person would give them.
+
+    Ctrl-C reaches it as in a terminal: what a shell runs in the background, as it may do with these tests, inherits
+    that SIGINT is ignored.
+    """
+    run = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        " from quantroll.cli.main import app; app(prog_name='quantroll')"
+    )
     where = ["-n", namespace, "--kubeconfig", str(cluster.kubeconfig)]
 
     def start(*words):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-c", run, *words, *where],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={"PYTHONPATH": str(CHECKOUT / "operator"), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         )  # fmt: skip
+        running.enter_context(process)
+        running.callback(process.kill)
+        return process
 
-    return start
+    with ExitStack() as running:
+        yield start
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cluster.procs import wait_for
 from integration.operator.conftest import SETTINGS, Operator
 from integration.operator.test_spine import FOREVER, condition, phase, spec_with
 from integration.operator.test_steering import command  # noqa: F401 - a fixture
@@ -73,7 +74,7 @@ def test_a_candidate_without_a_node_is_taken_away_again(operator, player, apply,
     assert done["rejected"][0]["reason"] == "CapacityBlocked"
     assert condition(done, "CapacityBlocked")["status"] == "True"
     assert NO_NODE in condition(done, "CapacityBlocked")["message"]
-    assert replicas_of(rest, namespace) == {"baseline": 2}
+    wait_for("its pods to go, which follow the status", lambda: replicas_of(rest, namespace) == {"baseline": 2}, 20)
 
 
 def test_a_closed_window_is_waited_for_and_an_open_one_is_not(operator, player, apply, status):

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from cluster.procs import wait_for
 from integration.rest import models
 from unit.domain import world
 
@@ -55,9 +56,13 @@ def test_three_variants_to_steady(operator, player, apply, status, rest, namespa
     assert done["drift"]["next"] > done["stable"]["since"]
     assert [entry["phase"] for entry in done["history"]] == PHASES
     assert sorted(kind for kind, _ in player.finished) == ["evaluate"] * 4 + ["prepare"] + ["quantize"] * 3
-    _, deployments = rest.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments")
-    served = {d["metadata"]["labels"].get("quantroll.io/variant"): d for d in deployments["items"]}
-    assert set(served) == {"gptq4", None}, "what serves, and the prober"
+
+    def deployed():
+        found = rest.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments")[1]["items"]
+        return {d["metadata"]["labels"].get("quantroll.io/variant"): d for d in found}
+
+    wait_for("nothing but what serves, and the prober", lambda: set(deployed()) == {"gptq4", None}, 20)
+    served = deployed()
     assert served["gptq4"]["spec"]["replicas"] == 2
     _, service = rest.request("GET", f"/api/v1/namespaces/{namespace}/services/tiny")
     assert service["spec"]["selector"]["quantroll.io/revision"] == done["stable"]["revision"]

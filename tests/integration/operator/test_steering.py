@@ -208,13 +208,18 @@ def test_a_status_that_is_wiped_is_rebuilt_from_the_children(operator, player, a
     apply(spec_with("gptq4"))
     before = status(phase("Steady"), timeout=80)
     deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-    uids = {d["metadata"]["uid"] for d in rest.request("GET", deployments)[1]["items"]}
+
+    def made():
+        return {d["metadata"]["uid"] for d in rest.request("GET", deployments)[1]["items"]}
+
+    wait_for("the baseline's pods to go, which follow the status", lambda: len(made()) == 2, 20)
+    uids = made()
     _, model = rest.request("GET", models(namespace, "tiny"))
     code, _ = rest.request("PUT", models(namespace, "tiny", "status"), {**model, "status": {}})
     assert code == 200
     done = status(lambda s: s.get("phase") == "Steady" and s.get("stable"), timeout=60)
     assert done["stable"]["revision"] == before["stable"]["revision"]
-    assert {d["metadata"]["uid"] for d in rest.request("GET", deployments)[1]["items"]} == uids, "nothing was made anew"
+    assert made() == uids, "nothing was made anew"
     first = next(entry for entry in done["history"])
     assert first["phase"] in ("Pending", "Baselining", "Steady")
 
