@@ -1,0 +1,8 @@
+"""Types that the parts of the status share."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Text = Annotated[str, Field(max_length=1024)]
+Short = Annotated[str, Field(max_length=128)]
