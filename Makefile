@@ -61,23 +61,23 @@ unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 
 integration: venv ## against a real kube-apiserver, without a node
 	@$(BOOTSTRAP) bench > /dev/null
-	@$(PY) -m pytest -q -m "integration and not kill" --timeout 300 -n 4 --dist loadgroup
+	@$(PY) -m pytest -q tests/integration tests/tools tests/chart -m "integration and not kill" --timeout 300 -n 4 --dist loadgroup
 
 test-kill: venv ## the operator killed before and after each of its writes; minutes
 	@$(BOOTSTRAP) tools > /dev/null
 	@$(PY) -m pytest -q -s -m kill tests/integration/operator/kill
 
 jobs: venv envs ## real quantization and vLLM on CPU, as processes
-	@$(PY) -m pytest -q -m jobs --timeout 1200 --durations 8
+	@$(PY) -m pytest -q tests/jobs -m jobs --timeout 1200 --durations 8
 
 node: images ## the throw-away cluster itself; needs root
-	@$(PY) -m pytest -q -m node --timeout 600
+	@$(PY) -m pytest -q tests/tools -m node --timeout 600
 
 e2e: images ## the whole loop with the real engine on a throw-away node; needs root
-	@$(PY) -m pytest -q -m e2e --timeout 1800 --durations 12
+	@$(PY) -m pytest -q tests/e2e -m e2e --timeout 1800 --durations 12
 
 faults: images ## faults in real pods on a throw-away node, by an engine that plays them; needs root
-	@$(PY) -m pytest -q -m faults --durations 12
+	@$(PY) -m pytest -q tests/e2e -m faults --durations 12 -n 2 --dist loadgroup
 
 test: ## all of these, with a summary; E2E=skip leaves the node out
 	@$(BOOTSTRAP) test

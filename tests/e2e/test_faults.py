@@ -1,6 +1,7 @@
 """Faults in real pods, under a constant load: engines that play break, people and Prometheus interfere.
 
-Everything but the engine is real: Jobs, the quantized checkpoint, pods, the gateway, Prometheus, the operator.
+Everything but the engine is real: Jobs, the quantized checkpoint, pods, the gateway, Prometheus, the operator. What
+hits all models, the operator or Prometheus, is played in a cluster of its own, beside the one for the others.
 """
 
 import json
@@ -15,6 +16,8 @@ from demo.stage import NAMESPACE
 from e2e.acting import FOREVER, OFTEN, condition, held_at, jobs, kill_operator, more_requests, phase, pods, stays
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+hits_all = pytest.mark.xdist_group("hits all models")
+hits_one = pytest.mark.xdist_group("hits one model")
 
 SETTLED = phase("Steady", "Rejected", "RolledBack")
 
@@ -29,6 +32,7 @@ def route_of(stage, name):
     return {ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]}
 
 
+@hits_all
 def test_the_operator_is_killed_at_three_points_of_a_rollout(play, stage):
     model = play("killed", steps=[{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": "5s", "approval": True}])
     with model.traffic() as traffic:
@@ -51,6 +55,7 @@ def test_the_operator_is_killed_at_three_points_of_a_rollout(play, stage):
     assert {"Promoting", "Steady"} <= model.events()
 
 
+@hits_one
 def test_a_candidate_whose_pods_crash_at_half_of_the_traffic_is_taken_back(play, stage):
     model = play("crashing", steps=[{"weight": 10, "duration": "5s"}, {"weight": 50, "duration": FOREVER}])
     with model.traffic() as traffic:
@@ -72,6 +77,7 @@ def test_a_candidate_whose_pods_crash_at_half_of_the_traffic_is_taken_back(play,
     wait_for("the candidate's pods to go", lambda: not pods(stage, f"name={model.name}", "variant=w8"), 60)
 
 
+@hits_one
 def test_stable_dies_while_the_candidate_has_a_tenth(play, stage):
     model = play("dying", steps=[{"weight": 10, "duration": FOREVER}])
     with model.traffic() as traffic:
@@ -95,6 +101,7 @@ def test_stable_dies_while_the_candidate_has_a_tenth(play, stage):
     assert {"NotServing", "RolledBack"} <= model.events()
 
 
+@hits_one
 def test_a_route_that_is_edited_by_hand_is_put_back_and_the_step_begins_again(play, stage):
     model = play("edited", steps=[{"weight": 10, "duration": "30s"}])
     with model.traffic() as traffic:
@@ -115,6 +122,7 @@ def test_a_route_that_is_edited_by_hand_is_put_back_and_the_step_begins_again(pl
     assert traffic.failures == []
 
 
+@hits_one
 def test_the_spec_changes_while_the_candidate_has_traffic(play, stage):
     model = play("changed", steps=[{"weight": 10, "duration": FOREVER}])
     with model.traffic() as traffic:
@@ -140,6 +148,7 @@ def listed(stage, name, but):
     return [job for job in found if job["metadata"]["uid"] not in but]
 
 
+@hits_all
 def test_prometheus_stops_across_a_step_and_across_a_drift_check(play, stage):
     model = play("blind", steps=[{"weight": 10, "duration": "30s"}])
     with model.traffic() as traffic:
@@ -168,6 +177,7 @@ def test_prometheus_stops_across_a_step_and_across_a_drift_check(play, stage):
     assert {"FloorSuspect", "RollingBack"} & model.events() == set()
 
 
+@hits_one
 def test_a_variant_that_answers_worse_is_refused_and_its_items_can_be_read(play, stage):
     model = play("worse", engine="scripted-worse")
     done = model.until(SETTLED)

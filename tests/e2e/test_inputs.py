@@ -6,7 +6,7 @@ import yaml
 from demo.stage import EXAMPLE, Stage
 from e2e.acting import Model, condition, scripted
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900), pytest.mark.xdist_group("hits one model")]
 
 CALIBRATION = {"dataset": "pvc://tiny/calibration.jsonl", "samples": 256, "maxSequenceLength": 64}
 WRONG_DATA = {

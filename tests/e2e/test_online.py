@@ -5,7 +5,7 @@ import pytest
 from demo import data
 from e2e.acting import Model, more_requests, phase, scripted
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600), pytest.mark.xdist_group("hits one model")]
 
 
 def test_a_candidate_that_is_worse_only_online_is_taken_back_by_the_probe(playing):

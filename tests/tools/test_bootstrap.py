@@ -176,6 +176,16 @@ def test_every_layer_has_a_target():
     assert named > set(layers.ON_A_NODE)
 
 
+@pytest.mark.parametrize("marker", ["integration", "jobs", "node", "e2e", "faults"])
+def test_a_layer_collects_all_that_has_its_marker(marker):
+    (folders,) = re.findall(rf'pytest -q ([a-z0-9/ ]*)-m "?{marker}\b', (cache.CHECKOUT / "Makefile").read_text())
+    files = (cache.CHECKOUT / "tests").rglob("test_*.py")
+    marked = [file for file in files if re.search(rf"^(?!.*re\.).*\bmark\.{marker}\b", file.read_text(), re.MULTILINE)]
+    assert marked
+    for file in marked:
+        assert any(file.is_relative_to(cache.CHECKOUT / folder) for folder in folders.split()), file
+
+
 def test_without_a_setup_nothing_is_judged(monkeypatch, capsys):
     makes = Makes("setup")
     monkeypatch.setattr(layers, "_make", makes)
