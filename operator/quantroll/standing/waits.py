@@ -66,7 +66,7 @@ def again(view: View, failure: Attempt) -> str:
     """When a failed Job is tried again, or how."""
     now = f"to have it tried now: {view.type('retry', '--jobs')}"
     if failure.retry_at is None:
-        return f"it is not tried again before the spec changes; {now}"
+        return f"it is not tried again before an edit that may mend it; {now}"
     if failure.retry_at <= view.now:
         return "it is tried again now"
     return f"it is tried again {moments.until(failure.retry_at, view.now)}; {now}"
