@@ -50,17 +50,33 @@ class Reconciler:
         self._outside, self._cluster = outside, outside.cluster
         self._trouble: dict[tuple[str, str], Problem] = {}  # what was refused last time, for the next status
         self._written = Written()
+        self._gone: dict[tuple[str, str], str] = {}  # uids of what was deleted while its watch was away
 
     async def run_pass(self, key: tuple[str, str]) -> float | None:
         """One pass; returns after how many seconds the next one is due, or None when the object is gone."""
         found = self._look(key)
-        if found is None or found[0]["metadata"].get("deletionTimestamp"):
-            self._trouble.pop(key, None)
-            self._outside.telemetry.gone(key)
+        uid = found[0]["metadata"]["uid"] if found else None
+        if self._gone.get(key) != uid:
+            self._gone.pop(key, None)
+        if found is None or found[0]["metadata"].get("deletionTimestamp") or key in self._gone:
+            self._forget(key)
             return None
         model, children = found
         # what is to be seen may be older than what was decided: then the watch calls again
         return self._written.pending(model) or await self._pass(key, model, children)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        self._trouble.pop(key, None)
+        self._outside.telemetry.gone(key)
+
+    async def _missed(self, key: tuple[str, str], model: Body) -> float | None:
+        """Something to write to is not there: whether it is the model, whose end a broken watch never tells of."""
+        found = await self._cluster.read(ObjectRef.of(model))
+        if found is not None and found["metadata"]["uid"] == model["metadata"]["uid"]:
+            return 1.0
+        self._gone[key] = model["metadata"]["uid"]
+        self._forget(key)
+        return None
 
     async def _pass(self, key: tuple[str, str], model: Body, children: Children) -> float | None:
         now = self._clock.now()
@@ -78,7 +94,7 @@ class Reconciler:
         except Conflict:
             return 0.1  # somebody wrote in between: the watch will show what
         except NotFound:
-            return None if self._look(key) is None else 1.0
+            return await self._missed(key, model)
         if trouble:
             told = self._trouble.get(key) == trouble
             self._trouble[key] = trouble

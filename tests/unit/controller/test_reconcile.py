@@ -45,6 +45,7 @@ class Recorder:
         self.did, self.fails, self.asked = [], {}, []
         self.gateway = True
         self.there = True
+        self.uid = "u-1"
 
     # what the controller needs
 
@@ -66,7 +67,7 @@ class Recorder:
     async def write_status(self, ref, resource_version, status):
         self._do("status", status["phase"])
         assert resource_version == self.model["metadata"]["resourceVersion"]
-        assert (ref.name, ref.uid) == ("tiny", "u-1")
+        assert (ref.name, ref.uid) == ("tiny", self.uid)
         self.model["status"] = status
         self.model["metadata"]["resourceVersion"] += "1"
 
@@ -181,19 +182,29 @@ def test_an_object_that_is_gone_or_going_is_left_alone(world):
     assert world.did == []
 
 
-def test_an_object_that_goes_during_a_pass(world):
+def test_an_object_that_goes_during_a_pass_is_left_alone_until_the_watch_tells(world):
+    told = Told()
+    operator = Reconciler(world.look, SETTINGS, Outside(world, world, world, told), world)
     world.fails["status", None] = NotFound("gone")
-    assert world.run() == 1.0, "the watch will tell"
-    reconciler = world.operator()
-    look = world.look
-    calls = []
+    assert world.again(operator) is None
+    assert told.heard == [("gone", KEY)]
+    assert world.again(operator) is None
+    assert world.did == [], "a watch that broke shows it for ever"
+    world.fails.clear()
+    world.model["metadata"]["uid"] = "u-2"
+    world.uid = "u-2"
+    assert world.again(operator) is not None
+    assert ("status", "Pending") in world.did, "another one of that name"
 
-    def vanish(key):
-        calls.append(key)
-        return look(key) if len(calls) == 1 else None
 
-    reconciler._look = vanish
-    assert world.again(reconciler) is None
+def test_a_write_that_finds_nothing_is_made_again_while_the_object_is_there(world):
+    operator = world.operator()
+    world.fails["status", None] = NotFound("no such path, says a proxy")
+    world.unseen["QuantizedModel", "tiny"] = world.model
+    assert world.again(operator) == 1.0
+    world.fails.clear()
+    world.again(operator)
+    assert ("status", "Pending") in world.did
 
 
 def test_an_event_that_is_refused_stops_nothing(world):
