@@ -7,7 +7,7 @@ from pydantic import Field
 from quantroll.api.base import ApiModel
 from quantroll.api.engine import EngineProfile
 from quantroll.api.spec import Dtype, Scheme, Serving, Workload
-from quantroll.api.status.fields import Short
+from quantroll.api.status.fields import Digest, Short
 
 
 class Preset(ApiModel):
@@ -28,9 +28,9 @@ class Resolved(ApiModel):
 
     generation: int
     """Generation that was adopted: the last one that changed more than the number of replicas."""
-    intent: Short = ""
+    intent: Digest = ""
     """Digest of the spec without the number of replicas, to tell such changes by."""
-    work: Short = ""
+    work: Digest = ""
     """Digest of what Jobs are made from: the spec without thresholds, steps, schedules and prices."""
     work_generation: int | None = None
     """Generation that last changed what Jobs are made from: what failed before is tried again since."""
