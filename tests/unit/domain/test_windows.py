@@ -1,10 +1,12 @@
 """Rollout windows: what begins and what rises waits for them, by the clock of a place; what takes back does not."""
 
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from quantroll.api.spec import Window
+from quantroll.api.status import QuantizedModelStatus
 from quantroll.domain.snapshot import RequestCounts
 from quantroll.domain.windows import is_open, next_opening, problem
 from unit.domain.world import SPEC, World, spec_with
@@ -203,3 +205,10 @@ def test_a_window_that_is_taken_out_of_the_spec_is_waited_for_no_longer():
     world.edit(rollout__windows=[])
     world.tick()
     assert (world.status.rollout.weight, world.status.rollout.held_since) == (50, None)
+
+
+def test_a_moment_by_another_clock_is_stored_as_what_it_is_in_utc():
+    here = datetime(2026, 3, 8, 23, 59, tzinfo=ZoneInfo("Pacific/Chatham"))
+    status = QuantizedModelStatus(suspended_at=here)
+    assert status.to_wire()["suspendedAt"] == "2026-03-08T10:14:00Z"
+    assert QuantizedModelStatus.model_validate(status.to_wire()).suspended_at == here
