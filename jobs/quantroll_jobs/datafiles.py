@@ -51,8 +51,9 @@ class Item:
 
     @property
     def identity(self) -> str:
-        """Digest of all that the model is shown; two items with the same identity are one."""
-        return sha256_json(self.prompt if self.prompt is not None else list(self.messages))
+        """Digest of all that the model is shown and may choose; two items with the same identity are one."""
+        shown = self.prompt if self.prompt is not None else list(self.messages)
+        return sha256_json([shown, self.choices] if self.choices else shown)
 
 
 @dataclass(frozen=True, slots=True)

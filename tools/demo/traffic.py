@@ -16,7 +16,8 @@ LONGEST = 60.0
 
 @dataclass
 class Traffic:
-    """Two clients of one host, one of them streaming; a context manager. They end with it, or after `limit` seconds."""
+    """Two clients of one host, one of them streaming; a context manager. They end with it; that one had to end
+    before, after `limit` seconds, is a failure."""
 
     url: str
     host: str
@@ -29,7 +30,7 @@ class Traffic:
 
     def __enter__(self) -> Self:
         for kind in ("whole", "streamed"):
-            thread = threading.Thread(target=self._send, args=(kind,), daemon=True)
+            thread = threading.Thread(target=self._send, args=(kind,), name=kind, daemon=True)
             thread.start()
             self._threads.append(thread)
         return self
@@ -38,20 +39,28 @@ class Traffic:
         self._end.set()
         for thread in self._threads:
             thread.join(timeout=LONGEST + 5)
+            if thread.is_alive():
+                self._failed(thread.name, "its last request has not ended")
 
     def _send(self, kind: str) -> None:
         began, number = time.monotonic(), 0
         with httpx.Client(base_url=self.url, headers={"Host": self.host}, timeout=LONGEST, trust_env=False) as client:
-            while not self._end.wait(BETWEEN) and time.monotonic() - began < self.limit:
+            while not self._end.wait(BETWEEN):
+                if time.monotonic() - began >= self.limit:  # from then on nobody would see a failure
+                    self._failed(kind, f"the client has ended after {self.limit:g} s")
+                    return
                 prompt = PROMPTS[number % len(PROMPTS)]
                 number += 1
                 self.sent[kind] += 1
                 try:
                     wrong = ask(client, self.model, prompt, stream=kind == "streamed")
-                except (ValueError, LookupError) as error:  # an answer that is none
+                except Exception as error:  # noqa: BLE001 - a client that ended would see no failure any more
                     wrong = f"{type(error).__name__}: {error}"
                 if wrong:
-                    self.failures.append(f"{time.strftime('%H:%M:%S')} {kind}: {wrong}")
+                    self._failed(kind, wrong)
+
+    def _failed(self, kind: str, wrong: str) -> None:
+        self.failures.append(f"{time.strftime('%H:%M:%S')} {kind}: {wrong}")
 
     @property
     def summary(self) -> str:

@@ -34,7 +34,7 @@ class Result:
 def read(path: Path) -> dict[Key, Result]:
     """The results of a file by id and repeat; raises ResultsError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # not at U+2028, which answers may have
     except OSError as error:
         raise ResultsError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
@@ -80,6 +80,8 @@ def _parsed(line: str) -> tuple[Key, Result]:
         found = json.loads(line)
     except json.JSONDecodeError as error:
         raise ResultsError(f"not JSON: {error.msg} at column {error.colno}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists in lists without end
+        raise ResultsError(f"not JSON that can be read: {error}") from None
     if not isinstance(found, dict):
         raise ResultsError("not a JSON object")
     name, request = _text(found, "id", needed=True), _text(found, "request", needed=True)

@@ -172,6 +172,11 @@ class TestFiles:
         code, found = self.judged(files(lines(before), lines(after)))
         assert (code, found["n"], found["recovery"]) == (1, 600, 0.8333)
 
+    def test_an_answer_with_separators_of_lines_is_one_line(self, files):
+        odd = "\n".join(json.dumps(row(str(i), answer="a\u2028b\x85c"), ensure_ascii=False) for i in range(600))
+        code, found = self.judged(files(odd, odd.replace("\n", "\r\n")))
+        assert (code, found["n"]) == (0, 600)
+
     def test_blank_lines_do_no_harm_and_lengths_are_compared(self, files):
         good, longer = (
             lines([row(str(i)) for i in range(600)]),
@@ -188,6 +193,8 @@ class TestFiles:
             ("\n\n", "no results"),
             (lines([row("a")]) + "{", "line 2: not JSON"),
             ("[1]\n", "line 1: not a JSON object"),
+            ("[" * 100_000, "line 1: not JSON that can be read"),
+            ('{"id": ' + "7" * 5000 + "}", "line 1: not JSON that can be read"),
             (lines([row("a"), row("a")]), "line 2: id 'a' comes twice"),
             (lines([{"request": "r", "outcome": "right"}]), "line 1: id is missing"),
             (lines([row("a", request="")]), "request is '', and has to be a text"),

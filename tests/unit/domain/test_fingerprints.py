@@ -3,7 +3,7 @@
 import pytest
 
 from quantroll.api.jobs import DataFacts, HubModel, ModelFacts, PrepareResult
-from quantroll.api.spec import Benchmark, ModelRef, QuantizedModelSpec
+from quantroll.api.spec import Benchmark, ModelRef, QualityGate, QuantizedModelSpec
 from quantroll.api.status import RevisionSpec
 from quantroll.domain import fingerprints, locate
 from unit.domain.world import ENGINES, spec_with
@@ -158,3 +158,56 @@ def test_a_benchmark_is_kept_while_its_load_is_the_same(changes, moved):
 def test_kinds_of_keys_do_not_meet():
     assert fingerprints.fingerprint("a", 1, {}) != fingerprints.fingerprint("b", 1, {})
     assert fingerprints.fingerprint("a", 1, {}) != fingerprints.fingerprint("a", 2, {})
+
+
+MEASURED = {"concurrency": [1, 4], "promptTokens": 16, "outputTokens": 16}
+
+
+def work(**changes):
+    return fingerprints.work(QuantizedModelSpec.model_validate(spec_with(**{"benchmark": MEASURED, **changes})))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"qualityGate__comparison": "Difference", "qualityGate__maxDrop": 0.1, "qualityGate__minAcceptable": None},
+        {"qualityGate__minAcceptable": 0.9},
+        {"qualityGate__confidence": 0.9},
+        {"qualityGate__minSamples": 50},
+        {"qualityGate__minBaseline": 0.1},
+        {"qualityGate__maxErrorRate": 0.5},
+        {"qualityGate__slices": [{"name": "rev"}]},
+        {"benchmark": {**MEASURED, "slo": {"ttftP99": "1s"}}},
+        {"rollout__steps": [{"weight": 30, "duration": "1m"}]},
+        {"suspend": True},
+        {"serving__replicas": 17},
+    ],
+    ids=lambda edit: next(iter(edit)),
+)
+def test_what_is_done_with_results_is_no_work(edit):
+    edit = {name: value for name, value in edit.items() if value is not None}
+    assert work(**edit) == work()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"qualityGate__generation": {"maxTokens": 9}},
+        {"qualityGate__scorer": "F1"},
+        {"benchmark": {**MEASURED, "promptTokens": 17}},
+        {"rollout__deadlines": {"modelLoad": "40m"}},
+        {"jobs": {"nodeSelector": {"disk": "large"}}},
+        {"serving__maxNumSeqs": 65},
+    ],
+    ids=lambda edit: next(iter(edit)),
+)
+def test_what_a_job_is_made_from_is_work(edit):
+    assert work(**edit) != work()
+
+
+def test_what_is_left_out_of_the_work_has_the_names_of_the_api():
+    def names(model):
+        return {field.alias or name for name, field in model.model_fields.items()}
+
+    assert set(fingerprints._THRESHOLDS) <= names(QualityGate)
+    assert set(fingerprints._AFTERWARDS) <= names(QuantizedModelSpec)

@@ -191,10 +191,8 @@ def test_a_failure_of_an_earlier_recipe_says_nothing_about_this_one():
         {"rollout__steps": [{"weight": 30, "duration": "1m"}]},
         {"driftCheck__schedule": "@daily"},
         {"probe": {"itemsPerHour": 50}},
-        {"economics": {"requestsPerSecond": 3}},
+        {"economics": {"minMonthlySaving": 3}},
         {"ladder": "All"},
-        {"suspend": True},
-        {"serving__replicas": 7},
     ],
     ids=lambda edit: next(iter(edit)),
 )
@@ -209,7 +207,19 @@ def test_an_edit_that_cannot_mend_a_failed_job_has_none_run_again(edit):
     made = len(world.made)
     world.edit(**edit)
     world.settle()
-    assert world.status.observed_generation == world.generation
+    assert world.status.resolved.generation == world.generation, "the edit was taken up"
+    assert (len(world.made), world.verdicts()["int8"]) == (made, "ERROR")
+
+
+def test_a_suspension_that_is_lifted_has_no_failed_job_run_again():
+    world = World()
+    world.until("Quantizing")
+    world.fail(world.job("quantize"), Reason.QUANTIZATION_FAILED)
+    world.settle()
+    made = len(world.made)
+    for suspend in (True, False):
+        world.edit(suspend=suspend)
+        world.settle()
     assert (len(world.made), world.verdicts()["int8"]) == (made, "ERROR")
 
 

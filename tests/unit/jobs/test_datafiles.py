@@ -72,6 +72,14 @@ def test_the_same_question_with_two_answers(tmp_path):
         _items(write_lines(tmp_path / "e", item(1), item(1, id="b", expected="other")))
 
 
+def test_one_question_with_other_choices_is_another_item(tmp_path):
+    asked = [item(1, id=name, expected="A", choices=choices) for name, choices in
+             (("a", ["A", "B"]), ("b", ["A", "C"]), ("again", ["A", "B"]))]  # fmt: skip
+    items = EvalSet(write_lines(tmp_path / "e", *asked), ItemForm())
+    assert [i.id for i in items] == ["a", "b"]
+    assert items.duplicates == 1
+
+
 def test_byte_order_mark(tmp_path):
     path = write_lines(tmp_path / "e", item(1))
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
