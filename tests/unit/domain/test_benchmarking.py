@@ -205,6 +205,9 @@ def test_without_an_slo_a_failed_benchmark_blocks_nothing_and_is_said():
     assert world.stalled() is None
     assert world.status.variants[1].failure.reason == "EngineNotReady"
     world.settle()
+    world.edit(qualityGate__minAcceptable=0.93)
+    world.settle()
+    assert world.kinds().count("benchmark") == 3, "another threshold does not mend it"
     world.commands = {"retry": "jobs/1"}
     world.settle()
     assert world.status.variants[1].benchmark.concurrency == 32
