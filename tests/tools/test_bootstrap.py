@@ -1,9 +1,9 @@
 """The cache's keys and locks, and what is built or installed when."""
 
+import os
 import re
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -134,7 +134,7 @@ class Makes:
     def __init__(self, *failing):
         self.failing, self.seen = failing, []
 
-    def __call__(self, layer, prefix):
+    def __call__(self, layer):
         self.seen.append(layer)
         return int(layer in self.failing)
 
@@ -144,8 +144,7 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
     monkeypatch.setattr(layers, "_make", makes)
     monkeypatch.setenv("E2E", "skip")
     assert layers.run() == 1
-    assert makes.seen[:5] == ["setup", "lint", "type", "imports", "unit"]
-    assert set(makes.seen[5:]) == {"integration", "jobs"}
+    assert makes.seen == ["setup", "lint", "type", "imports", "unit", "jobs", "integration"]
     summary = capsys.readouterr().out
     assert "type         FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary
@@ -153,27 +152,10 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
     assert "node         SKIPPED (E2E=skip)" in summary
 
 
-def test_a_lane_is_one_layer_after_the_other_and_lanes_do_not_wait_for_one_another(monkeypatch):
-    seen, other_lane = [], threading.Event()
-
-    def make(layer, prefix):
-        if layer == "slow":
-            assert other_lane.wait(20), "the other lane goes on meanwhile"
-        seen.append(layer)
-        if layer == "last":
-            other_lane.set()
-        return 0
-
-    monkeypatch.setattr(layers, "_make", make)
-    assert layers.run([(("first",),), (("slow", "after"), ("one", "last"))]) == 0
-    assert seen == ["first", "one", "last", "slow", "after"]
-
-
 def test_every_layer_has_a_target():
-    named = {layer for stage in layers.STAGES for lane in stage for layer in lane}
     targets = set(re.findall(r"^([a-z0-9-]+):", (cache.CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert named <= targets
-    assert named > set(layers.ON_A_NODE)
+    assert set(layers.LAYERS) <= targets
+    assert set(layers.LAYERS) > set(layers.ON_A_NODE)
 
 
 @pytest.mark.parametrize("marker", ["integration", "jobs", "node", "e2e", "faults"])
@@ -194,14 +176,22 @@ def test_without_a_setup_nothing_is_judged(monkeypatch, capsys):
     assert "nothing else was run" in capsys.readouterr().out
 
 
-def test_layers_side_by_side_are_told_apart(monkeypatch, capfd, tmp_path):
+def test_the_table_says_how_long_each_took_and_how_busy_the_machine_was(monkeypatch, capfd, tmp_path):
     (tmp_path / "Makefile").write_text("a b:\n\t@echo from $@; test $@ = a\n")
     monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
-    assert layers.run([(("a",), ("b",))]) == 1
+    assert layers.run(["a", "b"]) == 1
     out = capfd.readouterr().out
-    assert "a: from a\n" in out
-    assert "b: from b\n" in out
-    assert re.search(r"^a +ok .*\nb +FAILED", out, flags=re.MULTILINE)
+    assert "from a\n" in out
+    assert re.search(r"^a +ok +[0-9.]+ s, processors +\d+ % busy\nb +FAILED .*\nall +FAILED", out, flags=re.MULTILINE)
+
+
+def test_a_machine_that_does_nothing_is_not_busy_and_one_that_works_is(monkeypatch, tmp_path):
+    ticks = os.sysconf("SC_CLK_TCK")
+    told = [0]
+    monkeypatch.setattr(layers.Path, "read_text", lambda *_, **__: f"cpu  {told[0]} 0 0 500 7 0 0 0 99 99\nintr 1\n")
+    at = layers._worked()
+    told[0] = 3 * ticks
+    assert layers._worked() - at == 3
 
 
 def test_the_summary_ends_with_the_tests_that_failed(monkeypatch, capfd, tmp_path):
@@ -211,11 +201,10 @@ def test_the_summary_ends_with_the_tests_that_failed(monkeypatch, capfd, tmp_pat
     )
     (tmp_path / "Makefile").write_text(f"a b:\n\t@test $@ = b || {sys.executable} -m pytest -q test_it.py\n")
     monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
-    for stages in ([(("a", "b"),)], [(("a",), ("b",))]):
-        assert layers.run(stages) == 1
-        bad, set_up = capfd.readouterr().out.splitlines()[-2:]
-        assert bad.startswith("a: test_it::test_bad: AssertionError: one is not two")
-        assert set_up == 'a: test_it::test_set_up: failed on setup with "OSError: no disk"'
+    assert layers.run(["a", "b"]) == 1
+    bad, set_up = capfd.readouterr().out.splitlines()[-2:]
+    assert bad.startswith("a: test_it::test_bad: AssertionError: one is not two")
+    assert set_up == 'a: test_it::test_set_up: failed on setup with "OSError: no disk"'
     (tmp_path / "test_it.py").unlink()
-    layers.run([(("a",),)])
+    layers.run(["a"])
     assert "test_bad" not in capfd.readouterr().out, "of an earlier run"
