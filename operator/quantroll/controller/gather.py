@@ -117,16 +117,24 @@ def commands_of(model: Body) -> dict[str, str]:
 
 
 def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
-    """The spec, or in words why it is none: the API server checks most, but not what another version stored."""
+    """The spec, and in words what keeps it from being taken up: the API server checks most of it.
+
+    None where it cannot be read. Of one that a newer version stored, what this one knows is read.
+    """
+    stored = model.get("spec", {})
     try:
-        spec = QuantizedModelSpec.model_validate(model.get("spec", {}))
+        spec = QuantizedModelSpec.model_validate(stored)
     except ValidationError as error:
         first = error.errors()[0]
-        return None, _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
+        wrong = _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
+        try:
+            return QuantizedModelSpec.model_validate(stored, extra="ignore"), wrong
+        except ValidationError:
+            return None, wrong
     if found := schedule.problem(spec.drift_check.schedule):
-        return None, _wrong("driftCheck.schedule", found)
+        return spec, _wrong("driftCheck.schedule", found)
     if zone := windows.problem(spec.rollout.windows):
-        return None, _wrong(f"rollout.windows.{zone[0]}.timeZone", zone[1])
+        return spec, _wrong(f"rollout.windows.{zone[0]}.timeZone", zone[1])
     return spec, ""
 
 

@@ -34,6 +34,7 @@ class Draft:
     blocked: Problem | None = None  # what a person has to look at
     wake_at: datetime | None = None
     aborting: bool = False  # a person wants the candidate taken back, which has to wait until something else answers
+    held: str = ""  # what has to come before anything is begun and any weight rises
     flapping: str = ""  # why no rollout is begun after two that were taken back, and how that is lifted
     judged: bool = False  # every variant of this spec has its verdict, or the ladder has stopped
     decided: bool = False  # which revision should serve is known

@@ -58,14 +58,22 @@ def plan(seen: Snapshot, now: datetime) -> Plan:
     elif seen.lost:
         draft.wanted.settled = False
         draft.block(Reason.STATUS_LOST, seen.lost)
+    elif seen.spec_error:
+        draft.block(Reason.SPEC_INVALID, seen.spec_error)
+        _hold_on(draft, _whole(draft, seen.spec))
     elif pipeline.adopt(draft, seen.spec):
-        resolved = draft.status.resolved
-        _decide(draft, filled_in(seen.spec, resolved.preset) if resolved and resolved.preset else seen.spec)
+        _decide(draft, _whole(draft, seen.spec))
     else:
-        draft.wanted.settled = False
+        _hold_on(draft, _whole(draft, seen.spec))
     progress.forget(draft)
     status = _closed(draft)
     return Plan(status=status, wanted=draft.wanted, events=events(seen.status, status), wake_at=draft.wake_at)
+
+
+def _whole(draft: Draft, spec: QuantizedModelSpec) -> QuantizedModelSpec:
+    """The spec with what its workload stands for."""
+    resolved = draft.status.resolved
+    return filled_in(spec, resolved.preset) if resolved and resolved.preset else spec
 
 
 def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
@@ -79,13 +87,40 @@ def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
         suspension.resume(draft)
         _move(draft, spec)
         drift_check.attend(draft, spec)
+    _serve(draft, spec)
+    figures.fill(draft, spec)
+    _report_saving(draft)
+    _report_stable(draft, spec)
+
+
+def _hold_on(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """Of a spec that cannot be taken up nothing is begun and no weight rises; what takes back goes on all the same.
+
+    The rollout under way is held where it is, looked at, and taken back where it would have been. What serves is
+    checked for drift, unless the very schedule is wrong.
+    """
+    if draft.status.stable is None or draft.status.resolved is None:
+        draft.wanted.settled = False
+        return
+    draft.held, draft.wanted.keep_jobs = "a spec that can be used", True
+    commands.obey(draft, spec)
+    _refresh_stable(draft)
+    if spec.suspend:
+        suspension.hold(draft, spec, _rejection_key(draft, spec))
+    else:
+        suspension.resume(draft)
+        rollout.advance(draft, spec, None, _rejection_key(draft, spec))
+        if not draft.seen.spec_error:
+            drift_check.attend(draft, spec)
+    _serve(draft, spec)
+
+
+def _serve(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """All that answers, and whoever asks it."""
     traffic.serve(draft, spec)
     memory.serve_warm(draft, spec)
     drift_check.serve_target(draft, spec)
     probing.probe(draft, spec)
-    figures.fill(draft, spec)
-    _report_saving(draft)
-    _report_stable(draft, spec)
 
 
 def _move(draft: Draft, spec: QuantizedModelSpec) -> None:

@@ -55,7 +55,7 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
         leaving.rolling_back(draft, spec, rollout, candidate, rejection_key)
     elif draft.aborting:
         return  # as soon as something else can answer
-    elif chosen != candidate.revision:
+    elif chosen != candidate.revision and not draft.held:
         take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for something else now")
     elif rollout.step >= 0 and not steps.is_step(spec, rollout):
         take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for other steps now")

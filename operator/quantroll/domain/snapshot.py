@@ -137,8 +137,8 @@ class Snapshot:
     namespace: str
     name: str
     generation: int
-    spec: QuantizedModelSpec | None
-    spec_error: str
+    spec: QuantizedModelSpec | None  # None: it cannot be read
+    spec_error: str  # why it cannot be taken up
     status: QuantizedModelStatus
     engines: Mapping[str, EngineProfile]
     backends: frozenset[Backend] = frozenset(Backend)  # those that the admin has given an image for

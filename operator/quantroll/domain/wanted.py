@@ -87,4 +87,4 @@ class Wanted:
     shares: tuple[Share, ...] | None = None  # of the route; None: leave the route alone
     drop_jobs: set[str] = field(default_factory=set)  # uids
     keep_jobs: bool = False  # Jobs that run and are not asked for may end all the same
-    settled: bool = True  # False: the spec cannot be used, so everything is left as it is
+    settled: bool = True  # False: what should be cannot be told, so everything is left as it is

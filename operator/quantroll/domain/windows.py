@@ -59,7 +59,9 @@ def _moment(day: date, text: str, zone: ZoneInfo) -> datetime:
 
 
 def closed(draft: Draft, spec: QuantizedModelSpec) -> str:
-    """Until when nothing may begin and no weight may rise, in words; empty while it may."""
+    """For what nothing may begin and no weight may rise, in words; empty while it may."""
+    if draft.held:
+        return draft.held
     windows = spec.rollout.windows
     if is_open(windows, draft.now):
         return ""
@@ -69,7 +71,7 @@ def closed(draft: Draft, spec: QuantizedModelSpec) -> str:
 
 
 def hold(draft: Draft, rollout: RolloutStatus) -> RolloutStatus:
-    """Note since when a window is waited for."""
+    """Note since when the rollout is kept from going on."""
     if rollout.held_since is None:
         rollout = rollout.model_copy(update={"held_since": draft.now})
         draft.set(rollout=rollout)
@@ -77,8 +79,8 @@ def hold(draft: Draft, rollout: RolloutStatus) -> RolloutStatus:
 
 
 def release(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus) -> RolloutStatus:
-    """Once a window is open, the rollout with its deadline moved on by the time that was waited."""
-    if rollout.held_since is None or not is_open(spec.rollout.windows, draft.now):
+    """Once it may go on, the rollout with its deadline moved on by the time that was waited."""
+    if rollout.held_since is None or draft.held or not is_open(spec.rollout.windows, draft.now):
         return rollout
     expires = rollout.expires_at + (draft.now - rollout.held_since) if rollout.expires_at else None
     rollout = rollout.model_copy(update={"held_since": None, "expires_at": expires})

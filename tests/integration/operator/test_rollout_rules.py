@@ -92,6 +92,26 @@ def test_a_closed_window_is_waited_for_and_an_open_one_is_not(operator, player, 
     assert "rollout.windows.0.timeZone: there is no time zone 'Europe/Atlantis'" in condition(bad, "Stalled")["message"]
 
 
+@pytest.mark.parametrize("reason", ["EngineUnknown", "SpecInvalid"])
+def test_abort_works_under_a_spec_that_cannot_be_taken_up(reason, operator, player, apply, status, command):  # noqa: F811
+    spec = ruled("gptq4", steps=FOREVER)
+    apply(spec)
+    rollout = status(phase("Analyzing"), timeout=80)["rollout"]
+    spoilt = copy.deepcopy(spec)
+    if reason == "EngineUnknown":
+        spoilt["serving"]["engine"] = "unheard-of"
+    else:
+        spoilt["driftCheck"]["schedule"] = "0 0 31 2 *"
+    apply(spoilt)
+    held = status(lambda s: condition(s, "Stalled")["reason"] == reason)
+    assert (held["phase"], held["rollout"]["id"], held["rollout"]["weight"]) == ("Analyzing", rollout["id"], 10)
+    assert command("abort", rollout["id"])["accepted"]
+    done = status(phase("RolledBack"), timeout=40)
+    assert (done["rejected"][0]["reason"], condition(done, "Stalled")["reason"]) == ("Aborted", reason)
+    apply(spec)
+    status(lambda s: condition(s, "Stalled")["reason"] == "RolledBack", timeout=40)
+
+
 def test_two_rollbacks_flap_and_are_remembered_beyond_the_status(
     operator, player, apply, status, command, rest, namespace  # noqa: F811
 ):  # fmt: skip

@@ -176,6 +176,10 @@ class Loop(RuleBasedStateMachine):
     def a_spec_that_is_none_or_one_again(self, good):
         self.world.edit(model__dtype="bfloat16" if good else "int3")
 
+    @rule(schedule=st.sampled_from([SPEC["driftCheck"]["schedule"], "0 0 31 2 *"]))
+    def a_date_that_never_comes(self, schedule):
+        self.world.edit(driftCheck__schedule=schedule)
+
     @rule(engine=st.sampled_from(["vllm-cpu", "unheard-of"]))
     def another_engine(self, engine):
         self.world.edit(serving__engine=engine)
@@ -294,6 +298,7 @@ class Loop(RuleBasedStateMachine):
         world.edit(
             model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
             driftCheck__metric="Probe", driftCheck__missingData={"maxStaleness": "15d"}, rollout__windows=[],
+            driftCheck__schedule="@weekly",
         )  # fmt: skip
         world.settle()
         assert world.stalled() in (None, "Rejected", "RolledBack", "Flapping")

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from quantroll.api.counts import SliceCounts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import (
@@ -26,9 +24,9 @@ from quantroll.api.jobs import (
     Report,
 )
 from quantroll.api.prices import PriceTable
-from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.constants import Condition, Reason
+from quantroll.controller.gather import parse_spec
 from quantroll.domain.conditions import SETTLED
 from quantroll.domain.events import Event
 from quantroll.domain.plan import Plan, plan
@@ -166,10 +164,7 @@ class World:
     # what the operator sees and does
 
     def snapshot(self) -> Snapshot:
-        try:
-            spec, error = QuantizedModelSpec.model_validate(self.spec), ""
-        except ValidationError as wrong:
-            spec, error = None, str(wrong.errors()[0]["msg"])
+        spec, error = parse_spec({"spec": self.spec})
         asked = questions(self.status, spec, self.now)
         return Snapshot(
             namespace="ml", name=self.name, generation=self.generation, spec=spec, spec_error=error, status=self.status,
