@@ -1,6 +1,6 @@
 """Back to a revision that served before: all or nothing, without analysis, and only once it is ready.
 
-What serves keeps serving until then, however long it takes.
+What serves keeps serving until then, however long it takes; where it has no ready pod left, any pod is better than none.
 """
 
 from quantroll.api.spec import QuantizedModelSpec
@@ -39,11 +39,13 @@ def advance(
 ) -> None:
     """Wait for all pods of the target, give it all the traffic, and promote it when that has come about.
 
-    Where stable's pods give the room one by one, the traffic follows the pods.
+    Where stable's pods give the room one by one, the traffic follows the pods. Where nothing else can answer, the first
+    pod of the target gets it.
     """
     server, stable = draft.seen.server(target.revision), draft.status.stable
     draft.say(Phase.ROLLING_BACK, f"going back to {target.variant}: {rollout.message}")
-    weight = carried_by(spec, server.ready)
+    alone = server.ready and stable and not draft.seen.server(stable.revision).ready
+    weight = 100 if alone else carried_by(spec, server.ready)
     if weight > rollout.weight and can_split(draft, spec):
         _change(draft, rollout, step=promotion(spec), weight=weight, since=None)
     elif rollout.weight and server.ready == 0 and stable and draft.seen.server(stable.revision).ready:

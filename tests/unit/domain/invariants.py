@@ -98,6 +98,9 @@ def _shares(seen: Snapshot, decided: Plan) -> None:
             assert ready or not any(others) or _may_be_down(seen), "all traffic to a revision without a ready pod"
         else:
             needed = ceil(share.weight * replicas / 100)
+            rollout = decided.status.rollout
+            if rollout and rollout.kind == "Rollback" and not seen.server(stable.revision).ready:
+                needed = 1  # of what served before; nothing else could answer
             assert ready >= min(needed, _full_size(seen)), "weight before capacity"
 
 

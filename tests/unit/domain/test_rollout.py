@@ -479,3 +479,36 @@ def test_what_the_gateway_did_last_counts_until_it_has_answered():
     world.route = None
     world.tick()
     assert world.status.traffic.applied == []
+
+
+def going_back():
+    """A world on the way back from a promoted variant, with its target's pods not ready yet."""
+    world = steady(spec_with(serving__replicas=3))
+    world.commands["rollback"] = f"{world.status.stable.rollout}/1"
+    world.tick()
+    return world, world.status.stable.revision, world.status.candidate.revision
+
+
+def test_a_way_back_does_not_wait_for_all_pods_where_nothing_else_answers():
+    world, bad, target = going_back()
+    world.ready(target, 1)
+    world.tick()
+    assert weights(world) == [100], "what serves does"
+    assert world.route.shares[0].revision == bad
+    world.ready(bad, 0)
+    world.tick()
+    assert [(s.revision, s.weight) for s in world.route.shares] == [(target, 100)]
+    world.accept()
+    for _ in range(3):
+        world.tick()
+    assert world.status.stable.revision == bad, "it is not promoted before it has all its pods"
+    world.ready(target)
+    world.settle()
+    assert world.status.stable.revision == target
+
+
+def test_of_two_that_cannot_answer_neither_is_given_traffic_anew():
+    world, bad, _ = going_back()
+    world.ready(bad, 0)
+    world.tick()
+    assert [(s.revision, s.weight) for s in world.route.shares] == [(bad, 100)]
