@@ -12,9 +12,8 @@ from quantroll.constants import Component
 def route(owner: Owner, routing: Routing, shares: Sequence[Share]) -> Manifest:
     """Route with these shares, in per cent. Raises ValueError unless they are positive or zero and sum to 100.
 
-    A share of 0 is left out: some gateways still send requests to such a backend, and raising it from 0 later is no
-    gentler than adding it. Fields that the API server would fill in are written out, so that the route as read equals
-    the route as written.
+    A share of 0 is written out, for the gateway to know the backend before it gets requests, and after. So are fields
+    that the API server would fill in: the route as read equals the route as written.
     """
     if sum(share.weight for share in shares) != 100 or any(share.weight < 0 for share in shares):
         raise ValueError(f"shares must be 0 or more and sum to 100: {[share.weight for share in shares]}")
@@ -23,7 +22,7 @@ def route(owner: Owner, routing: Routing, shares: Sequence[Share]) -> Manifest:
         "rules": [
             {
                 "matches": [{"path": {"type": "PathPrefix", "value": routing.path_prefix}}],
-                "backendRefs": [_backend(owner, share) for share in shares if share.weight],
+                "backendRefs": [_backend(owner, share) for share in shares],
                 # No limit. Left out, the gateway's default holds, and Envoy's cuts long answers after 15 s.
                 "timeouts": {"request": "0s"},
             }

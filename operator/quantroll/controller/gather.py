@@ -69,6 +69,7 @@ async def gather(model: Body, children: Children, settings: Settings, outside: O
         queries=frozenset(settings.prometheus.queries),
         jobs={job.key: job for job in jobs},
         servers=await _servers(pods, asked.in_flight, outside.engines),
+        services=frozenset(filter(None, map(views.revision_of, children.of("Service")))),
         route=views.route_view(route, name) if route else None,
         selected=views.selected_revision(service) if service else None,
         gateway_api=await outside.cluster.has_gateway_api(),

@@ -90,7 +90,9 @@ def route_view(route: Body, owner: str) -> RouteView:
     refs = [ref for rule in route["spec"].get("rules", []) for ref in rule.get("backendRefs", [])]
     prefix = names.revision(owner, "")
     shares = tuple(
-        Share(revision=str(ref["name"]).removeprefix(prefix)[:NAME_LIMIT], weight=ref.get("weight", 1)) for ref in refs
+        Share(revision=str(ref["name"]).removeprefix(prefix)[:NAME_LIMIT], weight=weight)
+        for ref in refs
+        if (weight := ref.get("weight", 1))
     )
     wrong, refused = _route_problem(route) or ("", False)
     return RouteView(shares=shares, accepted=not wrong, refused=refused, message=wrong)

@@ -120,6 +120,7 @@ def _serve(draft: Draft, spec: QuantizedModelSpec) -> None:
     traffic.serve(draft, spec)
     memory.serve_warm(draft, spec)
     drift_check.serve_target(draft, spec)
+    traffic.introduce(draft)
     probing.probe(draft, spec)
 
 

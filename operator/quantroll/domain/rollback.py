@@ -1,6 +1,6 @@
 """Back to a revision that served before: all or nothing, without analysis, and only once it is ready.
 
-What serves keeps serving until then, however long it takes; where it has no ready pod left, any pod is better than none.
+What serves keeps serving until then, however long it takes. Where no pod of it is ready, one of the target is enough.
 """
 
 from quantroll.api.spec import QuantizedModelSpec

@@ -60,7 +60,7 @@ class ServerView:
 class RouteView:
     """The HTTPRoute as the gateway reports it."""
 
-    shares: tuple[Share, ...] = ()
+    shares: tuple[Share, ...] = ()  # those above 0
     accepted: bool = False  # by every parent, references resolved, at the route's present generation
     refused: bool = False  # a gateway said no, rather than nothing
     message: str = ""
@@ -147,6 +147,7 @@ class Snapshot:
     queries: frozenset[str] = frozenset()  # names of those that the admin has defined for drift checks
     jobs: Mapping[str, JobView] = field(default_factory=dict)  # by key
     servers: Mapping[str, ServerView] = field(default_factory=dict)  # by revision
+    services: frozenset[str] = frozenset()  # revisions that have one of their own
     route: RouteView | None = None
     selected: str | None = None  # the revision that the stable Service selects, empty for all; None: no such Service
     gateway_api: bool = True

@@ -163,6 +163,24 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
     draft.set(traffic=traffic)
 
 
+def introduce(draft: Draft) -> None:
+    """Name whatever has pods in the route, with a share of 0 if it gets nothing.
+
+    A gateway that hears of a backend and of its weight at once may give it requests before it knows where they go, as
+    may one that hears of its end and of the weights of the others: Envoy answers 503 then. A candidate that starts is
+    named along with its first weight, the smallest, for a write that every rollout would cost.
+    """
+    wanted, rollout, candidate = draft.wanted, draft.status.rollout, draft.status.candidate
+    if wanted.shares is None:
+        return
+    there = [server.revision for server in wanted.servers]
+    there += sorted(revision for revision in wanted.kept if revision in draft.seen.services)
+    if candidate and rollout and rollout.kind == "Rollout" and rollout.step < 0 and candidate.revision in there:
+        there.remove(candidate.revision)
+    given = {part.revision for part in wanted.shares}
+    wanted.shares += tuple(Share(revision=revision, weight=0) for revision in there if revision not in given)
+
+
 def _same_step(draft: Draft) -> bool:
     """Whether what was observed is still about the weights of now."""
     before, now = draft.seen.status.rollout, draft.status.rollout

@@ -85,7 +85,14 @@ def _shares(seen: Snapshot, decided: Plan) -> None:
     assert seen.spec
     assert stable
     assert sum(share.weight for share in shares) == 100
-    assert all(0 < share.weight <= 100 for share in shares)
+    assert all(0 <= share.weight <= 100 for share in shares)
+    there = {server.revision for server in decided.wanted.servers} | decided.wanted.kept
+    assert {share.revision for share in shares} <= there, "a backend that is not there"
+    served = {server.revision for server in decided.wanted.servers} | (decided.wanted.kept & seen.services)
+    left = {share.revision for share in seen.route.shares} & served if seen.route else set()
+    assert left <= {share.revision for share in shares}, (
+        "the gateway forgets a backend that it has just sent requests to"
+    )
     asked_before = {s.revision: s.weight for s in seen.status.traffic.desired}
     carried = {s.revision: s.weight for s in seen.route.shares} if seen.route else {}
     replicas = seen.spec.serving.replicas

@@ -512,3 +512,47 @@ def test_of_two_that_cannot_answer_neither_is_given_traffic_anew():
     world.ready(bad, 0)
     world.tick()
     assert [(s.revision, s.weight) for s in world.route.shares] == [(bad, 100)]
+
+
+def named(world):
+    return {share.revision: share.weight for share in world.backends}
+
+
+def test_a_gateway_knows_a_backend_before_it_gets_everything_and_until_it_is_gone():
+    world = World(spec_with(rollout__rollback={"keepWarm": "1h"}))
+    world.until("CandidateStarting")
+    old, new = world.status.stable.revision, world.status.candidate.revision
+    assert named(world) == {old: 100}, "with its first weight, for one write less"
+    world.until("Promoting")
+    assert named(world) == {old: 0, new: 100}
+    world.until("Steady")
+    assert named(world) == {old: 0, new: 100}, "it is kept warm"
+    world.commands["rollback"] = f"{world.status.stable.rollout}/1"
+    world.tick()
+    assert named(world) == {old: 100, new: 0}
+    world.settle()
+    assert named(world) == {old: 100}
+
+
+def test_what_is_to_be_gone_back_to_is_named_while_it_starts():
+    world, bad, target = going_back()
+    assert named(world) == {bad: 100, target: 0}
+
+
+def test_a_candidate_that_is_taken_back_is_named_until_it_is_drained():
+    world = in_phase("Analyzing")
+    stable, gone = world.status.stable.revision, candidate(world)
+    world.commands["abort"] = f"{world.status.rollout.id}/1"
+    world.tick()
+    assert named(world) == {stable: 100, gone: 0}
+    world.settle()
+    assert named(world) == {stable: 100}
+
+
+def test_one_whose_service_somebody_has_deleted_is_not_named():
+    """A gateway would not accept the route, and nothing would end."""
+    world = in_phase("Analyzing")
+    stable = world.status.stable.revision
+    world.commands["abort"] = f"{world.status.rollout.id}/1"
+    world.tick(replace(world.snapshot(), services=frozenset({stable})))
+    assert named(world) == {stable: 100}

@@ -24,7 +24,7 @@ from quantroll.api.jobs import (
     Report,
 )
 from quantroll.api.prices import PriceTable
-from quantroll.api.status import QuantizedModelStatus
+from quantroll.api.status import QuantizedModelStatus, Share
 from quantroll.constants import Condition, Reason
 from quantroll.controller.gather import parse_spec
 from quantroll.domain.conditions import SETTLED
@@ -132,6 +132,7 @@ class World:
         self.replicas: dict[str, int] = {}  # of the Deployments, by revision
         self.servers: dict[str, ServerView] = {}
         self.route: RouteView | None = None
+        self.backends: tuple[Share, ...] = ()  # all that the route names
         self.selected: str | None = None
         self.gateway_api = True
         self.prices = PriceTable()
@@ -169,7 +170,8 @@ class World:
         return Snapshot(
             namespace="ml", name=self.name, generation=self.generation, spec=spec, spec_error=error, status=self.status,
             engines=dict(self.engines), jobs={key: job.view for key, job in self.jobs.items()},
-            servers=dict(self.servers), route=self.route, gateway_api=self.gateway_api, selected=self.selected,
+            servers=dict(self.servers), services=frozenset(self.replicas),
+            route=self.route, gateway_api=self.gateway_api, selected=self.selected,
             commands=dict(self.commands), prices=self.prices, queries=self.queries,
             requests=self.requests if asked.requests else None,
             quality=self.quality if asked.quality else None, canary=self._canary(asked.canary),
@@ -243,8 +245,10 @@ class World:
             if revision in self.replicas
         }
         self.selected = wanted.selected if wanted.stable else None
-        if wanted.shares is not None and (self.route is None or self.route.shares != wanted.shares):
-            self.route = RouteView(shares=wanted.shares, accepted=False, message="not answered yet")
+        given = tuple(share for share in wanted.shares or () if share.weight)
+        if wanted.shares and (self.route is None or self.route.shares != given or self.backends != wanted.shares):
+            self.route = RouteView(shares=given, accepted=False, message="not answered yet")
+            self.backends = wanted.shares
 
     def _create(self, wanted: WantedJob) -> None:
         self._uids += 1
