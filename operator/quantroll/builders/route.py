@@ -28,8 +28,7 @@ def route(owner: Owner, routing: Routing, shares: Sequence[Share]) -> Manifest:
             }
         ],
     }
-    if routing.hostnames:
-        spec["hostnames"] = list(routing.hostnames)
+    spec["hostnames"] = list(routing.hostnames or ())  # none is written, too: what is left out stays as somebody set it
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
         "kind": "HTTPRoute",

@@ -26,7 +26,12 @@ def stamped(manifest: Manifest) -> Manifest:
 
 
 def differs(desired: Manifest, observed: Mapping[str, Any]) -> bool:
-    """Whether anything that we ask for is otherwise; what the API server adds by default is no difference."""
+    """Whether anything that we ask for is otherwise; what the API server adds by default is no difference.
+
+    A route is written with its defaults, so that whatever else is in it, a filter say, was set by somebody.
+    """
+    if desired["kind"] == "HTTPRoute" and adds(observed.get("spec", {}), desired["spec"]):
+        return True
     meta, seen = desired["metadata"], observed["metadata"]
     return not (
         all(includes(seen.get(part, {}), meta.get(part, {})) for part in ("labels", "annotations"))
@@ -55,6 +60,15 @@ def includes(observed: Any, desired: Any) -> bool:
     if desired is None or observed is None or isinstance(desired, bool):
         return desired is None or bool(desired == observed) or (desired is False and observed is None)
     return bool(_normal(desired) == _normal(observed))
+
+
+def adds(observed: Any, desired: Any) -> bool:
+    """Whether there is more than asked for: a key that says something, at any depth, where elements pair up."""
+    if isinstance(observed, Mapping) and isinstance(desired, Mapping):
+        return any(adds(value, desired[key]) if key in desired else bool(value) for key, value in observed.items())
+    if isinstance(observed, list) and isinstance(desired, list) and len(observed) == len(desired):
+        return any(adds(o, d) for o, d in zip(observed, desired, strict=True))
+    return False
 
 
 def _normal(value: Any) -> Any:

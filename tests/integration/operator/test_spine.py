@@ -180,6 +180,11 @@ def test_children_changed_or_deleted_by_hand_are_put_back(operator, player, appl
         lambda s: s["phase"] == "Analyzing" and s["rollout"].get("since", "") > before["rollout"]["since"], timeout=20
     )
     assert after["traffic"]["applied"] == before["traffic"]["applied"]
+    detour = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x", "value": "y"}]}}
+    written = rest.request("GET", route)[1]["spec"]
+    rules = [{**written["rules"][0], "filters": [detour]}]
+    assert rest.request("PATCH", route, {"spec": {"hostnames": ["other.example.com"], "rules": rules}})[0] == 200
+    wait_for("the route as it was", lambda: rest.request("GET", route)[1]["spec"] == written, 20)
     services = f"/api/v1/namespaces/{namespace}/services"
     for name in ("tiny", f"tiny-{after['candidate']['revision']}"):
         assert rest.request("DELETE", f"{services}/{name}")[0] == 200

@@ -59,7 +59,8 @@ def observed(manifest):
     body = copy.deepcopy(manifest)
     body["metadata"] |= {"uid": "u", "resourceVersion": "1", "creationTimestamp": "2026-03-02T08:00:00Z"}
     body["metadata"].setdefault("annotations", {})["deployment.kubernetes.io/revision"] = "1"
-    body["spec"]["addedByTheServer"] = {"x": 1}
+    if manifest["kind"] != "HTTPRoute":  # which is written with all that the server would add
+        body["spec"]["addedByTheServer"] = {"x": 1}
     body["status"] = {}
     return body
 
@@ -78,6 +79,36 @@ def test_what_is_taken_away_is_noticed(part):
         del body["spec"]["replicas"]
     else:
         del body["metadata"][part]
+    assert differs(manifest, body)
+
+
+@pytest.mark.parametrize(
+    ("place", "added"),
+    [
+        ((), {"useDefaultGateways": "All"}),
+        (("rules", 0), {"filters": [{"type": "RequestRedirect"}]}),
+        (("rules", 0, "matches", 0), {"headers": [{"name": "x", "value": "y"}]}),
+        (("rules", 0, "backendRefs", 0), {"filters": [{"type": "RequestMirror"}]}),
+        (("parentRefs", 0), {"port": 80}),
+    ],
+)
+def test_what_somebody_adds_to_a_route_is_noticed(place, added):
+    manifest = stamped(all_manifests()["route-split"])
+    body = observed(manifest)
+    inner = body["spec"]
+    for key in place:
+        inner = inner[key]
+    inner |= {key: [] for key in added}
+    assert not differs(manifest, body), "it says nothing"
+    inner |= added
+    assert differs(manifest, body)
+
+
+def test_hosts_that_somebody_adds_to_a_route_for_every_host_are_noticed():
+    manifest = stamped(all_manifests()["route-split"])
+    manifest["spec"]["hostnames"] = []
+    body = observed(manifest)
+    body["spec"]["hostnames"] = ["other.example.com"]
     assert differs(manifest, body)
 
 
