@@ -66,7 +66,7 @@ class PrometheusMetrics:
         """Items of the prober that both revisions answered; Unknown, too, where it has stopped telling."""
         try:
             answer = await self._ask(promql.pairs_query(namespace, name, revision, reference, max(1, seconds), ago))
-            return promql.read_pairs(answer, revision)
+            return promql.read_pairs(answer, revision, reference)
         except NoAnswer as error:
             return Unknown(str(error))
 

@@ -90,10 +90,7 @@ def read_quality(answer: list[Series], revision: str) -> QualityCounts:
     An item without an answer to judge is neither right nor wrong.
     """
     parts = _parts(answer, revision)
-    if not parts["last"]:
-        raise NoAnswer(f"no recent word of the prober about revision {revision}: is it running, and is it scraped?")
-    interval = _one(parts["interval"], metrics.INTERVAL)
-    _fresh(parts["last"], max(STALE_SECONDS, STALE_GAPS * interval), revision)
+    _recent(parts, "last", revision)
     if not parts["counted"]:
         raise NoAnswer(f"no counted answers of revision {revision} in Prometheus")
     right, wrong = (
@@ -134,17 +131,16 @@ def pairs_query(namespace: str, name: str, revision: str, reference: str, second
         "distinct": selector(metrics.SOURCE_ITEMS, model),
         "interval": selector(metrics.INTERVAL, model),
         "last": selector(metrics.LAST_ANSWER, {**model, "revision": revision}),
+        "other": f"max without (revision) ({selector(metrics.LAST_ANSWER, {**model, 'revision': reference})})",
     }
     return _union(parts)
 
 
-def read_pairs(answer: list[Series], revision: str) -> PairCounts:
-    """The paired table; raises NoAnswer where the answer does not tell or the prober has stopped answering."""
+def read_pairs(answer: list[Series], revision: str, reference: str) -> PairCounts:
+    """The paired table; raises NoAnswer where the answer does not tell or either has stopped answering the prober."""
     parts = _parts(answer, revision)
-    if not parts["last"]:
-        raise NoAnswer(f"no recent word of the prober about revision {revision}: is it running, and is it scraped?")
-    interval = _one(parts["interval"], metrics.INTERVAL)
-    _fresh(parts["last"], max(STALE_SECONDS, STALE_GAPS * interval), revision)
+    _recent(parts, "last", revision)
+    _recent(parts, "other", reference)
     both, harm, gain, neither = (
         _floor(series.number for series in parts["counted"] if series.metric.get("cell") == cell)
         for cell in ("both", "harm", "gain", "neither")
@@ -261,6 +257,14 @@ def _one(found: list[Series], metric: str) -> float:
     if len(values) != 1:
         raise NoAnswer(f"{'several series disagree' if values else 'no series'} where {metric} should be one")
     return values.pop()
+
+
+def _recent(parts: Parts, part: str, revision: str) -> None:
+    """Raise where the prober has not had an answer from the revision lately."""
+    if not parts[part]:
+        raise NoAnswer(f"no recent word of the prober about revision {revision}: is it running, and is it scraped?")
+    interval = _one(parts["interval"], metrics.INTERVAL)
+    _fresh(parts[part], max(STALE_SECONDS, STALE_GAPS * interval), revision)
 
 
 def _fresh(last: list[Series], limit: float, revision: str) -> None:

@@ -46,7 +46,8 @@ class Canary(World):
     def paired(self, part="", **cells):
         for cell, count in cells.items():
             self.prober[metrics.PROBE_PAIRS].labels("team-a", NAME, "r2", "r1", part, cell).inc(count)
-        self.prober[metrics.LAST_ANSWER].labels("team-a", NAME, "r2").set(time.time())
+        for revision in ("r1", "r2"):
+            self.prober[metrics.LAST_ANSWER].labels("team-a", NAME, revision).set(time.time())
 
     def said(self, question, revision, ago=0):
         given = ("team-a", NAME, revision)
@@ -75,7 +76,9 @@ def test_pairs_of_a_real_prometheus(world):
     world.comes_to_say("pairs", "r2", PairCounts(35, 52, 1, 4, distinct=40))
     ago = int(time.monotonic() - looked)
     assert world.said("pairs", "r2", ago) == first, "what had been answered at the moment of the look"
-    assert "no recent word" in world.said("pairs", "r1").cause
+    assert world.said("pairs", "r1") == PairCounts(0, 0, 0, 0, distinct=40), "there are none of it with itself"
+    world.prober[metrics.LAST_ANSWER].labels("team-a", NAME, "r1").set(time.time() - 3600)
+    world.comes_to_say("pairs", "r2", unknown("latest answer from revision r1 at"))
 
 
 def test_latencies_of_a_real_prometheus(world):

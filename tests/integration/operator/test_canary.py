@@ -56,6 +56,7 @@ class Prometheus:
             ({"part": "distinct"}, "1000"),
             ({"part": "interval"}, "1"),
             ({"part": "last", "revision": revision}, str(now)),
+            ({"part": "other"}, str(now)),
         ]
 
 

@@ -20,6 +20,7 @@ PAIRS = [
     ({"part": "distinct"}, "50"),
     ({"part": "interval"}, "4"),
     ({"part": "last", "revision": "r2"}, str(NOW - 30)),
+    ({"part": "other"}, str(NOW - 30)),
 ]
 BUCKETS = [
     ({"part": "counted", "revision": "r2", "le": "+Inf"}, "12"),
@@ -58,6 +59,7 @@ def test_pairs_are_the_four_cells(server):
     query = server.asked[0]["query"]
     assert 'quantroll_probe_pairs_total{namespace="team-a",name="chat",revision="r2",reference="r1"}[600s]' in query
     assert "[600s] offset" not in query
+    assert 'answer_timestamp_seconds{namespace="team-a",name="chat",revision="r1"}' in query
 
 
 def test_pairs_up_to_a_moment_are_asked_of_the_window_that_ends_there(server):
@@ -80,6 +82,8 @@ def test_cells_that_nothing_fell_into_are_zero(server):
         (without(PAIRS, "last"), "no recent word of the prober"),
         ([*without(PAIRS, "last"), ({"part": "last", "revision": "r2"}, str(NOW - 601))], "stale: the prober had"),
         ([*without(PAIRS, "last"), ({"part": "last", "revision": "r2"}, "0")], "has had no answer from revision r2"),
+        (without(PAIRS, "other"), "no recent word of the prober about revision r1"),
+        ([*without(PAIRS, "other"), ({"part": "other"}, str(NOW - 601))], "latest answer from revision r1 at"),
         ([*PAIRS, ({"part": "counted", "revision": "r3", "cell": "harm"}, "1")], "mixes other revisions"),
         ([*PAIRS, ({"part": "counted", "revision": "r2", "cell": "harm"}, "NaN")], "'NaN' where a count belongs"),
         (without(PAIRS, "distinct"), "no series where quantroll_probe_source_items"),
