@@ -1,8 +1,14 @@
 """Waiting for a person to approve a step. No deadline runs meanwhile."""
 
+from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import GROUP, Phase
 from quantroll.domain.draft import Draft
+
+
+def is_asked(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
+    """Whether the step that the rollout stands at is one to be approved."""
+    return 0 <= rollout.step < len(spec.rollout.steps) and spec.rollout.steps[rollout.step].approval
 
 
 def ask(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None:

@@ -61,7 +61,7 @@ def _carry_out(draft: Draft, spec: QuantizedModelSpec, verb: str, value: str) ->
         case "rollback":
             return _rollback(draft, spec, subject, detail)
         case "approve":
-            return _approve(draft, subject, detail)
+            return _approve(draft, spec, subject, detail)
         case "promote":
             return _promote(draft, spec, subject, detail)
         case _:
@@ -125,13 +125,15 @@ def _rollback(draft: Draft, spec: QuantizedModelSpec, subject: str, detail: str 
     return True, f"going back from {stable.variant} to {target.variant}"
 
 
-def _approve(draft: Draft, subject: str, detail: str | None) -> Outcome:
+def _approve(draft: Draft, spec: QuantizedModelSpec, subject: str, detail: str | None) -> Outcome:
     rollout = draft.status.rollout
     if wrong := _under_way(draft, subject):
         return False, wrong
     if rollout is None or detail != str(rollout.step):
         step = rollout.step if rollout else None
         return False, f"the rollout is at step {step}: the value must be {subject}:{step}/TOKEN"
+    if not approval.is_asked(spec, rollout):
+        return False, f"step {rollout.step} asks for no approval: promote leaves out the waits of a step"
     rollout = approval.stop_waiting(draft, rollout)
     draft.set(rollout=rollout.model_copy(update={"approved_step": rollout.step}))
     return True, f"step {rollout.step} is approved"

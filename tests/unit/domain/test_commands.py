@@ -98,7 +98,12 @@ def test_approval_names_the_step():
     accepted, message = command(world, "approve", f"{name}:1/1")
     assert not accepted
     assert f"{name}:0/TOKEN" in message
-    assert command(world, "approve", f"{name}:0/2") == (True, "step 0 is approved")
+    accepted, message = command(world, "approve", f"{name}:0/2")
+    assert not accepted
+    assert message == "step 0 asks for no approval: promote leaves out the waits of a step"
+    world.edit(rollout__steps=[{"weight": 10, "duration": "2m", "approval": True}])
+    world.tick()
+    assert command(world, "approve", f"{name}:0/3") == (True, "step 0 is approved"), "before it is waited for"
 
 
 # promote
