@@ -260,6 +260,12 @@ PAIRS: dict[str, Pair] = {
     "LMEval has no items that the prober could ask: it needs probe.source and probe.floor": Pair(
         {}, {"probe": {"floor": None}}, python=False, base=harnessed
     ),
+    "workload Reasoning asks every item at least 4 times, for one chain of thought tells little: set"
+    " qualityGate.generation.repeats to 4 or more, or leave it out": Pair(
+        {"workload": "Reasoning", "qualityGate": {"generation": {"repeats": 4}}},
+        {"workload": "Reasoning", "qualityGate": {"generation": {"repeats": 3}}},
+        python=False,
+    ),
     "probe.scorer and probe.floor are for qualityGate.scorer: LMEval; otherwise the gate's hold": Pair(
         {"probe": {"floor": None}}, {"probe": {"floor": 0.5}}, python=False
     ),

@@ -70,6 +70,12 @@ MISTAKES = (
         "no eval set", _gate(evalSet=None), "spec.qualityGate.evalSet: Required value", _gate(evalSet=GATE["evalSet"])
     ),
     Mistake(
+        "one answer of a chain of thought",
+        {"workload": "Reasoning", "qualityGate": {"generation": {"repeats": 1}}},
+        "workload Reasoning asks every item at least 4 times, for one chain of thought tells little",
+        {"qualityGate": {"generation": {"repeats": None}}},
+    ),
+    Mistake(
         "no spare GPU and one replica",
         {"rollout": {"capacity": {"mode": "Replace"}}},
         "rollout.capacity.mode Replace with one replica needs allowDowntime: nothing serves between the two",

@@ -132,6 +132,13 @@ class QuantizedModelSpec(ApiModel):
                 "probe.scorer and probe.floor are for qualityGate.scorer: LMEval; otherwise the gate's hold",
             ),
             (
+                "self.workload != 'Reasoning' || self.qualityGate.generation.?repeats.orValue(4) >= 4",
+                (
+                    "workload Reasoning asks every item at least 4 times, for one chain of thought tells little: set"
+                    " qualityGate.generation.repeats to 4 or more, or leave it out"
+                ),
+            ),
+            (
                 (
                     "self.rollout.capacity.mode != 'Replace' || self.serving.replicas > 1"
                     " || !self.rollout.analysis.metrics.exists(m, m.name == 'quality' || has(m.maxRegression))"
