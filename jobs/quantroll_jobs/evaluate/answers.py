@@ -28,6 +28,7 @@ class Answer(BaseModel):
 
     id: str
     repeat: int = 0
+    cluster: str = ""  # of items that belong together; empty: one of its own
     request: str  # sha256 of the request's body without the model's name
     prompt: str = ""  # sha256 of the rendered prompt's token ids, where the engine tells them
     outcome: Outcome

@@ -94,12 +94,20 @@ class Interview:
             reply = await self.engine.ask(body)
         except RequestFailedError as error:
             await self._blame(error)
-            return Answer(id=item.id, repeat=repeat, request=digest, outcome=Outcome.ERROR, error=str(error))
+            return Answer(
+                id=item.id,
+                repeat=repeat,
+                cluster=item.cluster,
+                request=digest,
+                outcome=Outcome.ERROR,
+                error=str(error),
+            )
         self._failures = 0
         score = self._scorer.score(reply.text, item)
         return Answer(
             id=item.id,
             repeat=repeat,
+            cluster=item.cluster,
             request=digest,
             prompt=reply.prompt,
             outcome=Outcome.RIGHT if is_right(score) else Outcome.WRONG,

@@ -29,6 +29,7 @@ class Result:
     score: float
     error: bool
     length: int
+    cluster: str = ""
 
 
 def read(path: Path) -> dict[Key, Result]:
@@ -62,6 +63,7 @@ def paired(baseline: dict[Key, Result], variant: dict[Key, Result]) -> Evidence:
     items = sorted({name for name, _ in shared})
     before, after = (_scores(arm, shared) for arm in (baseline, variant))
     scores = [(before[name], after[name]) for name in items]
+    clusters = {name: result.cluster for (name, _), result in baseline.items() if result.cluster}
     graded = any(score not in (0.0, 1.0) for pair in scores for score in pair)
     lengths = [_mean_length(arm, shared) for arm in (baseline, variant)]
     return Evidence(
@@ -70,7 +72,7 @@ def paired(baseline: dict[Key, Result], variant: dict[Key, Result]) -> Evidence:
         errors_variant=_errors(variant, shared),
         prompts_match=same,
         overlap=0,
-        sums=_sums(scores) if graded else None,
+        sums=_sums(items, scores, clusters) if graded or clusters else None,
         length_ratio=lengths[1] / lengths[0] if lengths[0] else None,
     )
 
@@ -95,7 +97,8 @@ def _parsed(line: str) -> tuple[Key, Result]:
     elif not isinstance(score, int | float) or isinstance(score, bool) or not 0 <= score <= 1:
         raise ResultsError(f"score is {score!r}, and has to lie in [0, 1]")
     answer = _text(found, "answer")
-    return (name, repeat), Result(request, _text(found, "prompt"), float(score), outcome == "error", len(answer))
+    prompt, cluster = _text(found, "prompt"), _text(found, "cluster")
+    return (name, repeat), Result(request, prompt, float(score), outcome == "error", len(answer), cluster)
 
 
 def _text(found: dict[str, Any], field: str, *, needed: bool = False) -> str:
@@ -132,6 +135,11 @@ def _cells(scores: list[tuple[float, float]]) -> Cells:
     return Cells(*(sides.count(side) for side in ((True, True), (True, False), (False, True), (False, False))))
 
 
-def _sums(scores: list[tuple[float, float]]) -> Sums:
-    products = [(x, y, x * x, x * y, y * y, x, y, 1.0) for x, y in scores]
-    return Sums.of(len(scores), [len(scores), *(fsum(column) for column in zip(*products, strict=True))])
+def _sums(items: list[str], scores: list[tuple[float, float]], clusters: dict[str, str]) -> Sums:
+    """The sums over clusters, as an evaluate Job reports them; an item without one is its own."""
+    parts: dict[tuple[bool, str], list[tuple[float, float]]] = {}
+    for name, pair in zip(items, scores, strict=True):
+        parts.setdefault((name in clusters, clusters.get(name, name)), []).append(pair)
+    totals = [(fsum(x for x, _ in part), fsum(y for _, y in part), len(part)) for part in parts.values()]
+    products = [(x, y, x * x, x * y, y * y, x * n, y * n, float(n * n)) for x, y, n in totals]
+    return Sums.of(len(scores), [len(totals), *(fsum(column) for column in zip(*products, strict=True))])

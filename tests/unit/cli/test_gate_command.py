@@ -172,6 +172,21 @@ class TestFiles:
         code, found = self.judged(files(lines(before), lines(after)))
         assert (code, found["n"], found["recovery"]) == (1, 600, 0.8333)
 
+    def test_items_of_a_cluster_are_not_counted_as_if_they_were_alone(self, files):
+        """Ten questions about each of 60 documents, all of which a variant gets wrong for two documents."""
+
+        def arm(*bad: int, told: bool) -> str:
+            of = {f"{doc}-{i}": doc for doc in range(60) for i in range(10)}
+            known = {name: {"cluster": f"doc {doc}"} if told else {} for name, doc in of.items()}
+            return lines([row(n, "wrong" if doc in bad else "right", **known[n]) for n, doc in of.items()])
+
+        code, alone = self.judged(files(arm(told=False), arm(1, 2, told=False)))
+        assert (code, alone["verdict"]) == (0, "PASS")
+        code, together = self.judged(files(arm(told=True), arm(1, 2, told=True)))
+        assert (code, together["verdict"]) == (2, "INCONCLUSIVE")
+        assert (together["n"], together["recovery"]) == (600, alone["recovery"])
+        assert together["lowerBound"] < 0.94
+
     def test_an_answer_with_separators_of_lines_is_one_line(self, files):
         odd = "\n".join(json.dumps(row(str(i), answer="a\u2028b\x85c"), ensure_ascii=False) for i in range(600))
         code, found = self.judged(files(odd, odd.replace("\n", "\r\n")))

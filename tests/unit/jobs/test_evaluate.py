@@ -253,7 +253,7 @@ def test_repeats_go_on_where_a_killed_job_was(make, engine):
     assert result.score == pytest.approx((ITEMS - 0.5) / ITEMS)
 
 
-def test_a_graded_scorer_with_slices_and_clusters(make, engine):
+def test_a_graded_scorer_with_slices_and_clusters(make, engine, tmp_path):
     lines = [item(n, topic="ab"[n % 2], doc=n // 4, expected=f"answer {n}") for n in range(ITEMS)]
     fields = {"slice_field": "topic", "cluster_field": "doc"}
     settings = {"items": lines, "scorer": "F1", "also_report": ["ExactMatch", "NumericTolerance"]}
@@ -272,6 +272,8 @@ def test_a_graded_scorer_with_slices_and_clusters(make, engine):
     assert [(part.name, part.cells[0], part.moments[2]) for part in result.slices] == [("a", 10, 5.5), ("b", 10, 5)]
     told = [(each.scorer, each.score, each.baseline_score) for each in result.informing]
     assert told == [("ExactMatch", 0.05, 1), ("NumericTolerance", 0.05, 1)]
+    stored = read_answers(tmp_path / "evaluations" / KEY / "items.jsonl")
+    assert {answer.id: answer.cluster for answer in stored} == {f"i{n}": str(n // 4) for n in range(ITEMS)}
 
 
 def test_truncated_and_empty_answers(make, engine):
