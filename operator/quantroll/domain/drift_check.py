@@ -78,13 +78,14 @@ def floor_of(status: QuantizedModelStatus, spec: QuantizedModelSpec) -> float | 
     """Share of right answers below which nothing may serve; None while the baseline's is not known.
 
     The prober and the confirm Job count right and wrong, so it is not the mean of a graded score. Where they ask other
-    questions than the gate, judged in another way, the user says what the floor is.
+    questions than the gate, judged in another way, the user says what the floor is. While the baseline is measured
+    anew, as after an edit of how it is served, the floor of the last check holds.
     """
     if spec.probe.floor is not None:
         return spec.probe.floor
     counted, thresholds = status.baseline.evaluation if status.baseline else None, thresholds_of(spec.quality_gate)
     if counted is None or not counted.items:
-        return None
+        return status.drift.floor if status.drift else None
     score = counted.correct / counted.items
     relative = thresholds.comparison is Comparison.RELATIVE
     return score * thresholds.floor if relative else max(score + thresholds.floor, 0.0)

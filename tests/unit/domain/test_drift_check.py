@@ -64,7 +64,7 @@ def test_the_floor_is_of_right_answers_whatever_the_mean_of_a_graded_score():
     graded = world.status.baseline.model_copy(update={"score": 0.5})
     spec = QuantizedModelSpec.model_validate(world.spec)
     assert floor_of(world.status.model_copy(update={"baseline": graded}), spec) == pytest.approx(0.94 * 0.995)
-    assert floor_of(world.status.model_copy(update={"baseline": None}), spec) is None
+    assert floor_of(world.status.model_copy(update={"baseline": None, "drift": None}), spec) is None
 
 
 def test_the_full_precision_model_is_not_checked():
@@ -215,6 +215,17 @@ def test_not_confirmed_is_healthy_and_the_fallback_goes():
     assert world.status.drift.verdict == "Healthy"
     assert "not confirmed" in world.status.drift.message
     assert list(world.replicas) == [world.status.stable.revision]
+
+
+def test_while_the_baseline_is_measured_anew_the_floor_of_before_holds():
+    world = serving()
+    floor = world.status.drift.floor
+    world.edit(serving__maxNumSeqs=8)
+    world.tick()
+    assert world.status.baseline.evaluation is None
+    world.quality = BAD
+    assert check(world) == "Suspect"
+    assert world.status.drift.floor == floor == pytest.approx(0.94 * 0.995)
 
 
 def test_when_everything_is_as_bad_the_questions_have_changed():
