@@ -107,13 +107,22 @@ def _route_problem(route: Body) -> tuple[str, bool] | None:
         answers = [p for p in parents if _same_parent(p["parentRef"], ref, route["metadata"]["namespace"])]
         if not answers:
             return f"{name} has not answered: does it exist, and does its controller run?", False
-        for kind in ("Accepted", "ResolvedRefs"):
-            conditions = [c for p in answers for c in p.get("conditions", []) if c["type"] == kind]
-            if not conditions or any(c.get("observedGeneration") != generation for c in conditions):
-                return f"{name} has not answered to the latest weights yet", False
-            bad = next((c for c in conditions if c["status"] != "True"), None)
-            if bad:
-                return f"{name}: {kind} is {bad['status']}: {bad.get('reason')}: {bad.get('message', '')}", True
+        # A controller that is gone leaves its answer behind: one that accepts the weights of now is enough.
+        wrong = [_answer_problem(answer, name, generation) for answer in answers]
+        if all(wrong):
+            return max(filter(None, wrong), key=lambda found: found[1])
+    return None
+
+
+def _answer_problem(answer: Body, name: str, generation: int | None) -> tuple[str, bool] | None:
+    """What is wrong by one controller's answer about one gateway."""
+    told = {condition["type"]: condition for condition in answer.get("conditions", [])}
+    for kind in ("Accepted", "ResolvedRefs"):
+        found = told.get(kind)
+        if found is None or found.get("observedGeneration") != generation:
+            return f"{name} has not answered to the latest weights yet", False
+        if found["status"] != "True":
+            return f"{name}: {kind} is {found['status']}: {found.get('reason')}: {found.get('message', '')}", True
     return None
 
 
