@@ -80,6 +80,7 @@ class Condition(StrEnum):
     CANDIDATE_AVAILABLE = "CandidateAvailable"
     CAPACITY_BLOCKED = "CapacityBlocked"
     PROMOTED = "Promoted"
+    ROLLBACK_READY = "RollbackReady"
     QUALITY_FLOOR_MET = "QualityFloorMet"
     AWAITING_APPROVAL = "AwaitingApproval"
     SUSPENDED = "Suspended"

@@ -3,9 +3,10 @@
 from datetime import datetime
 from typing import Literal
 
+from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import ConditionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
-from quantroll.domain import figures, placing, unverified
+from quantroll.domain import figures, memory, placing, unverified
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
 
@@ -26,6 +27,7 @@ def conditions(draft: Draft) -> list[ConditionStatus]:
         Condition.CANDIDATE_AVAILABLE: _candidate_available(draft),
         Condition.CAPACITY_BLOCKED: _capacity_blocked(draft),
         Condition.PROMOTED: _promoted(draft),
+        Condition.ROLLBACK_READY: _rollback_ready(draft),
         Condition.QUALITY_FLOOR_MET: _quality_floor_met(draft),
         Condition.AWAITING_APPROVAL: _awaiting_approval(draft),
         Condition.SUSPENDED: _suspended(draft),
@@ -182,6 +184,31 @@ def _promoted(draft: Draft) -> Answer:
         return True, Reason.PROMOTED, f"{stable.variant} is promoted"
     ended = draft.phase in (Phase.REJECTED, Phase.ROLLED_BACK)
     return False, draft.phase if ended else Reason.PROGRESSING, f"{stable.variant} serves: {draft.message}"
+
+
+def _rollback_ready(draft: Draft) -> Answer:
+    """What would serve instead has pods that are ready, so that going back takes seconds and not a load."""
+    stable, rollout, spec = draft.status.stable, draft.status.rollout, draft.seen.spec
+    if stable is None or spec is None:
+        return None, Reason.WAITING, "nothing serves yet"
+    if rollout and rollout.kind == "Rollback":
+        return None, Reason.PROGRESSING, "the traffic is going back"
+    if draft.status.candidate:
+        ready = draft.seen.server(stable.revision).ready > 0
+        return ready, Reason.SERVING if ready else Reason.NOT_SERVING, f"{stable.variant} serves beside the candidate"
+    if stable.variant == BASELINE:
+        return None, Reason.WAITING, "the full-precision model serves: nothing is gone back to from it"
+    return _target_ready(draft, spec)
+
+
+def _target_ready(draft: Draft, spec: QuantizedModelSpec) -> Answer:
+    target = memory.fallback(draft, spec)
+    if target is None:
+        return False, Reason.WAITING, memory.why_none(draft, None)
+    kept = target.revision in {server.revision for server in draft.wanted.servers} | draft.wanted.kept
+    if kept and draft.seen.server(target.revision).ready:
+        return True, Reason.SERVING, f"{target.variant} has pods that are ready"
+    return False, Reason.NOT_SERVING, f"{target.variant} would be loaded first"
 
 
 _FLOOR: dict[str, tuple[bool | None, Reason]] = {

@@ -6,7 +6,7 @@ import pytest
 
 from quantroll.constants import Condition, Reason
 from quantroll.domain.snapshot import Problem
-from unit.domain.world import BAD, World, steady
+from unit.domain.world import BAD, World, spec_with, steady
 
 
 def answers(world):
@@ -61,6 +61,30 @@ def test_the_candidates_pods_have_a_condition_of_their_own():
     world.until("Analyzing")
     world.tick()
     assert world.condition("CandidateAvailable")[:2] == ("True", "Serving")
+
+
+def test_whether_going_back_takes_seconds_or_a_load():
+    world = World(spec_with(rollout__rollback={"keepWarm": "1h"}))
+    world.until("Selecting")
+    assert world.condition("RollbackReady")[:2] == ("Unknown", "Waiting")
+    world.until("Analyzing")
+    assert world.condition("RollbackReady") == ("True", "Serving", "baseline serves beside the candidate")
+    baseline = world.status.stable.revision
+    world.until("Steady")
+    world.tick()
+    assert world.condition("RollbackReady") == ("True", "Serving", "baseline has pods that are ready")
+    world.ready(baseline, 0)
+    world.tick()
+    assert world.condition("RollbackReady") == ("False", "NotServing", "baseline would be loaded first")
+    world.ready(baseline)
+    world.passes(hours=2)
+    world.tick()
+    assert world.condition("RollbackReady") == ("False", "NotServing", "baseline would be loaded first")
+    world.commands["rollback"] = f"{world.status.stable.rollout}/1"
+    world.tick()
+    assert world.condition("RollbackReady") == ("Unknown", "Progressing", "the traffic is going back")
+    world.settle()
+    assert world.condition("RollbackReady")[0] == "Unknown", "the baseline is stable"
 
 
 def test_steady_without_a_ready_pod_is_not_ready():
