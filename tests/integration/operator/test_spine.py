@@ -188,10 +188,23 @@ def test_children_changed_or_deleted_by_hand_are_put_back(operator, player, appl
     services = f"/api/v1/namespaces/{namespace}/services"
     for name in ("tiny", f"tiny-{after['candidate']['revision']}"):
         assert rest.request("DELETE", f"{services}/{name}")[0] == 200
-    end = time.monotonic() + 20
-    while rest.request("GET", f"{services}/tiny")[0] != 200 and time.monotonic() < end:
-        time.sleep(0.1)
-    assert rest.request("GET", f"{services}/tiny")[0] == 200
+    wait_for("the stable Service", lambda: rest.request("GET", f"{services}/tiny")[0] == 200, 20)
+    before = status(lambda s: s["phase"] == "Analyzing" and s["rollout"].get("since"), timeout=20)
+    time.sleep(1.1)
+    assert rest.request("DELETE", route)[0] == 200
+    status(
+        lambda s: s["phase"] == "Analyzing" and s["rollout"].get("since", "") > before["rollout"]["since"], timeout=20
+    )
+    assert rest.request("GET", route)[1]["spec"] == written
+    serving = f"/apis/apps/v1/namespaces/{namespace}/deployments/tiny-{before['stable']['revision']}"
+    was = rest.request("GET", serving)[1]
+    assert rest.request("DELETE", serving)[0] == 200
+
+    def made_again():
+        now = rest.request("GET", serving)[1]
+        return now["metadata"].get("uid") not in (None, was["metadata"]["uid"]) and now["spec"] == was["spec"]
+
+    wait_for("the Deployment", made_again, 20)
 
 
 def test_benchmarks_run_once_the_ladder_is_done(operator, player, apply, status, rest, namespace):

@@ -204,39 +204,6 @@ def test_drift_is_seen_confirmed_and_rolled_back(operator, player, prometheus, a
     assert [kind for kind, _ in player.finished].count("confirm") == 1
 
 
-def test_a_status_that_is_wiped_is_rebuilt_from_the_children(operator, player, apply, status, rest, namespace):
-    apply(spec_with("gptq4"))
-    before = status(phase("Steady"), timeout=80)
-    deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-
-    def made():
-        return {d["metadata"]["uid"] for d in rest.request("GET", deployments)[1]["items"]}
-
-    wait_for("the baseline's pods to go, which follow the status", lambda: len(made()) == 2, 20)
-    uids = made()
-    _, model = rest.request("GET", models(namespace, "tiny"))
-    code, _ = rest.request("PUT", models(namespace, "tiny", "status"), {**model, "status": {}})
-    assert code == 200
-    done = status(lambda s: s.get("phase") == "Steady" and s.get("stable"), timeout=60)
-    assert done["stable"]["revision"] == before["stable"]["revision"]
-    assert made() == uids, "nothing was made anew"
-    first = next(entry for entry in done["history"])
-    assert first["phase"] in ("Pending", "Baselining", "Steady")
-
-
-@pytest.mark.parametrize("moment", ["Baselining", "Quantizing", "CandidateStarting", "Analyzing", "Steady"])
-def test_a_namespace_that_is_deleted_goes_and_nothing_hangs(operator, player, apply, status, rest, namespace, moment):
-    if moment == "CandidateStarting":
-        player.never_ready = {"gptq4"}
-    apply(spec_with("gptq4", steps=None if moment == "Steady" else FOREVER))
-    status(phase(moment), timeout=60)
-    assert rest.request("DELETE", f"/api/v1/namespaces/{namespace}")[0] in (200, 202)
-    end = time.monotonic() + 60
-    while rest.request("GET", f"/api/v1/namespaces/{namespace}")[0] != 404:
-        assert time.monotonic() < end, rest.request("GET", f"/api/v1/namespaces/{namespace}")[1].get("status")
-        time.sleep(0.5)
-
-
 def test_a_hostile_neighbour_stops_nobody(operator, player, apply, status, rest, namespace):
     hostile = spec_with("gptq4")
     hostile["qualityGate"]["evalSet"]["source"] = "pvc://tiny/" + "ü$(HOME)`x`;{{.}}%" * 50
