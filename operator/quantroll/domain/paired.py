@@ -181,15 +181,37 @@ def required_n(cells: Cells, phi: float, confidence: float, power: float = 0.8) 
     without a ratio, with a recovery at or below phi, or where it would exceed MAX_REQUIRED_N.
     """
     z, z_power = normal_quantile(confidence), normal_quantile(power)
-    p0, p1 = cells.baseline_score, cells.variant_score
-    delta = p1 - phi * p0
-    if cells.recovery is None or cells.recovery <= phi or delta <= 0:
+    if cells.recovery is None or cells.recovery <= phi:
         return None
-    s0 = math.sqrt(phi * _constrained_flips(cells, phi) / cells.n)
-    # Rounding may leave a variance of zero slightly negative.
-    s1 = math.sqrt(max(p1 + phi * phi * p0 - 2 * phi * cells.both / cells.n - delta * delta, 0.0))
+    delta, s0, s1 = _excess_of_one_item(cells, phi)
+    if delta <= 0:
+        return None
     needed = math.ceil(((z * s0 + z_power * s1) / delta) ** 2)
     return needed if needed <= MAX_REQUIRED_N else None
+
+
+def power_at(items: int, cells: Cells, phi: float, confidence: float) -> float:
+    """
+    Chance that so many items prove a variant with the observed rates above phi: `required_n` the other way round.
+
+    Phi((sqrt(n) (p1 - phi p0) - z s0) / s1), by the normal approximation. 0 without a ratio.
+    """
+    if cells.recovery is None:
+        return 0.0
+    delta, s0, s1 = _excess_of_one_item(cells, phi)
+    distance = math.sqrt(items) * delta - normal_quantile(confidence) * s0
+    if s1 == 0:
+        return float(distance >= 0)
+    return _NORMAL.cdf(distance / s1)
+
+
+def _excess_of_one_item(cells: Cells, phi: float) -> tuple[float, float, float]:
+    """Mean of `variant - phi * baseline`, and its standard deviations under H0 and at the observed rates."""
+    p0, p1 = cells.baseline_score, cells.variant_score
+    delta = p1 - phi * p0
+    s0 = math.sqrt(phi * _constrained_flips(cells, phi) / cells.n)
+    # Rounding may leave a variance of zero slightly negative.
+    return delta, s0, math.sqrt(max(p1 + phi * phi * p0 - 2 * phi * cells.both / cells.n - delta * delta, 0.0))
 
 
 def binomial_tail(successes: int, trials: int) -> float:

@@ -112,6 +112,16 @@ class TestSamples:
         assert run(*given, "--power", "0.8").stdout.startswith("371 items: they prove a recovery of 0.985")
         assert int(run(*given, "--power", "0.95").stdout.split()[0]) > 371
 
+    def test_the_power_of_the_items_that_there_are(self):
+        given = ["samples", "--baseline", "0.75", "--churn", "0.06", "--recovery", "0.985"]
+        assert "371 items: they prove a recovery of 0.985 to reach 0.94 in 80" in run(*given, "--items", "371").stdout
+        found = json.loads(run(*given, "--items", "2000", "-o", "json").stdout)
+        assert (found["n"], found["power"] > 0.99, "requiredN" in found) == (2000, True, False)
+        at_the_floor = json.loads(run(*given[:-1], "0.94", "--items", "2000", "-o", "json").stdout)
+        assert at_the_floor["power"] == pytest.approx(0.05, abs=0.002), "the rate of false proofs"
+        both = run(*given, "--items", "10", "--power", "0.9")
+        assert (both.exit_code, "give --items or --power" in both.output) == (64, True)
+
 
 def lines(rows: list[dict]) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)

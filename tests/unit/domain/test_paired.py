@@ -17,6 +17,7 @@ from quantroll.domain.paired import (
     mcnemar_p,
     non_inferior,
     normal_quantile,
+    power_at,
     recovery_lower_bound,
     recovery_upper_bound,
     required_n,
@@ -295,6 +296,26 @@ class TestRequiredN:
         draws = np.random.default_rng(5).multinomial(needed, shares, size=5000)
         power = np.mean([non_inferior(Cells(*map(int, row)), 0.94, 0.95) for row in draws])
         assert power == pytest.approx(0.8, abs=0.03)
+        assert power_at(needed, observed, 0.94, 0.95) == pytest.approx(0.8, abs=0.001)
+
+
+class TestPower:
+    @PATIENT
+    @given(tables(least=1), st.floats(0.5, 0.99), st.sampled_from([0.6, 0.8, 0.95]))
+    def test_the_items_that_are_needed_for_a_power_have_it(self, cells, share, power):
+        phi = share * cells.recovery
+        needed = required_n(cells, phi, 0.95, power)
+        assume(needed)
+        assert power_at(needed, cells, phi, 0.95) >= power - 1e-9
+        assert needed == 1 or power_at(needed - 1, cells, phi, 0.95) <= power + 1e-9
+
+    def test_without_a_ratio_nothing_is_proven(self):
+        assert power_at(1000, Cells(0, 0, 5, 5), 0.94, 0.95) == 0
+
+    def test_without_spread_it_is_a_step(self):
+        cells = Cells(5, 0, 0, 0)
+        needed = required_n(cells, 0.94, 0.95)
+        assert [power_at(n, cells, 0.94, 0.95) for n in (needed - 1, needed)] == [0, 1]
 
 
 class TestExpectedCells:
