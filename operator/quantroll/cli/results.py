@@ -63,7 +63,9 @@ def paired(baseline: dict[Key, Result], variant: dict[Key, Result]) -> Evidence:
     items = sorted({name for name, _ in shared})
     before, after = (_scores(arm, shared) for arm in (baseline, variant))
     scores = [(before[name], after[name]) for name in items]
-    clusters = {name: result.cluster for (name, _), result in baseline.items() if result.cluster}
+    clusters = _clusters(baseline) | _clusters(variant)
+    if torn := next((name for name, told in _clusters(baseline).items() if told != clusters[name]), None):
+        raise ResultsError(f"id {torn!r} is of another cluster in the two files: they are of different eval sets")
     graded = any(score not in (0.0, 1.0) for pair in scores for score in pair)
     lengths = [_mean_length(arm, shared) for arm in (baseline, variant)]
     return Evidence(
@@ -128,6 +130,11 @@ def _errors(arm: dict[Key, Result], shared: set[Key]) -> int:
 def _mean_length(arm: dict[Key, Result], shared: set[Key]) -> float:
     lengths = [arm[key].length for key in shared if not arm[key].error]
     return fsum(lengths) / len(lengths) if lengths else 0.0
+
+
+def _clusters(arm: dict[Key, Result]) -> dict[str, str]:
+    """Clusters by item, where they are told: answers of an older version tell none."""
+    return {name: result.cluster for (name, _), result in arm.items() if result.cluster}
 
 
 def _cells(scores: list[tuple[float, float]]) -> Cells:

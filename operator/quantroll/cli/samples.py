@@ -48,7 +48,7 @@ def samples(
         typer.echo(json.dumps({**told, **rates, "floor": floor, "confidence": confidence, "power": round(chance, 4)}))
     else:
         typer.echo(
-            f"{needed} items: they prove a recovery of {recovery:g} to reach {floor:g} in {100 * chance:.3g} % of"
+            f"{needed} items: they prove a recovery of {recovery:g} to reach {floor:g} in {100 * chance:.4g} % of"
             f" cases, at a baseline score of {baseline:g} and {100 * churn:g} % churn"
             f" ({100 * confidence:g} % one-sided)"
         )

@@ -120,18 +120,13 @@ def commands_of(model: Body) -> dict[str, str]:
 def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
     """The spec, and in words what keeps it from being taken up: the API server checks most of it.
 
-    None where it cannot be read. Of one that a newer version stored, what this one knows is read.
+    None where it cannot be read: what another version stored may mean anything.
     """
-    stored = model.get("spec", {})
     try:
-        spec = QuantizedModelSpec.model_validate(stored)
+        spec = QuantizedModelSpec.model_validate(model.get("spec", {}))
     except ValidationError as error:
         first = error.errors()[0]
-        wrong = _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
-        try:
-            return QuantizedModelSpec.model_validate(stored, extra="ignore"), wrong
-        except ValidationError:
-            return None, wrong
+        return None, _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
     if found := schedule.problem(spec.drift_check.schedule):
         return spec, _wrong("driftCheck.schedule", found)
     if zone := windows.problem(spec.rollout.windows):
@@ -140,7 +135,7 @@ def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
 
 
 def _wrong(where: str, what: str) -> str:
-    return f"spec.{where}: {what}; correct it, what serves is not touched meanwhile"
+    return f"spec.{where}: {what}; correct it, what serves goes on meanwhile"
 
 
 def parse_status(model: Body) -> QuantizedModelStatus | None:

@@ -194,14 +194,15 @@ def obsolete(manifests: list[Manifest], children: Children, seen: Snapshot, deci
         superseded = ("Job", name) not in asked and (
             view is None or view.state is JobState.ACTIVE or view.key not in referenced
         )
-        superseded = superseded and not (wanted.keep_jobs and view and view.state is JobState.ACTIVE)
+        superseded = superseded and not (wanted.keep_jobs and view)
         if superseded or job["metadata"]["uid"] in wanted.drop_jobs:
             gone.append(_ref(job, "batch/v1", "Job"))
     for kind, version in (("Deployment", "apps/v1"), ("Service", "v1")):
         for body in children.of(kind):
             kept = (kind, body["metadata"]["name"]) in asked or views.revision_of(body) in wanted.kept
-            made = body["metadata"].get("labels", {}).get(LABEL_COMPONENT) in (Component.SERVE, Component.PROBE)
-            if made and not kept:
+            component = body["metadata"].get("labels", {}).get(LABEL_COMPONENT)
+            kept |= component == Component.PROBE and wanted.keep_prober
+            if component in (Component.SERVE, Component.PROBE) and not kept:
                 gone.append(_ref(body, version, kind))
     return gone
 

@@ -107,10 +107,11 @@ def _route_problem(route: Body) -> tuple[str, bool] | None:
         answers = [p for p in parents if _same_parent(p["parentRef"], ref, route["metadata"]["namespace"])]
         if not answers:
             return f"{name} has not answered: does it exist, and does its controller run?", False
-        # A controller that is gone leaves its answer behind: one that accepts the weights of now is enough.
+        # A controller that is gone leaves its answer behind: only what is said of the weights of now counts.
         wrong = [_answer_problem(answer, name, generation) for answer in answers]
-        if all(wrong):
-            return max(filter(None, wrong), key=lambda found: found[1])
+        told = [found for found in wrong if found]
+        if any(refused for _, refused in told) or len(told) == len(wrong):
+            return max(told, key=lambda found: found[1])
     return None
 
 

@@ -190,12 +190,13 @@ def _rollback_ready(draft: Draft) -> Answer:
     """What would serve instead has pods that are ready, so that going back takes seconds and not a load."""
     stable, rollout, spec = draft.status.stable, draft.status.rollout, draft.seen.spec
     if stable is None or spec is None:
-        return None, Reason.WAITING, "nothing serves yet"
+        return None, Reason.WAITING, "nothing serves yet" if spec else "the spec cannot be read"
     if rollout and rollout.kind == "Rollback":
         return None, Reason.PROGRESSING, "the traffic is going back"
     if draft.status.candidate:
-        ready = draft.seen.server(stable.revision).ready > 0
-        return ready, Reason.SERVING if ready else Reason.NOT_SERVING, f"{stable.variant} serves beside the candidate"
+        if draft.seen.server(stable.revision).ready:
+            return True, Reason.SERVING, f"{stable.variant} serves beside the candidate"
+        return False, Reason.NOT_SERVING, f"no pod of {stable.variant} is ready"
     if stable.variant == BASELINE:
         return None, Reason.WAITING, "the full-precision model serves: nothing is gone back to from it"
     return _target_ready(draft, spec)

@@ -139,6 +139,9 @@ def _capacity(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list
 def _window(before: QuantizedModelStatus, after: QuantizedModelStatus) -> list[Event]:
     """A rollout under way begins to wait for one of its windows."""
     held = after.rollout and after.rollout.held_since
+    stalled = {c.reason for c in after.conditions if c.type == Condition.STALLED and c.status == "True"}
+    if stalled & {Reason.SPEC_INVALID, Reason.ENGINE_UNKNOWN}:
+        return []  # that is told, and is what it waits for
     if not held or (before.rollout and before.rollout.held_since):
         return []
     return [Event("Normal", Reason.OUTSIDE_WINDOW, after.message)]

@@ -12,6 +12,7 @@ from quantroll.domain import (
     commands,
     drift_check,
     figures,
+    fingerprints,
     flapping,
     ladder,
     leaving,
@@ -20,6 +21,7 @@ from quantroll.domain import (
     probing,
     progress,
     rollout,
+    schedule,
     suspension,
     traffic,
     unverified,
@@ -97,7 +99,7 @@ def _hold_on(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Of a spec that cannot be taken up nothing is begun and no weight rises; what takes back goes on all the same.
 
     The rollout under way is held where it is, looked at, and taken back where it would have been. What serves is
-    checked for drift, unless the very schedule is wrong.
+    checked for drift, unless the very schedule is wrong. The prober goes on with what has been prepared.
     """
     if draft.status.stable is None or draft.status.resolved is None:
         draft.wanted.settled = False
@@ -110,8 +112,10 @@ def _hold_on(draft: Draft, spec: QuantizedModelSpec) -> None:
     else:
         suspension.resume(draft)
         rollout.advance(draft, spec, None, _rejection_key(draft, spec))
-        if not draft.seen.spec_error:
+        if not schedule.problem(spec.drift_check.schedule):
             drift_check.attend(draft, spec)
+    if draft.status.rollout is None and draft.phase in (Phase.DRAINING, Phase.ROLLING_BACK):
+        draft.say(Phase.STEADY, f"{draft.status.stable.variant} serves; what comes next waits for {draft.held}")
     _serve(draft, spec)
 
 
@@ -121,7 +125,10 @@ def _serve(draft: Draft, spec: QuantizedModelSpec) -> None:
     memory.serve_warm(draft, spec)
     drift_check.serve_target(draft, spec)
     traffic.introduce(draft)
-    probing.probe(draft, spec)
+    if draft.held and fingerprints.prepare_key(spec) != draft.status.prepared_key:
+        draft.wanted.keep_prober = True
+    else:
+        probing.probe(draft, spec)
 
 
 def _move(draft: Draft, spec: QuantizedModelSpec) -> None:

@@ -44,12 +44,12 @@ def advance(
     """
     server, stable = draft.seen.server(target.revision), draft.status.stable
     draft.say(Phase.ROLLING_BACK, f"going back to {target.variant}: {rollout.message}")
-    alone = server.ready and stable and not draft.seen.server(stable.revision).ready
-    weight = 100 if alone else carried_by(spec, server.ready)
+    stays = stable is not None and draft.seen.server(stable.revision).ready > 0
+    weight = carried_by(spec, server.ready) if stays or not server.ready else 100
     if weight > rollout.weight and can_split(draft, spec):
         _change(draft, rollout, step=promotion(spec), weight=weight, since=None)
-    elif rollout.weight and server.ready == 0 and stable and draft.seen.server(stable.revision).ready:
-        _change(draft, rollout, weight=0, since=None)  # lost on the way: what served before still does
+    elif weight < rollout.weight and stays:
+        _change(draft, rollout, weight=weight, since=None)  # pods lost on the way, and what served before still does
     elif rollout.weight < 100:
         _report(draft, target, server)
     elif not is_applied(draft, spec) or server.ready < pods_for(spec, 100):

@@ -55,12 +55,31 @@ def advance(draft: Draft, spec: QuantizedModelSpec, chosen: str | None, rejectio
         leaving.rolling_back(draft, spec, rollout, candidate, rejection_key)
     elif draft.aborting:
         return  # as soon as something else can answer
-    elif chosen != candidate.revision and not draft.held:
-        take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for something else now")
-    elif rollout.step >= 0 and not steps.is_step(spec, rollout):
-        take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for other steps now")
+    elif _is_superseded(draft, spec, rollout, candidate, chosen):
+        return
     elif not _expired(draft, rollout, candidate):
         _go_on(draft, spec, rollout, candidate)
+
+
+def _is_superseded(
+    draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus, chosen: str | None
+) -> bool:
+    """Whether the spec asks for something else, for which the candidate is taken back.
+
+    One that cannot be taken up supersedes nothing. Where it lacks the step that the rollout is at, no look is taken.
+    """
+    other_steps = rollout.step >= 0 and not steps.is_step(spec, rollout)
+    if draft.held:
+        if other_steps:
+            _lost_capacity(draft, spec, rollout, candidate)
+        return other_steps
+    if chosen != candidate.revision:
+        take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for something else now")
+    elif other_steps:
+        take_back(draft, rollout, candidate, Reason.SUPERSEDED, "the spec asks for other steps now")
+    else:
+        return False
+    return True
 
 
 def _go_on(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:

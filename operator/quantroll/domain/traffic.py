@@ -11,7 +11,7 @@ from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus, Share, Traffic
 from quantroll.constants import LABEL_COMPONENT, LABEL_OWNER, Component, Reason
 from quantroll.domain import share, steps
-from quantroll.domain.capacity import beside, is_alone, left_for_stable, one_more, pods_for, replaces
+from quantroll.domain.capacity import beside, carried_by, is_alone, left_for_stable, one_more, pods_for, replaces
 from quantroll.domain.draft import Draft
 from quantroll.domain.wanted import WantedServer
 
@@ -164,7 +164,7 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
 
 
 def introduce(draft: Draft) -> None:
-    """Name whatever has pods in the route, with a share of 0 if it gets nothing.
+    """Name whatever has pods and a Service in the route, with a share of 0 if it gets nothing.
 
     A gateway that hears of a backend and of its weight at once may give it requests before it knows where they go, as
     may one that hears of its end and of the weights of the others: Envoy answers 503 then. A candidate that starts is
@@ -173,12 +173,11 @@ def introduce(draft: Draft) -> None:
     wanted, rollout, candidate = draft.wanted, draft.status.rollout, draft.status.candidate
     if wanted.shares is None:
         return
-    there = [server.revision for server in wanted.servers]
-    there += sorted(revision for revision in wanted.kept if revision in draft.seen.services)
-    if candidate and rollout and rollout.kind == "Rollout" and rollout.step < 0 and candidate.revision in there:
-        there.remove(candidate.revision)
-    given = {part.revision for part in wanted.shares}
-    wanted.shares += tuple(Share(revision=revision, weight=0) for revision in there if revision not in given)
+    starts = candidate is not None and rollout is not None and rollout.kind == "Rollout" and rollout.step < 0
+    left_out = {part.revision for part in wanted.shares} | ({candidate.revision} if candidate and starts else set())
+    there = [server.revision for server in wanted.servers] + sorted(wanted.kept)
+    named = [revision for revision in there if revision in draft.seen.services and revision not in left_out]
+    wanted.shares += tuple(Share(revision=revision, weight=0) for revision in named)
 
 
 def _same_step(draft: Draft) -> bool:
@@ -201,6 +200,8 @@ def _candidate_replicas(
     """Pods of the candidate to ask for now."""
     ready = draft.seen.server(candidate.revision).ready
     held = rollout.weight if by_route(spec) else 0  # without a gateway the weight follows the pods
+    if rollout.kind == "Rollback":  # it may have been given more for want of others, which may be back in a moment
+        held = min(held, carried_by(spec, ready))
     return one_more(spec, pods_for(spec, _weight_prepared_for(spec, rollout)), ready, held)
 
 

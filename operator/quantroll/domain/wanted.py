@@ -84,7 +84,8 @@ class Wanted:
     rejected: tuple[RejectedRevision, ...] = ()  # kept with the stable Service, should the status get lost
     selected: str = ""  # the revision that the stable Service selects; empty: all that serve
     prober: WantedProber | None = None
+    keep_prober: bool = False  # one that runs and is not asked for stays as it is
     shares: tuple[Share, ...] | None = None  # of the route, with 0 for what is only named; None: leave the route alone
     drop_jobs: set[str] = field(default_factory=set)  # uids
-    keep_jobs: bool = False  # Jobs that run and are not asked for may end all the same
+    keep_jobs: bool = False  # Jobs that are not asked for may end all the same, and be read
     settled: bool = True  # False: what should be cannot be told, so everything is left as it is

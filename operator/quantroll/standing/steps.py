@@ -127,6 +127,6 @@ def _held(view: View) -> str:
     waits = {
         "held": suspended,
         "passed; awaits approval": rollout.awaiting_since if rollout else None,
-        "waits for a window": rollout.held_since if rollout else None,
+        "held back": rollout.held_since if rollout else None,
     }
     return next((f"{what} {moments.since(since, view.now)}" for what, since in waits.items() if since), "")

@@ -48,8 +48,8 @@ class Wait:
 def in_phase(view: View) -> Wait | None:
     """What the phase itself waits for; None where all is well and settled."""
     phase, rollout = view.status.phase, view.status.rollout
-    if rollout and rollout.held_since:
-        return _window(view, rollout.held_since, _opening(view))
+    if rollout and rollout.held_since and (opens := _opening(view)):  # else for a spec that can be taken up
+        return _window(view, rollout.held_since, opens)
     return _PHASES[phase](view) if phase else None
 
 

@@ -11,7 +11,6 @@ UNUSABLE = {
     "EngineUnknown": {"serving__engine": "unheard-of"},
     "SpecInvalid": {"driftCheck__schedule": "0 0 31 2 *"},
     "a zone": {"rollout__windows": [{"days": ["Mon"], "from": "08:00", "to": "09:00", "timeZone": "Europe/Atlantis"}]},
-    "what a newer version stored": {"serving__elastic": True},
 }
 each = pytest.mark.parametrize("edit", UNUSABLE.values(), ids=UNUSABLE)
 
@@ -157,9 +156,59 @@ def test_suspended_it_is_as_still_as_ever(edit):
     assert world.status.rollout.reason is None
 
 
-def test_an_engine_that_is_unknown_does_not_stop_the_drift_check():
+@each
+def test_what_has_drained_leaves_a_phase_that_says_who_serves(edit):
+    world = spoilt("Draining", edit)
+    goes_on(world)
+    assert (world.status.phase, world.status.rollout) == ("Steady", None)
+    said = ("gptq4 serves; what comes next waits for a spec that can be used", "waiting for its engine")
+    assert world.status.message in said
+    assert world.condition("Ready")[0] == "False"
+
+
+@each
+def test_no_window_is_said_to_be_waited_for(edit):
+    world = spoilt("Analyzing", edit)
+    goes_on(world)
+    assert world.status.rollout.held_since
+    assert "OutsideWindow" not in [event.reason for event in world.told]
+
+
+def test_a_step_that_is_edited_away_costs_the_rollout_nothing_and_lost_pods_do():
+    world = spoilt("Analyzing", {"serving__engine": "unheard-of"})
+    world.edit(rollout__steps=[{"weight": 5, "duration": "1m"}])
+    goes_on(world)
+    assert (weights(world), world.status.rollout.reason) == ([90, 10], None)
+    world.ready(world.status.candidate.revision, 0)
+    world.tick()
+    assert (weights(world), world.status.rollout.reason) == ([100], "CandidateUnavailable")
+
+
+def test_the_prober_asks_what_has_been_prepared():
+    world = spoilt("Analyzing", {"serving__engine": "unheard-of"})
+    asked = world.plan().wanted
+    assert (asked.keep_prober, asked.prober.probe_input.source.path) == (False, "/claims/tiny/eval.jsonl")
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/other.jsonl"})
+    asked = world.plan().wanted
+    assert (asked.keep_prober, asked.prober) == (True, None)
+
+
+def test_a_spec_that_cannot_be_read_changes_nothing_at_all():
+    """What a newer version stored: of the fields that are left, defaults would be no reading."""
+    world = World(spec_with(serving__replicas=4))
+    world.until("Steady")
+    before = world.status.stable, dict(world.replicas), world.route
+    world.spec["serving"] = {"engine": "vllm-cpu", "scaling": {"replicas": 4}}
+    world.edit()
+    world.tick()
+    assert world.stalled() == "SpecInvalid"
+    assert (world.status.stable, dict(world.replicas), world.route) == before
+
+
+@pytest.mark.parametrize("edit", [UNUSABLE["EngineUnknown"], UNUSABLE["a zone"]], ids=["engine", "zone"])
+def test_what_has_nothing_to_do_with_it_does_not_stop_the_drift_check(edit):
     world = steady()
-    world.edit(serving__engine="unheard-of")
+    world.edit(**edit)
     world.tick()
     before = world.status.drift.next
     world.now = before + timedelta(seconds=1)

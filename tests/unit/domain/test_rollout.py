@@ -507,6 +507,34 @@ def test_a_way_back_does_not_wait_for_all_pods_where_nothing_else_answers():
     assert world.status.stable.revision == target
 
 
+def test_what_was_given_for_want_of_others_is_taken_back_when_they_are_there_again():
+    world, bad, target = going_back()
+    world.ready(target, 1)
+    world.ready(bad, 0)
+    world.tick()
+    world.accept()
+    world.ready(bad)
+    world.tick()
+    assert [(s.revision, s.weight) for s in world.route.shares] == [(bad, 100)], "a blip is no reason for one pod alone"
+    world.accept()
+    world.ready(target)
+    world.settle()
+    assert world.status.stable.revision == target
+
+
+def test_without_room_a_blip_of_what_serves_costs_it_no_pod():
+    world = steady(spec_with(serving__replicas=4, rollout__capacity={"mode": "Replace"}))
+    world.commands["rollback"] = f"{world.status.stable.rollout}/1"
+    world.tick()
+    bad, target = world.status.stable.revision, world.status.candidate.revision
+    world.ready(target, 1)
+    world.ready(bad, 0)
+    before = dict(world.replicas)
+    world.tick()
+    assert world.status.rollout.weight == 100
+    assert world.replicas[bad] >= before[bad] - 1
+
+
 def test_of_two_that_cannot_answer_neither_is_given_traffic_anew():
     world, bad, _ = going_back()
     world.ready(bad, 0)
@@ -536,6 +564,8 @@ def test_a_gateway_knows_a_backend_before_it_gets_everything_and_until_it_is_gon
 
 def test_what_is_to_be_gone_back_to_is_named_while_it_starts():
     world, bad, target = going_back()
+    assert named(world) == {bad: 100}, "its Service comes first"
+    world.tick()
     assert named(world) == {bad: 100, target: 0}
 
 

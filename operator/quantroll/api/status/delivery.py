@@ -99,7 +99,7 @@ class RolloutStatus(ApiModel):
     awaiting_since: Timestamp | None = None
     """Since when this step waits for approval."""
     held_since: Timestamp | None = None
-    """Since when a rollout window is waited for."""
+    """Since when it may not go on: no rollout window is open, or the spec cannot be taken up."""
     approved_step: int | None = None
     """The last step that a person approved."""
     skip_to: int | None = None
