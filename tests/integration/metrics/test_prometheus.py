@@ -234,7 +234,8 @@ def test_what_an_engine_counted_in_its_first_life_is_not_lost(world):
     world.comes_to_say("requests", "r1", RequestCounts(0, 0))
     world.request("r1", "5xx", 50)
     world.comes_to_say("requests", "r1", RequestCounts(50, 50))
-    wait_for("a step of the query", lambda: int(time.time()) % promql._STEP == 2, 20, every=0.2)
+    following = (int(time.time()) // promql._STEP + 1) * promql._STEP  # a step of the query, at which it has to be seen
+    wait_for("a step of the query", lambda: time.time() >= following + 2, 20, every=0.2)
     world.engines["r1"].restart()
     world.request("r1", "5xx", 2)
     world.comes_to_say("requests", "r1", counted(lambda said: said.failed >= 52))
