@@ -52,6 +52,7 @@ def spec_for(moment):
     spec = spec_with("rtn4" if moment == "Rejected" else "gptq4", steps=steps.get(moment, SHORT))
     deadlines = {"RolledBack": {"modelLoad": "3s"}, "Draining": {"drain": "1h"}}
     spec["rollout"]["deadlines"] = {**spec["rollout"]["deadlines"], **deadlines.get(moment, {})}
+    spec["rollout"]["windows"] = []
     if moment == "Rejected":
         del spec["calibration"]
     if moment == "Selecting":
@@ -72,13 +73,13 @@ def test_a_namespace_that_is_deleted_goes_and_nothing_hangs(operator, held, rest
 
 @pytest.fixture
 def wipe(rest, namespace):
-    """Take the whole status away."""
+    """Take the whole status away, at a moment at which the operator does not write."""
 
     def put():
         _, model = rest.request("GET", models(namespace, "tiny"))
-        assert rest.request("PUT", models(namespace, "tiny", "status"), {**model, "status": {}})[0] == 200
+        return rest.request("PUT", models(namespace, "tiny", "status"), {**model, "status": {}})[0] == 200
 
-    return put
+    return lambda: wait_for("the status to be wiped", put, 10)
 
 
 @pytest.mark.parametrize(
