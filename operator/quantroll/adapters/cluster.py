@@ -28,7 +28,7 @@ _PATHS = {
     "HTTPRoute": "/apis/gateway.networking.k8s.io/v1/namespaces/{}/httproutes",
 }
 _TIMEOUT = 30
-_GATEWAY_API_AGE = 15  # seconds for which the answer of discovery holds
+_GATEWAY_API_AGE = {False: 15, True: 600}  # seconds for which the answer of discovery holds: it comes, and rarely goes
 _MESSAGE_LIMIT = 1024  # of an event, as the API server checks it
 
 
@@ -132,7 +132,7 @@ class KubernetesCluster:
     async def has_gateway_api(self) -> bool:
         """Whether HTTPRoutes can be made here."""
         asked_at, answer = self._gateway_api
-        if asked_at and time.monotonic() - asked_at < _GATEWAY_API_AGE:
+        if asked_at and time.monotonic() - asked_at < _GATEWAY_API_AGE[answer]:
             return answer
         try:
             found = await self._call("GET", "/apis/gateway.networking.k8s.io/v1")

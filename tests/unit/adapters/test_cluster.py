@@ -209,6 +209,24 @@ def test_discovery_is_asked_rarely_and_its_answer_grows_old(api, monkeypatch):
     assert do(now_too, later) is True
 
 
+def test_an_api_that_is_there_is_not_asked_for_again_for_ten_minutes(api, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    api.answers = [(200, GROUP), (404, {"message": "no"})]
+
+    def after(seconds):
+        async def ask(cluster):
+            now[0] += seconds
+            return await cluster.has_gateway_api()
+
+        return ask
+
+    assert do(after(0), after(599)) is True
+    assert len(api.requests) == 1
+    api.answers = [(200, GROUP), (404, {"message": "no"})]
+    assert do(after(0), after(601)) is False
+
+
 def test_a_server_that_is_down_is_no_missing_api(api):
     api.answers = [(503, {"message": "down"})]
     with pytest.raises(Unreachable):
