@@ -7,8 +7,8 @@ import pytest
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.constants import Condition, Reason
 from quantroll.domain import capacity
-from quantroll.domain.snapshot import Problem, ServerView
-from unit.domain.world import SPEC, World, spec_with
+from quantroll.domain.snapshot import Problem, QualityCounts, ServerView
+from unit.domain.world import SPEC, World, spec_with, steady
 
 NO_GPU = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
 
@@ -386,3 +386,18 @@ def test_promotion_waits_for_the_replicas_that_were_added():
         world.accept()
     assert world.status.phase == "Promoting"
     world.until("Steady")
+
+
+def test_with_one_replica_a_confirmation_asks_for_a_second_place_and_is_unknown_without_one():
+    alone = {"mode": "Replace", "allowDowntime": True}
+    metrics = {"metrics": [{"name": "error-ratio"}]}
+    world = steady(spec_with(serving__replicas=1, rollout__capacity=alone, rollout__analysis=metrics))
+    world.passes(days=14)
+    world.quality = QualityCounts(right=800, wrong=200, distinct=1000)
+    world.tick()
+    stable, target = world.status.stable.revision, world.status.drift.confirming.target
+    assert world.replicas == {stable: 1, target: 1}
+    world.passes(hours=7)
+    world.tick()
+    assert world.status.drift.verdict == "Unknown"
+    assert world.replicas == {stable: 1}
