@@ -126,7 +126,7 @@ def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
         spec = QuantizedModelSpec.model_validate(model.get("spec", {}))
     except ValidationError as error:
         first = error.errors()[0]
-        return None, _wrong(".".join(str(part) for part in first["loc"]), first["msg"])
+        return None, _wrong(".".join(str(part) for part in first["loc"]), first["msg"], meanwhile="is not touched")
     if found := schedule.problem(spec.drift_check.schedule):
         return spec, _wrong("driftCheck.schedule", found)
     if zone := windows.problem(spec.rollout.windows):
@@ -134,8 +134,8 @@ def parse_spec(model: Body) -> tuple[QuantizedModelSpec | None, str]:
     return spec, ""
 
 
-def _wrong(where: str, what: str) -> str:
-    return f"spec.{where}: {what}; correct it, what serves goes on meanwhile"
+def _wrong(where: str, what: str, meanwhile: str = "goes on") -> str:
+    return f"spec.{where}: {what}; correct it, what serves {meanwhile} meanwhile"
 
 
 def parse_status(model: Body) -> QuantizedModelStatus | None:
