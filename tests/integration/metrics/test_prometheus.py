@@ -155,7 +155,7 @@ class World:
             return wanted(self.last) if callable(wanted) else self.last == wanted
 
         with suppress(TimeoutError):
-            wait_for(f"{question} of {revision}", matches, 15, every=0.2)
+            wait_for(f"{question} of {revision}", matches, 45, every=0.2)
         assert matches(), f"{self.last} instead of {wanted}"
 
 
