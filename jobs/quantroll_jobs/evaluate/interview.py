@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -88,27 +89,16 @@ class Interview:
 
     async def _answer(self, item: Item, repeat: int) -> Answer:
         body = request_body(self._job, item)
-        digest = request_digest(body)
+        answer = partial(Answer, id=item.id, repeat=repeat, cluster=item.cluster, request=request_digest(body))
         started = time.monotonic()
         try:
             reply = await self.engine.ask(body)
         except RequestFailedError as error:
             await self._blame(error)
-            return Answer(
-                id=item.id,
-                repeat=repeat,
-                cluster=item.cluster,
-                request=digest,
-                outcome=Outcome.ERROR,
-                error=str(error),
-            )
+            return answer(outcome=Outcome.ERROR, error=str(error))
         self._failures = 0
         score = self._scorer.score(reply.text, item)
-        return Answer(
-            id=item.id,
-            repeat=repeat,
-            cluster=item.cluster,
-            request=digest,
+        return answer(
             prompt=reply.prompt,
             outcome=Outcome.RIGHT if is_right(score) else Outcome.WRONG,
             score=score if self._scorer.graded else None,

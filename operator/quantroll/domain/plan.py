@@ -1,5 +1,6 @@
 """The brain: what to record and what should exist, given what was seen and what time it is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -81,14 +82,7 @@ def _whole(draft: Draft, spec: QuantizedModelSpec) -> QuantizedModelSpec:
 def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
     if draft.seen.trouble:
         draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
-    commands.obey(draft, spec)
-    _refresh_stable(draft)
-    if spec.suspend:
-        suspension.hold(draft, spec, _rejection_key(draft, spec))
-    else:
-        suspension.resume(draft)
-        _move(draft, spec)
-        drift_check.attend(draft, spec)
+    _steer(draft, spec, _move)
     _serve(draft, spec)
     figures.fill(draft, spec)
     _report_saving(draft)
@@ -105,18 +99,23 @@ def _hold_on(draft: Draft, spec: QuantizedModelSpec) -> None:
         draft.wanted.settled = False
         return
     draft.held, draft.wanted.keep_jobs = "a spec that can be used", True
+    _steer(draft, spec, lambda draft, spec: rollout.advance(draft, spec, None, _rejection_key(draft, spec)))
+    if draft.status.rollout is None and draft.phase in (Phase.DRAINING, Phase.ROLLING_BACK):
+        draft.say(Phase.STEADY, f"{draft.status.stable.variant} serves; what comes next waits for {draft.held}")
+    _serve(draft, spec)
+
+
+def _steer(draft: Draft, spec: QuantizedModelSpec, move: Callable[[Draft, QuantizedModelSpec], None]) -> None:
+    """What a person asks for comes first, then what moves by itself, and last the check of what serves."""
     commands.obey(draft, spec)
     _refresh_stable(draft)
     if spec.suspend:
         suspension.hold(draft, spec, _rejection_key(draft, spec))
-    else:
-        suspension.resume(draft)
-        rollout.advance(draft, spec, None, _rejection_key(draft, spec))
-        if not schedule.problem(spec.drift_check.schedule):
-            drift_check.attend(draft, spec)
-    if draft.status.rollout is None and draft.phase in (Phase.DRAINING, Phase.ROLLING_BACK):
-        draft.say(Phase.STEADY, f"{draft.status.stable.variant} serves; what comes next waits for {draft.held}")
-    _serve(draft, spec)
+        return
+    suspension.resume(draft)
+    move(draft, spec)
+    if not (draft.held and schedule.problem(spec.drift_check.schedule)):
+        drift_check.attend(draft, spec)
 
 
 def _serve(draft: Draft, spec: QuantizedModelSpec) -> None:

@@ -197,6 +197,16 @@ class TestFiles:
         assert (together["n"], together["recovery"]) == (600, alone["recovery"])
         assert together["lowerBound"] < 0.94
 
+    def test_clusters_are_those_of_either_file_and_have_to_agree(self, files):
+        plain = [row(str(i), "wrong" if i < 20 else "right") for i in range(600)]
+        told = [{**one, "cluster": f"doc {int(one['id']) // 10}"} for one in plain]
+        good = [row(str(i)) for i in range(600)]
+        code, found = self.judged(files(lines(good), lines(told)))
+        assert (code, found["verdict"]) == (2, "INCONCLUSIVE"), "answers of an older version tell no clusters"
+        torn = [{**one, "cluster": "another"} for one in good]
+        result = run("gate", *files(lines(torn), lines(told)))
+        assert (result.exit_code, "id '0' is of another cluster in the two files" in result.output) == (64, True)
+
     def test_an_answer_with_separators_of_lines_is_one_line(self, files):
         odd = "\n".join(json.dumps(row(str(i), answer="a\u2028b\x85c"), ensure_ascii=False) for i in range(600))
         code, found = self.judged(files(odd, odd.replace("\n", "\r\n")))
