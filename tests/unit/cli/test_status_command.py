@@ -13,7 +13,7 @@ from quantroll.cli import terminal, watching
 from quantroll.cli.access import Place
 from quantroll.cli.main import app
 from quantroll.errors import NotFound, Refused, Unreachable
-from unit.domain.world import steady
+from unit.domain.world import World, steady
 from unit.standing import scenes
 
 
@@ -226,3 +226,17 @@ def test_the_screen_comes_back_when_something_breaks(capsys):
     with pytest.raises(RuntimeError), terminal.screen():
         raise RuntimeError
     assert capsys.readouterr().out.endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_why_of_a_held_rollout_names_the_spec_and_no_window():
+    world = World()
+    world.until("Analyzing")
+    world.edit(serving__engine="unheard-of")
+    for _ in range(20):
+        decided = world.tick()
+        world.works()
+        world.now = max(world.now, decided.wake_at or world.now)
+    assert world.status.rollout.held_since
+    told = run("why", "-f", "-", input=json.dumps(scenes.document(world))).stdout
+    assert "no engine profile 'unheard-of' is installed" in told
+    assert "window" not in told
