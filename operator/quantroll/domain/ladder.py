@@ -55,6 +55,29 @@ def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
     return False
 
 
+def withdraw(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """Nothing is proven against a baseline or by data that are looked at anew, or do not suffice.
+
+    The counts stay: should they turn out to hold, they are judged again without a Job.
+    """
+    for variant in spec.variants:
+        row = next(r for r in draft.status.variants if r.name == variant.name)
+        if row.evaluation:
+            message = clip(_why_withdrawn(draft, spec, variant, row))
+            draft.set_variant(row.model_copy(update={**_NOTHING, "message": message}))
+
+
+def _why_withdrawn(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> str:
+    status, base = draft.status, draft.status.baseline
+    if status.prepared is None or status.prepared_key != fingerprints.prepare_key(spec) or base is None:
+        return "judged again when the model and the data sets have been checked anew"
+    eval_set = status.prepared.eval_set.sha256
+    current = fingerprints.evaluation_key(base.revision, spec.quality_gate, eval_set)
+    if base.evaluation is None or base.evaluation.key != current:
+        return _why_anew(draft, spec, variant, row)
+    return f"not judged: {draft.message}"
+
+
 def gate_verdict(row: VariantStatus) -> Verdict | None:
     """The row's verdict for the ladder, which skips what no engine can serve as it skips errors."""
     if row.verdict is None:

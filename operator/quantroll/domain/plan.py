@@ -134,6 +134,8 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Measure, judge, and go on with the traffic."""
     pipeline.rows(draft, spec)
     measured = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec)
+    if not measured:
+        ladder.withdraw(draft, spec)
     draft.judged = measured and ladder.climb(draft, spec)
     done = draft.judged and benchmarking.attend(draft, spec)
     if done:

@@ -6,7 +6,7 @@ from quantroll.api.counts import SliceCounts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import SliceFacts
 from quantroll.api.status import WorstSlice
-from quantroll.constants import Reason
+from quantroll.constants import Condition, Phase, Reason
 from quantroll.domain.snapshot import JobState, Problem
 from unit.domain.world import BAD, PROVEN, UNSURE, World, spec_with, steady
 
@@ -380,14 +380,43 @@ def test_while_it_is_measured_anew_a_row_says_what_changed(change, said):
     change(world)
     for _ in range(40):
         world.tick()
-        if not world.status.variants[0].verdict:
+        row = world.status.variants[0]
+        assert (row.verdict, row.recovery) == (None, None)
+        if world.status.phase not in (Phase.PENDING, Phase.BASELINING):
             break
         world.works()
-    row = world.status.variants[0]
-    assert (row.verdict, row.message) == (None, f"measured anew: {said}")
+    assert row.message == f"measured anew: {said}"
     assert said in world.status.message
     world.settle()
     assert world.status.variants[0].message.startswith("Recovery")
+
+
+@pytest.mark.parametrize(
+    ("changes", "phase", "said"),
+    [
+        ({"qualityGate__evalSet": {"source": "pvc://tiny/other.jsonl"}}, "Pending",
+         "judged again when the model and the data sets have been checked anew"),
+        ({"qualityGate__generation": {"maxTokens": 9}}, "Baselining", "measured anew: generation changed"),
+        ({"qualityGate__minBaseline": 0.999}, "Baselining", "not judged: the full-precision model itself is too weak"),
+        ({"qualityGate__minSamples": 90000}, "Pending", "not judged: the eval set is too small to judge by"),
+    ],
+)  # fmt: skip
+def test_no_proof_stands_on_a_baseline_that_is_measured_anew_or_does_not_suffice(changes, phase, said):
+    world = steady()
+    serves, before = world.status.stable, world.status.variants[0]
+    assert before.verdict == "PASS"
+    world.edit(**changes)
+    world.tick()
+    row = world.status.variants[0]
+    assert (world.status.phase, row.verdict, row.lower_bound, row.message) == (phase, None, None, said)
+    assert world.status.stable == serves
+    assert world.condition(Condition.VERIFIED)[0] == "Unknown"
+    made = len(world.made)
+    world.spec = spec_with()
+    world.edit()
+    world.settle()
+    assert world.status.variants[0] == before, "what was measured counts again"
+    assert len(world.made) == made, "no Job measures it again"
 
 
 def test_what_changes_nothing_that_was_measured_measures_nothing_anew():
