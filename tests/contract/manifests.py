@@ -150,6 +150,8 @@ def full() -> Object:
         },
         "economics": {
             "gpuHourlyCost": {"NVIDIA-L4": 0.81},
+            "cpuHourlyCost": 0.04,
+            "memoryHourlyCost": 0.005,
             "currency": "EUR",
             "requestsPerMonth": 5_000_000,
             "utilization": 0.4,

@@ -180,6 +180,18 @@ MISTAKES = (
         {"economics": {"gpuHourlyCost": {"NVIDIA-L4": 0.8}}},
     ),
     Mistake(
+        "CPUs for nothing",
+        {"economics": {"cpuHourlyCost": 0}},
+        "spec.economics.cpuHourlyCost in body should be greater than 0",
+        {"economics": {"cpuHourlyCost": 0.04}},
+    ),
+    Mistake(
+        "a price of memory alone",
+        {"economics": {"memoryHourlyCost": 0.005}},
+        "memoryHourlyCost needs cpuHourlyCost",
+        {"economics": {"cpuHourlyCost": 0.04, "memoryHourlyCost": 0.005}},
+    ),
+    Mistake(
         "a variant called baseline",
         _variants({**INT8, "name": "baseline"}),
         "baseline is the name of the full-precision model",

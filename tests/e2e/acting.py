@@ -79,7 +79,7 @@ def scripted(name: str, *, engine: str = "scripted", **rollout: object) -> Objec
     manifest: Object = yaml.safe_load(EXAMPLE.read_text())
     manifest["metadata"]["name"] = name
     spec = manifest["spec"]
-    del spec["benchmark"], spec["calibration"]
+    del spec["benchmark"], spec["calibration"], spec["model"]["serving"]
     spec["variants"] = [{"name": "w8", "scheme": "W8A16", "algorithm": "RTN"}]
     spec["qualityGate"]["evalSet"]["source"] = "pvc://tiny/reversals.jsonl"
     small = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}

@@ -87,6 +87,7 @@ def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, u
     for measured in (done["baseline"]["benchmark"], row["benchmark"]):
         assert (measured["concurrency"], measured["failed"]) == (2, 0), measured
         assert measured["outputTokensPerSecond"] > 1
+    assert row["cost"]["perMillionOutputTokens"] > 0
     assert at_half["traffic"]["applied"], "the weights were accepted by the gateway"
     assert 0.3 < share["gptq4"] / share.total() < 0.7, share
     assert traffic.failures == []
@@ -103,8 +104,7 @@ def test_only_the_proven_variant_serves_under_the_stable_name(stage):
     revision = stage.status()["stable"]["revision"]
     assert service["spec"]["selector"]["quantroll.io/revision"] == revision
     table = stage.kubectl("get", "qm")
-    assert "Steady" in table
-    assert "gptq4" in table
+    assert {"Steady", "gptq4", "51.4%"} <= set(table.split()), "it requests 1 GiB, the baseline 3"
 
 
 def test_the_report_reads_the_cluster_and_its_items_the_volume(stage):

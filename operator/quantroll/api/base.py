@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import (
@@ -117,6 +118,11 @@ def parse_duration(text: str) -> timedelta:
 
 
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$"
+_NUMBER = re.compile(r"^([0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,2})?)(m|k|[MGTPE]|[KMGTPE]i|)$")
+_PREFIXES = "kMGTPE"
+_FACTORS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("0.001"), "Ki": Decimal(1024)}
+_FACTORS |= {unit: Decimal(1000) ** power for power, unit in enumerate(_PREFIXES, start=1)}
+_FACTORS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate(_PREFIXES, start=1)}
 Quantity = Annotated[
     Annotated[str, StringConstraints(pattern=_QUANTITY, max_length=32)] | Annotated[int, Field(ge=0, strict=True)],
     WithJsonSchema(
@@ -129,3 +135,9 @@ Quantity = Annotated[
         }
     ),
 ]
+
+
+def parse_quantity(value: object) -> Decimal | None:
+    """The number that a quantity stands for, such as 0.1 for 100m; None for what is no quantity."""
+    found = _NUMBER.match(str(value))
+    return Decimal(found.group(1)) * _FACTORS[found.group(2)] if found else None

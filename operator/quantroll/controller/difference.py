@@ -2,19 +2,12 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
+from quantroll.api.base import parse_quantity
 from quantroll.builders.meta import Manifest
 from quantroll.constants import ANNOTATION_DESIRED
-
-_QUANTITY = re.compile(r"^([0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,2})?)(m|k|[MGTPE]|[KMGTPE]i|)$")
-_UNITS = "kMGTPE"
-_FACTORS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("0.001"), "Ki": Decimal(1024)}
-_FACTORS |= {unit: Decimal(1000) ** power for power, unit in enumerate(_UNITS, start=1)}
-_FACTORS |= {f"{unit}i": Decimal(1024) ** power for power, unit in enumerate(_UNITS, start=1)}
 
 
 def stamped(manifest: Manifest) -> Manifest:
@@ -73,5 +66,5 @@ def adds(observed: Any, desired: Any) -> bool:
 
 def _normal(value: Any) -> Any:
     """A quantity as a number: the API server writes 1024Mi as 1Gi."""
-    found = _QUANTITY.match(str(value))
-    return Decimal(found.group(1)) * _FACTORS[found.group(2)] if found else value
+    number = parse_quantity(value)
+    return value if number is None else number

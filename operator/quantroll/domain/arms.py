@@ -12,7 +12,7 @@ from quantroll.api.spec import Backend, Dtype, Economics, Serving, Variant
 from quantroll.domain import economics, footprint
 from quantroll.domain.draft import LIST_LIMIT, clip
 from quantroll.domain.footprint import Format, UnknownSizeError
-from quantroll.domain.pricing import Gpus, UnknownPriceError, gpus_of, hourly
+from quantroll.domain.pricing import Hardware, UnknownPriceError, hardware_of, hourly
 
 FITS = 3
 """GPUs that the status names."""
@@ -41,8 +41,8 @@ class Arm:
     formula_bytes: int | None
     measured_bytes: int | None
     benchmark: BenchmarkFigures | None = None
-    jobs: tuple[tuple[Gpus, float | None], ...] = ()
-    """GPUs and seconds of the Jobs that made and measured it; None: not known."""
+    jobs: tuple[tuple[Hardware, float | None], ...] = ()
+    """Hardware and seconds of the Jobs that made and measured it; None: not known."""
     problem: str = ""
     """Why there is no size by formula."""
     unmeasured: str = ""
@@ -54,9 +54,9 @@ class Arm:
         return self.measured_bytes or self.formula_bytes
 
     @property
-    def gpus(self) -> Gpus:
-        """GPUs of one pod."""
-        return gpus_of(self.serving)
+    def hardware(self) -> Hardware:
+        """What one pod asks for."""
+        return hardware_of(self.serving)
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ def memory_of(model: Model, arm: Arm) -> MemoryFigures:
 
 def usable_memory(model: Model, arm: Arm) -> float | None:
     """Bytes that each GPU of an arm lends the engine; None where the price table does not know the GPU."""
-    listed = model.prices.gpus.get(arm.gpus.product) if arm.gpus.count else None
+    listed = model.prices.gpus.get(arm.hardware.product) if arm.hardware.count else None
     return listed.memory_gib * 2**30 * arm.serving.gpu_memory_utilization if listed else None
 
 
@@ -125,10 +125,11 @@ def _kv_tokens(model: Model, arm: Arm, notes: _Notes) -> int | None:
     shape, usable = model.shape, usable_memory(model, arm)
     if shape is None:
         notes.add("the KV cache of this architecture follows no formula that is known here")
-    elif not arm.gpus.count:
+    elif not arm.hardware.count:
         notes.add("no GPU is asked for")
     elif usable is None:
-        notes.add(f"the memory of {arm.gpus.product or 'its GPU'} is not known: it is not in the admin's price table")
+        gpu = arm.hardware.product or "its GPU"
+        notes.add(f"the memory of {gpu} is not known: it is not in the admin's price table")
     elif arm.weights:
         return footprint.kv_tokens(shape, model.kv_width, arm.weights, usable, arm.serving.tensor_parallel_size)
     return None
@@ -147,11 +148,11 @@ def fits_on(model: Model, weights: int, utilization: float) -> list[str]:
 
 def cost_of(model: Model, arm: Arm) -> CostFigures:
     """What an arm costs by itself."""
-    wanted, notes, gpus = model.economics, _Notes(), arm.gpus
+    wanted, notes, pod = model.economics, _Notes(), arm.hardware
     measured = arm.benchmark if arm.benchmark and arm.benchmark.concurrency else None
     count, why = _replicas(wanted, arm, measured)
     try:
-        price = hourly(gpus, wanted, model.prices)
+        price = hourly(pod, wanted, model.prices)
     except UnknownPriceError as error:
         price = None
         notes.add(f"no cost: {error}")
@@ -165,8 +166,8 @@ def cost_of(model: Model, arm: Arm) -> CostFigures:
 
     return CostFigures(
         currency=wanted.currency,
-        gpu=gpus.product,
-        gpus=gpus.count,
+        gpu=pod.product,
+        gpus=pod.count,
         hourly=_round(price, 4),
         per_million_output_tokens=million(tokens),
         per_million_requests=million(requests),
@@ -203,12 +204,12 @@ def compared(model: Model, arm: Arm, base: Arm, base_cost: CostFigures) -> CostF
     less = _round(base_cost.monthly - own.monthly, 2) or 0.0
     spent = _spent(model, (*base.jobs, *arm.jobs), notes)
     days = economics.payback_days(spent, less) if spent is not None else None
-    same = (own.gpu, own.gpus, own.replicas) == (base_cost.gpu, base_cost.gpus, base_cost.replicas)
+    same = (own.gpu, own.hourly, own.replicas) == (base_cost.gpu, base_cost.hourly, base_cost.replicas)
     against = economics.not_worthwhile(
         monthly_saving=less,
         minimum=model.economics.min_monthly_saving,
         payback=days,
-        same_gpus=same,
+        same_hardware=same,
         currency=own.currency,
     )
     if against:
@@ -240,7 +241,7 @@ def speedup(model: Model, arm: Arm, base: Arm) -> float | None:
 
 def _predicted(model: Model, arm: Arm, base: Arm) -> float | None:
     """The same on the GPUs that the arms have; nothing is known of how fast another kind of GPU reads."""
-    found = speedup(model, arm, base) if arm.gpus.product == base.gpus.product else None
+    found = speedup(model, arm, base) if arm.hardware.product == base.hardware.product else None
     shards = arm.serving.tensor_parallel_size / base.serving.tensor_parallel_size
     return None if found is None else _round(found * shards, 2)
 
@@ -250,17 +251,17 @@ def _measured_speedup(arm: Arm, base: Arm) -> float | None:
     return _round(ours / theirs, 2) if ours and theirs else None
 
 
-def _spent(model: Model, jobs: tuple[tuple[Gpus, float | None], ...], notes: _Notes) -> float | None:
-    """Price of the GPU hours of Jobs; a Job without a GPU costs nothing here."""
+def _spent(model: Model, jobs: tuple[tuple[Hardware, float | None], ...], notes: _Notes) -> float | None:
+    """Price of the hours of Jobs; one without a GPU costs nothing here, unless CPUs have a price."""
     total = 0.0
-    for gpus, seconds in jobs:
-        if not gpus.count:
+    for pod, seconds in jobs:
+        if not pod.count and model.economics.cpu_hourly_cost is None:
             continue
         if seconds is None:
             notes.add("no payback: how long a Job took is not known")
             return None
         try:
-            total += hourly(gpus, model.economics, model.prices) * seconds / 3600
+            total += hourly(pod, model.economics, model.prices) * seconds / 3600
         except UnknownPriceError as error:
             notes.add(f"no payback: {error}")
             return None

@@ -1,6 +1,6 @@
 """What serving costs, and whether compressing a model is worth it. All amounts are in one currency.
 
-Prices are of GPUs alone: nodes, storage, traffic and people are not in them.
+Prices are of GPUs, or of CPUs and memory where a pod has none: storage, traffic and people are not in them.
 """
 
 import math
@@ -43,14 +43,15 @@ def payback_days(spent: float, monthly_saving: float) -> float | None:
 
 
 def not_worthwhile(
-    *, monthly_saving: float, minimum: float, payback: float | None, same_gpus: bool, currency: str
+    *, monthly_saving: float, minimum: float, payback: float | None, same_hardware: bool, currency: str
 ) -> str | None:
     """Why compressing is not worth it, in words; None where it is.
 
-    `same_gpus`: as many replicas of the same GPUs as the baseline needs. `payback`, in days, is None where unknown.
+    `same_hardware`: it needs as many replicas with the same hardware as the baseline. `payback`, in days, is None where
+    unknown.
     """
-    if same_gpus:
-        return "it needs as many GPUs of the same kind as the baseline: nothing is saved at this demand"
+    if same_hardware:
+        return "it needs as many replicas with the same hardware as the baseline: nothing is saved at this demand"
     if monthly_saving == 0:
         return "it costs as much as the baseline"
     if monthly_saving < 0:

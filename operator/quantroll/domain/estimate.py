@@ -9,7 +9,7 @@ from quantroll.constants import BASELINE
 from quantroll.domain import footprint
 from quantroll.domain.arms import Arm, Model, compared, cost_of, formula, memory_of, speedup, usable_memory
 from quantroll.domain.footprint import Fit
-from quantroll.domain.pricing import Gpus, gpus_of
+from quantroll.domain.pricing import Hardware, hardware_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def work(spec: QuantizedModelSpec) -> Work:
     jobs = {"prepare": 1, "quantize": variants, "evaluate": variants + 1}
     if spec.benchmark:
         jobs["benchmark"] = variants + 1
-    making, replicas = gpus_of(spec.jobs), spec.serving.replicas
-    base, *others = (gpus_of(spec.serving_of(arm)) for arm in (BASELINE, *(v.name for v in spec.variants)))
+    making, replicas = hardware_of(spec.jobs), spec.serving.replicas
+    base, *others = (hardware_of(spec.serving_of(arm)) for arm in (BASELINE, *(v.name for v in spec.variants)))
     serving = Counter({base.product: base.count * replicas})
     moments = [serving + _counter(gpus) for gpus in (making, base, *others)]
     moments += [serving + _counter(gpus, replicas) for gpus in others]
@@ -89,7 +89,7 @@ def work(spec: QuantizedModelSpec) -> Work:
     return Work(jobs, max(gpus.count for gpus in (making, base, *others)), dict(sorted(peak.items())))
 
 
-def _counter(gpus: Gpus, pods: int = 1) -> Counter[str]:
+def _counter(gpus: Hardware, pods: int = 1) -> Counter[str]:
     return Counter({gpus.product: gpus.count * pods})
 
 

@@ -10,7 +10,7 @@ from quantroll.constants import BASELINE
 from quantroll.domain import benchmarking, footprint
 from quantroll.domain.arms import Arm, Model, compared, cost_of, formula, memory_of
 from quantroll.domain.draft import Draft
-from quantroll.domain.pricing import Gpus, gpus_of
+from quantroll.domain.pricing import Hardware, hardware_of
 
 _KV_FLAG = "--kv-cache-dtype"
 
@@ -74,7 +74,7 @@ def _baseline(spec: QuantizedModelSpec, row: BaselineStatus, model: Model, facts
 def _variant(spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, model: Model) -> Arm:
     serving = spec.serving_of(variant.name)
     size, problem = formula(model, variant)
-    making = ((gpus_of(spec.jobs), row.artifact.seconds),) if row.artifact else ()
+    making = ((hardware_of(spec.jobs), row.artifact.seconds),) if row.artifact else ()
     return Arm(
         serving=serving,
         formula_bytes=size,
@@ -88,5 +88,5 @@ def _variant(spec: QuantizedModelSpec, variant: Variant, row: VariantStatus, mod
 
 def _measured(
     serving: Serving, evaluation: Evaluation | None, benchmark: BenchmarkFigures | None
-) -> tuple[tuple[Gpus, float | None], ...]:
-    return tuple((gpus_of(serving), result.seconds) for result in (evaluation, benchmark) if result)
+) -> tuple[tuple[Hardware, float | None], ...]:
+    return tuple((hardware_of(serving), result.seconds) for result in (evaluation, benchmark) if result)

@@ -1,7 +1,8 @@
-"""Which GPUs a pod has, and what they cost: from the user's prices, or the admin's dated table, or unknown."""
+"""Which hardware a pod has, and what it costs: from the user's prices, or the admin's dated table, or unknown."""
 
 from dataclasses import dataclass
 
+from quantroll.api.base import parse_quantity
 from quantroll.api.prices import PriceTable
 from quantroll.api.spec import Economics, Placement
 
@@ -15,19 +16,30 @@ class UnknownPriceError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Gpus:
-    """GPUs of one pod."""
+class Hardware:
+    """What one pod asks for."""
 
     product: str
     """Value of the node label nvidia.com/gpu.product; empty where the pod does not choose."""
     count: int
+    """GPUs."""
+    cpus: float = 0
+    """CPUs that it requests."""
+    memory_gib: float = 0
+    """Memory that it requests, in GiB."""
 
 
-def gpus_of(placement: Placement) -> Gpus:
-    """The GPUs that a pod asks for."""
-    limit = placement.resources.limits.get(GPU_RESOURCE, 0) if placement.resources else 0
-    text = str(limit)
-    return Gpus((placement.node_selector or {}).get(GPU_PRODUCT, ""), int(text) if text.isdecimal() else 0)
+def hardware_of(placement: Placement) -> Hardware:
+    """What a pod asks for; a limit without a request is one, as in Kubernetes."""
+    limits = placement.resources.limits if placement.resources else {}
+    asked = limits | placement.resources.requests if placement.resources else {}
+    text = str(limits.get(GPU_RESOURCE, 0))
+    return Hardware(
+        product=(placement.node_selector or {}).get(GPU_PRODUCT, ""),
+        count=int(text) if text.isdecimal() else 0,
+        cpus=float(parse_quantity(asked.get("cpu", 0)) or 0),
+        memory_gib=float(parse_quantity(asked.get("memory", 0)) or 0) / 2**30,
+    )
 
 
 def gpu_price(product: str, economics: Economics, table: PriceTable) -> float:
@@ -47,10 +59,21 @@ def gpu_price(product: str, economics: Economics, table: PriceTable) -> float:
     return listed.usd_per_hour
 
 
-def hourly(gpus: Gpus, economics: Economics, table: PriceTable) -> float:
-    """Price of a pod's GPUs for an hour; raises UnknownPriceError."""
-    if not gpus.count:
-        raise UnknownPriceError(f"it asks for no GPU: set serving.resources.limits {GPU_RESOURCE}")
-    if not gpus.product:
+def hourly(pod: Hardware, economics: Economics, table: PriceTable) -> float:
+    """Price of a pod for an hour, by its GPUs, or without any by its CPUs and memory; raises UnknownPriceError."""
+    if not pod.count:
+        return _without_gpu(pod, economics)
+    if not pod.product:
         raise UnknownPriceError(f"which GPU it gets is open: set serving.nodeSelector {GPU_PRODUCT}")
-    return gpus.count * gpu_price(gpus.product, economics, table)
+    return pod.count * gpu_price(pod.product, economics, table)
+
+
+def _without_gpu(pod: Hardware, economics: Economics) -> float:
+    if economics.cpu_hourly_cost is None:
+        raise UnknownPriceError(
+            f"it asks for no GPU: set serving.resources.limits {GPU_RESOURCE}, or economics.cpuHourlyCost where it is"
+            " to run without"
+        )
+    if not pod.cpus:
+        raise UnknownPriceError("it asks for neither GPU nor CPU: set serving.resources.requests cpu")
+    return pod.cpus * economics.cpu_hourly_cost + pod.memory_gib * (economics.memory_hourly_cost or 0)

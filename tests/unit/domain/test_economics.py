@@ -62,7 +62,7 @@ def test_payback():
     [
         ({}, None),
         ({"payback": None}, None),
-        ({"same_gpus": True, "monthly_saving": 0}, "as many GPUs"),
+        ({"same_hardware": True, "monthly_saving": 0}, "as many replicas"),
         ({"monthly_saving": 0, "minimum": 0}, "costs as much as the baseline"),
         ({"monthly_saving": -250}, "costs 250 EUR a month more"),
         ({"monthly_saving": 99.9}, "minMonthlySaving is 100"),
@@ -72,7 +72,7 @@ def test_payback():
     ],
 )
 def test_when_compression_is_not_worth_it(change, said):
-    facts = {"monthly_saving": 1952, "minimum": 100, "payback": 18, "same_gpus": False, "currency": "EUR"} | change
+    facts = {"monthly_saving": 1952, "minimum": 100, "payback": 18, "same_hardware": False, "currency": "EUR"} | change
     found = economics.not_worthwhile(**facts)
     assert (found is None) if said is None else (said in found)
 

@@ -11,7 +11,7 @@ from quantroll.api.spec import Dtype, Economics, Placement, Resources, Scheme, S
 from quantroll.domain import pricing
 from quantroll.domain.arms import Arm, Model, compared, cost_of, formula, memory_of
 from quantroll.domain.figures import kv_width
-from quantroll.domain.pricing import Gpus, UnknownPriceError
+from quantroll.domain.pricing import Hardware, UnknownPriceError
 from unit.domain.test_footprint import LLAMA_8B
 from unit.domain.world import World, spec_with
 
@@ -49,20 +49,24 @@ def arm(gpu=A100, count=1, measured=None, jobs=(), weights=None, **more):
     return Arm(serving(gpu, count, **more), 16_060_522_496 if weights is None else weights, None, measured, jobs)
 
 
-def test_gpus_of_a_pod():
-    assert pricing.gpus_of(serving(L4, 4)) == Gpus(L4, 4)
-    assert pricing.gpus_of(Placement(resources=Resources(limits={"nvidia.com/gpu": "2"}))) == Gpus("", 2)
-    assert pricing.gpus_of(Placement(resources=Resources(limits={"cpu": 4}))) == Gpus("", 0)
-    assert pricing.gpus_of(Placement()) == Gpus("", 0)
+def test_what_a_pod_asks_for():
+    asked = {"cpu": "500m", "memory": "1536Mi"}
+    assert pricing.hardware_of(serving(L4, 4)) == Hardware(L4, 4)
+    assert pricing.hardware_of(Placement(resources=Resources(limits={"nvidia.com/gpu": "2"}))) == Hardware("", 2)
+    assert pricing.hardware_of(Placement(resources=Resources(limits={"cpu": 4}))) == Hardware("", 0, cpus=4)
+    requests = Resources(requests=asked, limits={"cpu": 2, "memory": "3Gi"})
+    assert pricing.hardware_of(Placement(resources=requests)) == Hardware("", 0, cpus=0.5, memory_gib=1.5)
+    assert pricing.hardware_of(Placement()) == Hardware("", 0)
 
 
 @pytest.mark.parametrize(
     ("gpus", "economics", "said"),
     [
-        (Gpus("", 0), {}, "asks for no GPU"),
-        (Gpus("", 1), {}, "which GPU it gets is open"),
-        (Gpus("H300", 1), {}, "no price of H300"),
-        (Gpus(T4, 1), {"currency": "EUR"}, "is in USD and economics.currency is EUR"),
+        (Hardware("", 0), {}, "asks for no GPU: set .* or economics.cpuHourlyCost"),
+        (Hardware("", 0, memory_gib=4), {"cpu_hourly_cost": 0.04}, "asks for neither GPU nor CPU: set"),
+        (Hardware("", 1), {}, "which GPU it gets is open"),
+        (Hardware("H300", 1), {}, "no price of H300"),
+        (Hardware(T4, 1), {"currency": "EUR"}, "is in USD and economics.currency is EUR"),
     ],
 )
 def test_a_price_that_is_unknown_is_no_price(gpus, economics, said):
@@ -71,8 +75,38 @@ def test_a_price_that_is_unknown_is_no_price(gpus, economics, said):
 
 
 def test_the_users_price_goes_before_the_admins():
-    assert pricing.hourly(Gpus(T4, 2), Economics(), PRICES) == pytest.approx(1.052)
-    assert pricing.hourly(Gpus(T4, 2), Economics(gpu_hourly_cost={T4: 0.3}, currency="EUR"), PRICES) == 0.6
+    assert pricing.hourly(Hardware(T4, 2), Economics(), PRICES) == pytest.approx(1.052)
+    assert pricing.hourly(Hardware(T4, 2), Economics(gpu_hourly_cost={T4: 0.3}, currency="EUR"), PRICES) == 0.6
+
+
+def test_without_gpus_cpus_and_memory_are_priced():
+    pod = Hardware("", 0, cpus=2, memory_gib=4)
+    assert pricing.hourly(pod, Economics(cpu_hourly_cost=0.04, memory_hourly_cost=0.005), PRICES) == pytest.approx(0.1)
+    assert pricing.hourly(pod, Economics(cpu_hourly_cost=0.04, currency="EUR"), PRICES) == pytest.approx(0.08)
+    with_gpu = Hardware(T4, 1, cpus=2, memory_gib=4)
+    assert pricing.hourly(with_gpu, Economics(cpu_hourly_cost=0.04), PRICES) == pytest.approx(0.526), "a GPU is all"
+
+
+def on_cpus(cpus, measured=None, jobs=()):
+    resources = Resources(requests={"cpu": cpus, "memory": "4Gi"})
+    return Arm(Serving(resources=resources), 16_060_522_496, None, measured, jobs)
+
+
+def test_a_saving_without_gpus():
+    priced = model(cpu_hourly_cost=0.04, memory_hourly_cost=0.005, requests_per_month=52_560_000)  # 20 a second
+    jobs = ((Hardware("", 0, cpus=1), 3600.0),)
+    base, variant = on_cpus(8, benchmark(100, 5)), on_cpus(8, benchmark(200, 10), jobs)
+    cost = cost_of(priced, base)
+    found = compared(priced, variant, base, cost)
+    assert (cost.hourly, cost.replicas, found.replicas) == (0.34, 8, 4)
+    assert (found.saving, found.worthwhile) == (0.5, True)
+    assert found.payback_days == pytest.approx(0.04 / (0.34 * 4 * 730 / 30.4), abs=0.05)
+    same = compared(priced, base, base, cost)
+    assert (same.saving, same.worthwhile) == (0, False)
+    assert "as many replicas with the same hardware" in same.message
+    fewer = model(cpu_hourly_cost=0.04, min_monthly_saving=10)
+    found = compared(fewer, on_cpus(4), on_cpus(8), cost_of(fewer, on_cpus(8)))
+    assert (found.monthly, found.saving, found.worthwhile) == (116.8, 0.5, True)
 
 
 def test_published_move_from_an_a100_to_a_t4():
@@ -103,7 +137,7 @@ def test_replicas_follow_the_declared_demand():
     quiet = model(requests_per_month=1_000_000)
     found = compared(quiet, variant, base, cost_of(quiet, base))
     assert (found.replicas, found.saving, found.worthwhile) == (1, 0, False)
-    assert "as many GPUs of the same kind" in found.message
+    assert "as many replicas with the same hardware" in found.message
 
 
 def test_demand_without_a_benchmark_leaves_the_replicas_open():
@@ -126,19 +160,22 @@ def test_without_a_price_every_amount_is_absent():
 
 
 def test_payback_counts_the_jobs_gpu_hours():
-    jobs = ((Gpus(A100, 1), 3600.0), (Gpus("", 0), 10**6))  # a Job without a GPU costs nothing here
-    base = arm(A100, jobs=((Gpus(A100, 2), 1800.0),))
+    jobs = ((Hardware(A100, 1), 3600.0), (Hardware("", 0), 10**6))  # a Job without a GPU costs nothing here
+    base = arm(A100, jobs=((Hardware(A100, 2), 1800.0),))
     found = compared(model(), arm(T4, jobs=jobs), base, cost_of(model(), base))
     assert found.payback_days == pytest.approx(6.4 / (1952.02 / 30.4), abs=0.05)
     assert found.worthwhile
-    slow = compared(model(), arm(T4, jobs=((Gpus(A100, 8), 3600.0 * 250),)), base, cost_of(model(), base))
+    slow = compared(model(), arm(T4, jobs=((Hardware(A100, 8), 3600.0 * 250),)), base, cost_of(model(), base))
     assert (slow.payback_days, slow.worthwhile) == (99.7, False)
     assert "paid for after 100 days" in slow.message
 
 
 @pytest.mark.parametrize(
     ("job", "said"),
-    [((Gpus(A100, 1), None), "how long a Job took"), ((Gpus("", 1), 60.0), "no payback: which GPU it gets is open")],
+    [
+        ((Hardware(A100, 1), None), "how long a Job took"),
+        ((Hardware("", 1), 60.0), "no payback: which GPU it gets is open"),
+    ],
 )
 def test_a_payback_that_is_not_known(job, said):
     found = compared(model(), arm(T4, jobs=(job,)), arm(), cost_of(model(), arm()))
