@@ -1,10 +1,17 @@
-"""vLLM's plugin for CPUs without AVX-512, in vLLM's own environment: what it unpacks is what was quantized."""
+"""Plugins of vLLM for the throw-away cluster, in vLLM's own environment.
 
+For CPUs without AVX-512: what is unpacked is what was quantized. For quick starts: the engine's process is forked.
+"""
+
+import socket
 import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from bench.jobs import ROOT, environment
+from cluster.procs import wait_for
 
 pytestmark = [pytest.mark.jobs, pytest.mark.timeout(300)]
 
@@ -51,3 +58,34 @@ assert ("CPUWNA16LinearKernel" in names, "UnpackedWNA16LinearKernel" in names) =
 def test_weights_of_four_bits_without_a_kernel_of_vllms(serve_python, script):
     variables = environment(PYTHONPATH=str(PLUGINS), VLLM_TARGET_DEVICE="cpu")
     subprocess.run([serve_python, "-c", script], env=variables, check=True, timeout=240)
+
+
+LISTENS = "0A"  # state of a socket in /proc/net/tcp
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def listening(pid):
+    """Inodes of the sockets on which a process listens."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{fields[9]}]" for fields in lines if fields[3] == LISTENS}
+    return sockets & {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()}
+
+
+def test_the_engine_is_forked_and_does_not_hold_the_servers_port(baseline_engine):
+    wait_for("the engine", lambda: answers(baseline_engine.url), 120)
+    server = baseline_engine.process.pid
+    engines = [pid for pid in children(server) if "EngineCore" in Path(f"/proc/{pid}/cmdline").read_text()]
+    assert len(engines) == 1
+    started_anew = b"VLLM_WORKER_MULTIPROC_METHOD=spawn"  # as what is started from nothing finds its environment
+    assert started_anew not in Path(f"/proc/{engines[0]}/environ").read_bytes()
+    assert listening(server)
+    assert not listening(server) & listening(engines[0]), "what it listens on for its own purposes is another thing"
+
+
+def answers(url):
+    address = urlsplit(url)
+    with socket.socket() as client:
+        return client.connect_ex((address.hostname, address.port)) == 0
