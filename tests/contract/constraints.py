@@ -109,6 +109,7 @@ PAIRS: dict[str, Pair] = {
     "an SLO needs a limit: set ttftP99, itlP99 or both": Pair(
         {"ttftP99": None}, {"ttftP99": None, "itlP99": None}, python=False
     ),
+    "memoryHourlyCost needs cpuHourlyCost": Pair({"memoryHourlyCost": None}, {"cpuHourlyCost": None}, python=False),
     "slo.atConcurrency may not be above the last of concurrency: more is not measured": Pair(
         {"concurrency": [1, 8], "slo": {"atConcurrency": 8}},
         {"concurrency": [1, 8], "slo": {"atConcurrency": 9}},

@@ -39,6 +39,12 @@ def traces(folder):
     return found
 
 
+def kubelets(folder):
+    """Pids of the kubelets of a cluster."""
+    commands = {int(entry.name): (entry / "cmdline").read_text() for entry in Path("/proc").glob("[0-9]*")}
+    return {pid for pid, command in commands.items() if f"--config={folder}/node/kubelet.json" in command}
+
+
 def identity(folder):
     """Name of the cluster in this folder, which its cgroups have; empty before its first process has started."""
     record = folder / "state.json"
@@ -117,6 +123,10 @@ def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
         request = Request(f"http://127.0.0.1:{c.ports['gateway']}/hello", headers={"Host": "web.test"})
         answer = wait_for("an answer", lambda: urlopen(request, timeout=5).read(), 30)
         assert answer == b"from the volume"
+        (kubelet,) = wait_for("the kubelet", lambda: kubelets(tmp_path / "cluster"), 10)
+        os.kill(kubelet, signal.SIGKILL)
+        wait_for("another kubelet", lambda: kubelets(tmp_path / "cluster") - {kubelet}, 10)
+        assert urlopen(request, timeout=5).read() == answer
         assert c.run(["kubectl", "get", "nodes"], capture_output=True, text=True).stdout.split()[5:7] == [
             "node-1",
             "Ready",

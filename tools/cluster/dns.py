@@ -61,7 +61,12 @@ def start(state: State, binaries: Binaries, cp: ControlPlane, client: Client) ->
     )
     state.spawn("coredns", binaries("coredns"), "-conf", config)
     ask = [*state.netns(), sys.executable, "-m", f"{__package__}.dns", DNS_IP, "kubernetes.default.svc.cluster.local"]
-    wait_for("DNS", lambda: subprocess.run(ask, cwd=PACKAGE_PARENT, capture_output=True, check=True), 60)
+
+    def resolves() -> object:
+        state.check("node")
+        return subprocess.run(ask, cwd=PACKAGE_PARENT, capture_output=True, check=True)
+
+    wait_for("DNS", resolves, 60)
 
 
 def endpoints(service: str, namespace: str, ports: list[Object]) -> Object:

@@ -12,6 +12,9 @@ import sys
 import time
 from pathlib import Path
 
+STARTS = 5
+"""Times that a kubelet is started, as systemd would: containerd has its socket before it answers a kubelet."""
+PAUSE = 0.5  # seconds before it is started again
 SYSCTLS = {  # the kubelet insists on these machine-wide values: it sees, and may write, files of its own instead
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -55,24 +58,35 @@ def main(work: Path) -> None:
     private_machine(work, conf["hostname"])
     env = {**os.environ, "PATH": conf["path"], "HOME": "/var/lib"}
     procs: dict[int, str] = {}
-    for name, argv in conf["run"].items():
+
+    def start(name: str) -> subprocess.Popen[bytes]:
         with open(Path(conf["log"]) / f"{name}.log", "ab") as log:
-            p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-        procs[p.pid] = name
+            process = subprocess.Popen(conf["run"][name], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+        procs[process.pid] = name
+        return process
+
+    for name in conf["run"]:
+        process = start(name)
         if name == "containerd":
-            while p.poll() is None and not Path("/run/containerd/containerd.sock").exists():
+            while process.poll() is None and not Path("/run/containerd/containerd.sock").exists():
                 time.sleep(0.05)
 
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stop.append(number))
+    again = {"kubelet": STARTS - 1}
     while not stop:  # process 1 collects orphans (the shims' children come to it)
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             break
-        if pid in procs:
-            sys.exit(f"{procs[pid]} ended with status {status}: so does the node")
-        if not pid:
+        name = procs.pop(pid, "")
+        if again.get(name):
+            again[name] -= 1
+            time.sleep(PAUSE)
+            start(name)
+        elif name:
+            sys.exit(f"{name} ended with status {status}: so does the node")
+        elif not pid:
             time.sleep(0.2)
 
 

@@ -38,8 +38,8 @@ def values(references: Mapping[str, str]) -> Object:
                 "image": references["vllm-cpu"],
                 "device": "cpu",
                 # No compiler in the image; the model needs little of the cache. The worker in the engine's own process
-                # saves a third of a start, which is mostly imports; on CPUs vLLM wants multiprocessing off for that. The
-                # engine's process is forked, for the same reason (tools/images/plugins).
+                # saves a third of a start, which is mostly imports; on CPUs vLLM wants multiprocessing off for that.
+                # The engine's process is forked, for the same reason (tools/images/plugins).
                 "args": ["--enforce-eager", "--kv-cache-memory-bytes=64M", "--distributed-executor-backend=uni"],
                 "env": {
                     "OMP_NUM_THREADS": "1",

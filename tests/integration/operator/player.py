@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from cluster.kube import Client
 from integration.rest import Rest
+from integration.watched import Watched
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     INPUT_VARIABLE,
@@ -90,39 +91,54 @@ class Player:
         self.accept_routes = True
         self.finished: list[tuple[str, str]] = []  # (kind, key) of every Job's pod that was run
         self._client, self._end = client, threading.Event()
+        self._pods_path = f"/api/v1/namespaces/{namespace}/pods"
+        self._routes_path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"
+        self._pods, self._routes = Watched(client, self._pods_path), Watched(client, self._routes_path)
+        self._answered: set[tuple[str, str]] = set()  # uid and, of a route, version
         self._thread = threading.Thread(target=self._play, daemon=True)
         self.error: BaseException | None = None
 
     def __enter__(self) -> Self:
+        self._pods.start()
+        self._routes.start()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join(timeout=10)
+        self._pods.close()
+        self._routes.close()
         if self.error:
             raise self.error
 
     def _play(self) -> None:
         try:
             with closing(Rest(self._client)) as rest:
-                while not self._end.wait(0.1):
-                    self._pods(rest)
-                    self._routes(rest)
+                while not self._end.wait(0.05):
+                    for pod in self._pods.items():
+                        if (uid := (pod["metadata"]["uid"], "")) not in self._answered and (status := self._lives(pod)):
+                            self._write(rest, self._pods_path, pod, uid, status)
+                    for route in self._routes.items():
+                        uid = (route["metadata"]["uid"], route["metadata"]["resourceVersion"])
+                        if uid not in self._answered and (status := self.answer(route)):
+                            self._write(rest, self._routes_path, route, uid, status)
         except BaseException as error:
             self.error = error
             raise
 
-    def _pods(self, rest: Rest) -> None:
-        path = f"/api/v1/namespaces/{self.namespace}/pods"
-        for pod in rest.request("GET", path)[1].get("items", []):
-            component = pod["metadata"].get("labels", {}).get(LABEL_COMPONENT)
-            if pod["metadata"].get("deletionTimestamp") or pod["status"].get("phase") not in (None, "Pending"):
-                continue
-            serves = component in (Component.SERVE, Component.PROBE)
-            status = self._served(pod) if serves else self._ran(pod)
-            if status:
-                rest.request("PATCH", f"{path}/{pod['metadata']['name']}/status", {"status": status})
+    def _write(self, rest: Rest, path: str, of: Object, uid: tuple[str, str], status: Object) -> None:
+        """Patch a status once: the watch tells of it a moment later."""
+        code, _ = rest.request("PATCH", f"{path}/{of['metadata']['name']}/status", {"status": status})
+        if code == 200:
+            self._answered.add(uid)
+
+    def _lives(self, pod: Object) -> Object | None:
+        """The status of a pod that has begun, or has ended at once; None for what is to stay as it is."""
+        component = pod["metadata"].get("labels", {}).get(LABEL_COMPONENT)
+        if pod["metadata"].get("deletionTimestamp") or pod["status"].get("phase") not in (None, "Pending"):
+            return None
+        return self._served(pod) if component in (Component.SERVE, Component.PROBE) else self._ran(pod)
 
     def _served(self, pod: Object) -> Object | None:
         if pod["metadata"]["labels"].get(LABEL_VARIANT) in self.never_ready:
@@ -166,12 +182,6 @@ class Player:
             "state": {"terminated": ended},
         }
         return {"phase": "Succeeded" if report.ok else "Failed", "containerStatuses": [status]}
-
-    def _routes(self, rest: Rest) -> None:
-        path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{self.namespace}/httproutes"
-        for route in rest.request("GET", path)[1].get("items", []):
-            if status := self.answer(route):
-                rest.request("PATCH", f"{path}/{route['metadata']['name']}/status", {"status": status})
 
     def answer(self, route: Object) -> Object | None:
         """The status by which a gateway accepts the latest weights; None when it has, or does not answer."""

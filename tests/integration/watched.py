@@ -1,0 +1,62 @@
+"""Objects as a watch tells of them: to ask for them again and again would keep an API server busy."""
+
+import http.client
+import json
+import threading
+from urllib.parse import urlsplit
+
+from cluster.kube import Client
+from integration.rest import Object
+
+SECONDS = 20  # after which the API server ends a watch
+
+
+class Watched:
+    """The objects under a path, kept up to date by a thread from `start` to `close`."""
+
+    def __init__(self, client: Client, path: str) -> None:
+        self._client, self._path = client, path
+        self._found: dict[str, Object] = {}
+        self._end, self._thread = threading.Event(), threading.Thread(target=self._follow, daemon=True)
+
+    def start(self) -> None:
+        """Begin; what is there already is told of first."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, at the latest with the watch."""
+        self._end.set()
+
+    def items(self) -> list[Object]:
+        """All objects as they were last told of."""
+        return list(self._found.values())
+
+    def _follow(self) -> None:
+        while not self._end.wait(0.1):
+            host = urlsplit(self._client.server).netloc
+            connection = http.client.HTTPSConnection(host, context=self._client.ssl, timeout=SECONDS + 10)
+            try:
+                connection.request("GET", f"{self._path}?watch=1&timeoutSeconds={SECONDS}")
+                with connection.getresponse() as answer:
+                    self._read(answer)
+            except (OSError, http.client.HTTPException):
+                continue  # the API server may have been stopped
+            finally:
+                connection.close()
+
+    def _read(self, answer: http.client.HTTPResponse) -> None:
+        if answer.status != 200:
+            return  # there is no such kind yet
+        found: dict[str, Object] = {}
+        self._found = found  # a watch without a version tells of everything anew
+        for line in answer:
+            if self._end.is_set():
+                return
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                return
+            uid = event["object"]["metadata"]["uid"]
+            if event["type"] == "DELETED":
+                found.pop(uid, None)
+            else:
+                found[uid] = event["object"]
