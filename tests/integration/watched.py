@@ -3,7 +3,7 @@
 import http.client
 import json
 import threading
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from cluster.kube import Client
 from integration.rest import Object
@@ -17,6 +17,7 @@ class Watched:
     def __init__(self, client: Client, path: str) -> None:
         self._client, self._path = client, path
         self._found: dict[str, Object] = {}
+        self._version = ""  # none: all that is there is told of first
         self._end, self._thread = threading.Event(), threading.Thread(target=self._follow, daemon=True)
 
     def start(self) -> None:
@@ -35,8 +36,9 @@ class Watched:
         while not self._end.wait(0.1):
             host = urlsplit(self._client.server).netloc
             connection = http.client.HTTPSConnection(host, context=self._client.ssl, timeout=SECONDS + 10)
+            asked = {"watch": 1, "timeoutSeconds": SECONDS, "resourceVersion": self._version}
             try:
-                connection.request("GET", f"{self._path}?watch=1&timeoutSeconds={SECONDS}")
+                connection.request("GET", f"{self._path}?{urlencode(asked)}")
                 with connection.getresponse() as answer:
                     self._read(answer)
             except (OSError, http.client.HTTPException):
@@ -47,16 +49,16 @@ class Watched:
     def _read(self, answer: http.client.HTTPResponse) -> None:
         if answer.status != 200:
             return  # there is no such kind yet
-        found: dict[str, Object] = {}
-        self._found = found  # a watch without a version tells of everything anew
         for line in answer:
             if self._end.is_set():
                 return
             event = json.loads(line)
-            if event["type"] == "ERROR":
+            if event["type"] == "ERROR":  # the version is too old
+                self._version, self._found = "", {}
                 return
-            uid = event["object"]["metadata"]["uid"]
+            meta = event["object"]["metadata"]
+            self._version = meta["resourceVersion"]
             if event["type"] == "DELETED":
-                found.pop(uid, None)
+                self._found.pop(meta["uid"], None)
             else:
-                found[uid] = event["object"]
+                self._found[meta["uid"]] = event["object"]

@@ -17,6 +17,7 @@ from cluster.procs import wait_for
 from cluster.testcontrol import ControlPlaneOnly
 from integration.operator.player import Player
 from integration.rest import Rest, models
+from integration.watched import Watched
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SETTINGS = {
@@ -124,20 +125,30 @@ def apply(rest: Rest, namespace: str) -> Callable[[dict[str, object], str], None
 
 
 @pytest.fixture
-def status(rest: Rest, namespace: str) -> Callable[..., dict[str, object]]:
+def status(cluster: ControlPlaneOnly, rest: Rest, namespace: str) -> Iterator[Callable[..., dict[str, object]]]:
     """The status now, or as soon as it fulfils a condition."""
+    watched = Watched(cluster.client, models(namespace))
+    watched.start()
 
     def get(until: Callable[[dict[str, object]], object] | None = None, name: str = "tiny", timeout: float = 40):
         def look() -> dict[str, object]:
-            return rest.request("GET", models(namespace, name))[1].get("status") or {}
+            return rest.request("GET", models(namespace, name))[1]
 
+        def fulfils() -> object:
+            told = (model for model in watched.items() if model["metadata"]["name"] == name)
+            model = next((model for model in told if int(model["metadata"]["resourceVersion"]) >= first), None)
+            return model is not None and until is not None and until(model.get("status") or {})
+
+        begun = look()
         if until is None:
-            return look()
+            return begun.get("status") or {}
+        first = int(begun.get("metadata", {}).get("resourceVersion", 0))  # the watch may be a moment behind
         try:
-            wait_for("status", lambda: until(look()), timeout, every=0.1)
+            wait_for("status", fulfils, timeout)
         except TimeoutError:
-            found = look()
+            found = look().get("status") or {}
             raise AssertionError(f"never seen; phase {found.get('phase')}: {found.get('message')}\n{found}") from None
-        return look()
+        return look().get("status") or {}
 
-    return get
+    yield get
+    watched.close()
