@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from quantroll.api.status import QuantizedModelStatus
+from quantroll.builders import route
 from quantroll.builders.meta import Manifest, Owner
 from quantroll.constants import (
     ANNOTATION_DESIRED,
@@ -50,6 +51,7 @@ class Reconciler:
         self._outside, self._cluster = outside, outside.cluster
         self._trouble: dict[tuple[str, str], Problem] = {}  # what was refused last time, for the next status
         self._written = Written()
+        self._edits: dict[tuple[str, str], str] = {}  # version of the route that was last found edited
         self._gone: dict[tuple[str, str], str] = {}  # uids of what was deleted while its watch was away
 
     async def run_pass(self, key: tuple[str, str]) -> float | None:
@@ -67,6 +69,7 @@ class Reconciler:
 
     def _forget(self, key: tuple[str, str]) -> None:
         self._trouble.pop(key, None)
+        self._edits.pop(key, None)
         self._outside.telemetry.gone(key)
 
     async def _missed(self, key: tuple[str, str], model: Body) -> float | None:
@@ -83,6 +86,9 @@ class Reconciler:
         seen = await gather(model, children, self._settings, self._outside, now)
         seen = replace(seen, trouble=self._trouble.get(key))
         decided = plan(seen, now)
+        if self._route_edited(key, model, children, seen, decided):
+            seen = replace(seen, route=seen.route and replace(seen.route, edited=True))
+            decided = plan(seen, now)
         try:
             recorded = await self._record(model, seen, decided)
             self._outside.telemetry.stands(key, decided.status)
@@ -102,6 +108,23 @@ class Reconciler:
         if self._trouble.pop(key, None):
             return 0.1  # it works now: the status has to say so
         return max((decided.wake_at - now).total_seconds(), 0.05) if decided.wake_at else math.inf
+
+    def _route_edited(
+        self, key: tuple[str, str], model: Body, children: Children, seen: Snapshot, decided: Plan
+    ) -> bool:
+        """Whether the route is not as it was written although nothing else is wanted: weights tell of themselves.
+
+        A version counts once: one that stays, for a webhook say that changes what we write, would stop all rollouts.
+        """
+        if seen.spec is None or not decided.wanted.shares:
+            return False
+        manifest = stamped(route.route(_owner(model), seen.spec.rollout.routing, decided.wanted.shares))
+        observed = children.get("HTTPRoute", manifest["metadata"]["name"])
+        if observed is None or not same_stamp(manifest, observed) or not differs(manifest, observed):
+            return False
+        version = str(observed["metadata"].get("resourceVersion", ""))
+        before, self._edits[key] = self._edits.get(key), version
+        return before != version
 
     async def _record(self, model: Body, seen: Snapshot, decided: Plan) -> bool:
         """Write the status if it has changed."""
@@ -124,11 +147,9 @@ class Reconciler:
 
     async def _carry_out(self, model: Body, children: Children, seen: Snapshot, decided: Plan) -> Problem | None:
         """Make the children as they are wanted; what the API server refuses is returned, and the rest is done."""
-        ref = ObjectRef.of(model)
-        owner = Owner(name=ref.name, namespace=ref.namespace, uid=ref.uid)
         if seen.spec is None or not decided.wanted.settled:
             return None
-        manifests = [stamped(m) for m in render(owner, seen.spec, decided.wanted, self._settings)]
+        manifests = [stamped(m) for m in render(_owner(model), seen.spec, decided.wanted, self._settings)]
         refused = [problem for m in manifests if (problem := await self._ensure(m, children))]
         for gone in obsolete(manifests, children, seen, decided):
             try:
@@ -170,6 +191,11 @@ class Reconciler:
         elif not _is_marked(manifest, found):
             await self._cluster.apply(manifest, force=True)  # ours, but for labels that somebody took off
         return None
+
+
+def _owner(model: Body) -> Owner:
+    ref = ObjectRef.of(model)
+    return Owner(name=ref.name, namespace=ref.namespace, uid=ref.uid)
 
 
 def owner_of(body: Body) -> str | None:

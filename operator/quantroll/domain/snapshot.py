@@ -64,6 +64,7 @@ class RouteView:
     accepted: bool = False  # by every parent, references resolved, at the route's present generation
     refused: bool = False  # a gateway said no, rather than nothing
     message: str = ""
+    edited: bool = False  # by somebody else, in whatever it says
 
 
 @dataclass(frozen=True, slots=True)

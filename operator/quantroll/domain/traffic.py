@@ -52,7 +52,7 @@ def is_applied(draft: Draft, spec: QuantizedModelSpec) -> bool:
     """Whether the weights that are decided have come about."""
     if by_route(spec):
         route = draft.seen.route
-        return route is not None and route.accepted and set(route.shares) == set(desired_shares(draft))
+        return route is not None and route.accepted and not is_edited(draft, spec)
     if draft.seen.selected != _selection(draft, spec):
         return False
     candidate, rollout = draft.status.candidate, draft.status.rollout
@@ -65,7 +65,8 @@ def is_applied(draft: Draft, spec: QuantizedModelSpec) -> bool:
 def is_edited(draft: Draft, spec: QuantizedModelSpec) -> bool:
     """Whether somebody else has changed what splits the traffic."""
     if by_route(spec):
-        return draft.seen.route is None or set(draft.seen.route.shares) != set(desired_shares(draft))
+        route = draft.seen.route
+        return route is None or route.edited or set(route.shares) != set(desired_shares(draft))
     return draft.seen.selected != _selection(draft, spec)
 
 

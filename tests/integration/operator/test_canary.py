@@ -186,6 +186,15 @@ def test_somebody_who_edits_the_route_starts_the_steps_clock_again(
         lambda s: s["rollout"].get("driftedAt") and s["rollout"].get("since") not in (None, before), timeout=30
     )
     assert again["rollout"]["step"] == 0
+    time.sleep(1.1)
+    route = rest.request("GET", f"{routes}/{route['metadata']['name']}")[1]
+    route["spec"]["rules"][0]["matches"] = [{"path": {"type": "PathPrefix", "value": "/v2"}}]
+    assert rest.request("PUT", f"{routes}/{route['metadata']['name']}", route)[0] == 200
+    once_more = status(
+        lambda s: s["rollout"]["driftedAt"] != again["rollout"]["driftedAt"] and s["rollout"].get("since"), timeout=30
+    )
+    assert once_more["rollout"]["since"] != again["rollout"]["since"]
+    assert once_more["rollout"]["step"] == 0
 
     def told():
         events = rest.request("GET", f"/api/v1/namespaces/{namespace}/events")[1]["items"]

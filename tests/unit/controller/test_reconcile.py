@@ -13,11 +13,13 @@ from quantroll.api.prices import PriceTable
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.builders.jobs import CONTAINER
 from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT
+from quantroll.controller import reconcile
 from quantroll.controller.children import Children
 from quantroll.controller.difference import stamped
 from quantroll.controller.gather import Outside
 from quantroll.controller.reconcile import REFUSED_PAUSE, Reconciler
 from quantroll.controller.written import LAG
+from quantroll.domain.plan import plan
 from quantroll.errors import Conflict, NotFound, Refused, Unreachable
 from quantroll.ports import Telemetry
 from quantroll.settings import Images, Settings
@@ -266,6 +268,35 @@ def test_a_child_that_was_changed_is_put_back_and_only_that(world):
     world.objects["Deployment", name]["spec"]["replicas"] = 0
     world.run()
     assert world.did == [("force", f"Deployment/{name}")]
+
+
+def test_an_edit_of_the_route_is_decided_upon_and_a_version_that_stays_only_once(world, monkeypatch):
+    world.run()
+    world.prepared()
+    world.run()
+    serving = pod(container(running(), name="engine"), conditions=({"type": "Ready", "status": "True"},))
+    revision = world.model["status"]["stable"]["revision"]
+    serving["metadata"]["labels"] |= {LABEL_COMPONENT: "serve", "quantroll.io/revision": revision}
+    world.objects["Pod", "s"] = serving
+    world.run()
+    operator, written = world.operator(), copy.deepcopy(world.objects["HTTPRoute", "tiny"])
+    asked = []
+    monkeypatch.setattr(reconcile, "plan", lambda seen, now: asked.append(seen.route.edited) or plan(seen, now))
+
+    def shown(version, **rule):
+        body = copy.deepcopy(written)
+        body["metadata"]["resourceVersion"] = version
+        body["spec"]["rules"][0] |= rule
+        world.objects["HTTPRoute", "tiny"] = body
+        asked.clear()
+        world.again(operator)
+        return asked, names(world, "force")
+
+    elsewhere = {"matches": [{"path": {"type": "PathPrefix", "value": "/v2"}}]}
+    assert shown("5") == ([False], [])
+    assert shown("6", **elsewhere) == ([False, True], ["HTTPRoute/tiny"])
+    assert shown("6", **elsewhere)[0] == [False], "what a webhook makes of all that we write stops no rollout"
+    assert shown("7", **elsewhere)[0] == [False, True]
 
 
 def test_a_claim_is_never_changed(world):

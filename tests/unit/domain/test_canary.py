@@ -1,6 +1,7 @@
 """A candidate on its way: what each metric, each limit and the observed share make of the rollout."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -292,6 +293,19 @@ def test_somebody_who_changes_the_route_starts_the_steps_clock_again():
     assert [event.reason for event in world.told].count("RouteDrifted") == 1
     world.until("Shifting")
     assert world.status.rollout.drifted_at is None
+
+
+def test_whatever_somebody_changes_in_the_route_starts_the_steps_clock_again():
+    world = analyzing()
+    world.passes(seconds=90)
+    world.route = replace(world.route, edited=True)
+    world.told.clear()
+    world.tick()
+    assert (world.status.phase, world.status.rollout.drifted_at) == ("Shifting", world.now)
+    assert [event.reason for event in world.told].count("RouteDrifted") == 1
+    world.route = replace(world.route, edited=False, accepted=False)  # put back
+    world.until("Analyzing")
+    assert world.status.rollout.since == world.now
 
 
 def test_a_gateway_that_takes_its_word_back_is_no_edit():
