@@ -1,12 +1,10 @@
 """Start, login, health and end of the operator."""
 
 import asyncio
-import ctypes
-import gc
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from quantroll.controller.packed import Packed, Packer
 from quantroll.controller.queue import Key, WorkQueue
 from quantroll.controller.reconcile import Look, Reconciler, owner_of
 from quantroll.controller.seen import Seen
-from quantroll.handlers import listing
+from quantroll.handlers import listing, memory
 from quantroll.handlers.nothing import NoDifferences, NoProgress
 from quantroll.handlers.watches import MODELS
 from quantroll.settings import Settings, load
@@ -69,6 +67,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
         await memo.stack.enter_async_context(MetricsPage(telemetry, port, lambda: memo.queue.depth))
     memo.watching = asyncio.create_task(watches.run())
     memo.work = asyncio.create_task(work(watches, memo.queue))
+    memo.tidying = asyncio.create_task(memory.tidy(lambda: memo.queue.depth > 0))
 
 
 def news(memo: kopf.Memo, key: Key) -> None:
@@ -79,23 +78,16 @@ def news(memo: kopf.Memo, key: Key) -> None:
 async def work(watches: Watches, queue: WorkQueue) -> None:
     """Decide nothing before everything has been seen."""
     await watches.listed()
-    settle()
+    memory.settle()
     await queue.run()
-
-
-def settle() -> None:
-    """What is in memory after the first listing stays, and what that took goes back to the system."""
-    gc.collect()
-    gc.freeze()  # modules and classes: no collection looks at them again
-    with suppress(AttributeError, OSError):  # glibc's own
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def stop(memo: kopf.Memo, **_: Any) -> None:
     """Let go of everything."""
-    memo.work.cancel()
-    memo.watching.cancel()
-    await asyncio.gather(memo.work, memo.watching, return_exceptions=True)
+    tasks = (memo.work, memo.watching, memo.tidying)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await memo.stack.aclose()
 
 
