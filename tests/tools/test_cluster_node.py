@@ -102,12 +102,21 @@ def web(image, text):
     ]
 
 
+def asking_lm_eval(image):
+    """A pod of the image for scorer LMEval, which nothing else starts: whether what asks and judges is in it."""
+    command = ["python", "-c", "import lm_eval.models.openai_completions, quantroll_jobs.harness.ask"]
+    container = {"name": "client", "image": image, "command": command, "securityContext": RESTRICTED}
+    container["volumeMounts"] = [{"name": "tmp", "mountPath": "/tmp"}]
+    spec = {"restartPolicy": "Never", "containers": [container], "volumes": [{"name": "tmp", "emptyDir": {}}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lm-eval", "namespace": "apps"}, "spec": spec}
+
+
 def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()
     (folder / "hello").write_text("from the volume")
     with Cluster(tmp_path / "cluster") as c:
-        c.up(images=images.build(["client"]).values(), with_gateway=True)
+        c.up(images=images.build(["client", "client-lm-eval"]).values(), with_gateway=True)
         name = identity(tmp_path / "cluster")
         assert cgroups_of(name)
         c.client.apply(
@@ -123,6 +132,9 @@ def test_a_pod_of_our_image_serves_a_users_file_through_the_gateway(tmp_path):
         request = Request(f"http://127.0.0.1:{c.ports['gateway']}/hello", headers={"Host": "web.test"})
         answer = wait_for("an answer", lambda: urlopen(request, timeout=5).read(), 30)
         assert answer == b"from the volume"
+        c.client.apply(asking_lm_eval(images.references()["client-lm-eval"]))
+        ended = "--for=jsonpath={.status.phase}=Succeeded"
+        c.client.kubectl("-n", "apps", "wait", "pod/lm-eval", ended, "--timeout=60s")
         (kubelet,) = wait_for("the kubelet", lambda: kubelets(tmp_path / "cluster"), 10)
         os.kill(kubelet, signal.SIGKILL)
         wait_for("another kubelet", lambda: kubelets(tmp_path / "cluster") - {kubelet}, 10)
