@@ -101,7 +101,8 @@ def _worth(subject: Subject, arms: list[Arm]) -> str:
             change, share_of = ("saves", cost.saving) if cost.saving >= 0 else ("costs more by", -cost.saving)
             said.append(f"{change} {money(abs(cost.monthly_saving))} {cost.currency} a month, {percent(share_of)}")
         if cost.payback_days is not None:
-            said.append(f"its Jobs are paid for after {significant(cost.payback_days)} days")
+            days = cost.payback_days
+            said.append(f"its Jobs are paid for {f'after {significant(days)} days' if days >= 1 else 'within a day'}")
         if cost.worthwhile is False:
             said.append(f"not worth it: {cost.message}" if cost.message else "not worth it")
         return f"Beside the baseline it {'; '.join(said)}." if said else ""

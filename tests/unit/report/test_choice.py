@@ -85,6 +85,8 @@ def test_a_saving_and_its_payback():
         document
     )
     cost = document["status"]["variants"][2]["cost"]
+    cost["paybackDays"] = 0.0
+    assert "its Jobs are paid for within a day." in said(document)
     cost.update(monthlySaving=-100, saving=-0.1, worthwhile=False, message="the replicas stay the same")
     del cost["paybackDays"]
     told = "Beside the baseline it costs more by 100.00 USD a month, 10 %; not worth it: the replicas stay the same."
