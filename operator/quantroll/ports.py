@@ -39,6 +39,9 @@ class Cluster(Protocol):
     async def apply(self, manifest: Manifest, *, force: bool) -> None:
         """Server-side apply: own exactly the fields given. Without `force`, Conflict where somebody else owns one."""
 
+    async def put_back(self, manifest: Manifest, resource_version: str) -> None:
+        """Replace the spec if the object is still at this version, whoever owns what is in it; Conflict otherwise."""
+
     async def read(self, ref: ObjectRef) -> Manifest | None:
         """The object as it is; None if there is none of that name."""
 

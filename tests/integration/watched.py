@@ -18,7 +18,8 @@ class Watched:
         self._client, self._path = client, path
         self._found: dict[str, Object] = {}
         self._version = ""  # none: all that is there is told of first
-        self._end, self._thread = threading.Event(), threading.Thread(target=self._follow, daemon=True)
+        self._error: BaseException | None = None
+        self._end, self._thread = threading.Event(), threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         """Begin; what is there already is told of first."""
@@ -29,11 +30,20 @@ class Watched:
         self._end.set()
 
     def items(self) -> list[Object]:
-        """All objects as they were last told of."""
+        """All objects as they were last told of. Raises what has ended the thread."""
+        if self._error:
+            raise self._error
         return list(self._found.values())
 
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except BaseException as error:
+            self._error = error
+            raise
+
     def _follow(self) -> None:
-        while not self._end.wait(0.1):
+        while not self._end.is_set():
             host = urlsplit(self._client.server).netloc
             connection = http.client.HTTPSConnection(host, context=self._client.ssl, timeout=SECONDS + 10)
             asked = {"watch": 1, "timeoutSeconds": SECONDS, "resourceVersion": self._version}
@@ -42,13 +52,14 @@ class Watched:
                 with connection.getresponse() as answer:
                     self._read(answer)
             except (OSError, http.client.HTTPException):
-                continue  # the API server may have been stopped
+                self._end.wait(0.1)  # the API server may have been stopped
             finally:
                 connection.close()
 
     def _read(self, answer: http.client.HTTPResponse) -> None:
         if answer.status != 200:
-            return  # there is no such kind yet
+            self._end.wait(1)  # there is no such kind yet
+            return
         for line in answer:
             if self._end.is_set():
                 return

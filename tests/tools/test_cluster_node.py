@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -41,8 +42,12 @@ def traces(folder):
 
 def kubelets(folder):
     """Pids of the kubelets of a cluster."""
-    commands = {int(entry.name): (entry / "cmdline").read_text() for entry in Path("/proc").glob("[0-9]*")}
-    return {pid for pid, command in commands.items() if f"--config={folder}/node/kubelet.json" in command}
+    mark, found = f"--config={folder}/node/kubelet.json".encode(), set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it may have ended
+            if mark in (entry / "cmdline").read_bytes():
+                found.add(int(entry.name))
+    return found
 
 
 def identity(folder):

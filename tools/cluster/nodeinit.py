@@ -12,8 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-STARTS = 5
-"""Times that a kubelet is started, as systemd would: containerd has its socket before it answers a kubelet."""
+STARTS, WINDOW = 10, 60.0
+"""Times within so many seconds that a kubelet is started again, as systemd would: containerd has its socket before it
+answers a kubelet."""
 PAUSE = 0.5  # seconds before it is started again
 SYSCTLS = {  # the kubelet insists on these machine-wide values: it sees, and may write, files of its own instead
     "vm/overcommit_memory": "1",
@@ -57,12 +58,12 @@ def main(work: Path) -> None:
     conf = json.loads((work / "init.json").read_text())
     private_machine(work, conf["hostname"])
     env = {**os.environ, "PATH": conf["path"], "HOME": "/var/lib"}
-    procs: dict[int, str] = {}
+    procs: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}  # held, or Python would wait for them in our place
 
     def start(name: str) -> subprocess.Popen[bytes]:
         with open(Path(conf["log"]) / f"{name}.log", "ab") as log:
             process = subprocess.Popen(conf["run"][name], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
-        procs[process.pid] = name
+        procs[process.pid] = (name, process)
         return process
 
     for name in conf["run"]:
@@ -73,15 +74,17 @@ def main(work: Path) -> None:
 
     stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: stop.append(number))
-    again = {"kubelet": STARTS - 1}
+    lately: list[float] = []  # when a kubelet was started again
     while not stop:  # process 1 collects orphans (the shims' children come to it)
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             break
-        name = procs.pop(pid, "")
-        if again.get(name):
-            again[name] -= 1
+        name = procs[pid][0] if pid in procs else ""
+        lately = [at for at in lately if time.monotonic() - at < WINDOW]
+        if name == "kubelet" and len(lately) < STARTS:
+            lately.append(time.monotonic())
+            print(f"kubelet ended with status {status}: it is started again", file=sys.stderr, flush=True)
             time.sleep(PAUSE)
             start(name)
         elif name:

@@ -65,6 +65,19 @@ class KubernetesCluster:
             content_type="application/apply-patch+yaml",
         )
 
+    async def put_back(self, manifest: Manifest, resource_version: str) -> None:
+        """Replace the spec if the object is still at this version, whoever owns what is in it; Conflict otherwise."""
+        await self._call(
+            "PATCH",
+            _path(ObjectRef.of(manifest)),
+            body=[
+                {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version},
+                {"op": "replace", "path": "/spec", "value": manifest["spec"]},
+            ],
+            query={"fieldManager": MANAGER},
+            content_type="application/json-patch+json",
+        )
+
     async def read(self, ref: ObjectRef) -> Manifest | None:
         """The object as it is; None if there is none of that name."""
         try:
@@ -147,7 +160,7 @@ class KubernetesCluster:
         method: str,
         path: str,
         *,
-        body: Manifest | None = None,
+        body: Manifest | list[Manifest] | None = None,
         query: dict[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Any:

@@ -7,7 +7,7 @@ import aiohttp
 
 from quantroll.constants import ENGINE_PORT, PROGRESS_PORT
 
-_IN_FLIGHT = re.compile(r"^vllm:num_requests_(?:running|waiting)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
+_IN_FLIGHT = re.compile(r"^vllm:num_requests_(running|waiting)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 _TIMEOUT = aiohttp.ClientTimeout(total=3)
 _QUESTIONS = re.compile(r"^quantroll_evaluation_(questions|answered) ([0-9.e+]+)$", re.MULTILINE)
 _SHORT_TIMEOUT = aiohttp.ClientTimeout(total=1)  # a pass waits for it
@@ -41,9 +41,19 @@ async def _page(session: aiohttp.ClientSession, pod_ip: str, port: int) -> str |
     host = f"[{pod_ip}]" if ":" in pod_ip else pod_ip
     try:
         async with session.get(f"http://{host}:{port}/metrics") as answer:
-            return (await answer.content.read(_LIMIT)).decode(errors="replace") if answer.status == 200 else None
+            return await _whole(answer) if answer.status == 200 else None
     except (aiohttp.ClientError, TimeoutError, OSError):
         return None
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> str | None:
+    """All of a page; None where it is too long: what is missing may be what was asked for."""
+    page = bytearray()
+    async for chunk in answer.content.iter_any():
+        page += chunk
+        if len(page) > _LIMIT:
+            return None
+    return page.decode(errors="replace")
 
 
 def parse_progress(page: str) -> float | None:
@@ -58,9 +68,11 @@ def parse_progress(page: str) -> float | None:
 
 
 def parse_in_flight(page: str) -> int | None:
-    """Running and waiting requests on a metrics page, all engines of the pod summed; None if they are not there."""
-    values = _IN_FLIGHT.findall(page)
+    """Running and waiting requests on a metrics page, all engines of the pod summed; None unless both are there."""
+    found = _IN_FLIGHT.findall(page)
+    if {name for name, _ in found} != {"running", "waiting"}:
+        return None
     try:
-        return int(sum(float(value) for value in values)) if values else None
+        return int(sum(float(value) for _, value in found))
     except (ValueError, OverflowError):  # NaN or +Inf: not a count
         return None

@@ -90,7 +90,7 @@ class CostFigures(ApiModel):
     saving: float | None = None
     """The same as a share of the baseline's, in [0, 1]; negative where it costs more."""
     payback_days: float | None = None
-    """Days until the saving has paid for the Jobs' own GPU hours."""
+    """Days until the saving has paid for the Jobs' own hours."""
     predicted_speedup: float | None = None
     """Output tokens a second against the baseline's, predicted from the bytes that one token reads."""
     measured_speedup: float | None = None

@@ -9,6 +9,18 @@ from quantroll.api.base import parse_quantity
 from quantroll.builders.meta import Manifest
 from quantroll.constants import ANNOTATION_DESIRED
 
+# The API server adds nothing to these maps of Services and of pods' templates ...
+_OURS_ALONE = frozenset({"selector", "nodeSelector", "limits", "requests", "securityContext"})
+# ... and sets none of these itself.
+_WITHOUT_DEFAULT = frozenset(
+    {
+        "paused", "publishNotReadyAddresses", "externalIPs", "initContainers", "hostNetwork", "hostPID", "hostIPC",
+        "hostAliases", "nodeSelector", "affinity", "tolerations", "priorityClassName", "runtimeClassName", "dnsConfig",
+        "serviceAccountName", "imagePullSecrets", "command", "args", "env", "envFrom", "volumeDevices", "lifecycle",
+        "volumes", "volumeMounts",
+    }
+)  # fmt: skip
+
 
 def stamped(manifest: Manifest) -> Manifest:
     """The manifest with the hash of itself, by which a field that is no longer asked for is noticed."""
@@ -19,11 +31,8 @@ def stamped(manifest: Manifest) -> Manifest:
 
 
 def differs(desired: Manifest, observed: Mapping[str, Any]) -> bool:
-    """Whether anything that we ask for is otherwise; what the API server adds by default is no difference.
-
-    A route is written with its defaults, so that whatever else is in it, a filter say, was set by somebody.
-    """
-    if desired["kind"] == "HTTPRoute" and adds(observed.get("spec", {}), desired["spec"]):
+    """Whether anything that we ask for is otherwise; what the API server adds by default is no difference."""
+    if has_more(desired, observed):
         return True
     meta, seen = desired["metadata"], observed["metadata"]
     return not (
@@ -55,12 +64,26 @@ def includes(observed: Any, desired: Any) -> bool:
     return bool(_normal(desired) == _normal(observed))
 
 
-def adds(observed: Any, desired: Any) -> bool:
-    """Whether there is more than asked for: a key that says something, at any depth, where elements pair up."""
+def has_more(desired: Manifest, observed: Mapping[str, Any]) -> bool:
+    """Whether the spec says more than was asked for, which then was set by somebody.
+
+    A route is written with its defaults, so that whatever else is in it counts; of others, what has no default.
+    """
+    whole = desired["kind"] == "HTTPRoute"
+    return _adds(observed.get("spec") or {}, desired.get("spec") or {}, whole=whole, within="")
+
+
+def _adds(observed: Any, desired: Any, *, whole: bool, within: str) -> bool:
     if isinstance(observed, Mapping) and isinstance(desired, Mapping):
-        return any(adds(value, desired[key]) if key in desired else bool(value) for key, value in observed.items())
-    if isinstance(observed, list) and isinstance(desired, list) and len(observed) == len(desired):
-        return any(adds(o, d) for o, d in zip(observed, desired, strict=True))
+        return any(
+            _adds(value, desired[key], whole=whole, within=key)
+            if key in desired
+            else bool(value) and (whole or within in _OURS_ALONE or key in _WITHOUT_DEFAULT)
+            for key, value in observed.items()
+        )
+    if isinstance(observed, list) and isinstance(desired, list):
+        pairs = zip(observed, desired, strict=False)
+        return len(observed) > len(desired) or any(_adds(o, d, whole=whole, within=within) for o, d in pairs)
     return False
 
 

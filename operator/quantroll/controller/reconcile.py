@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from quantroll.api.status import QuantizedModelStatus
-from quantroll.builders import route
+from quantroll.builders import names
 from quantroll.builders.meta import Manifest, Owner
 from quantroll.constants import (
     ANNOTATION_DESIRED,
@@ -24,9 +24,10 @@ from quantroll.constants import (
 )
 from quantroll.controller import views
 from quantroll.controller.children import Children
-from quantroll.controller.difference import differs, same_stamp, stamped
+from quantroll.controller.difference import differs, has_more, same_stamp, stamped
 from quantroll.controller.gather import Outside, gather
 from quantroll.controller.render import render
+from quantroll.controller.routes import is_edited
 from quantroll.controller.written import Written
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import JobState, Problem, Snapshot
@@ -51,7 +52,7 @@ class Reconciler:
         self._outside, self._cluster = outside, outside.cluster
         self._trouble: dict[tuple[str, str], Problem] = {}  # what was refused last time, for the next status
         self._written = Written()
-        self._edits: dict[tuple[str, str], str] = {}  # version of the route that was last found edited
+        self._edits: dict[tuple[str, str], int] = {}  # generation of the route that was last found edited
         self._gone: dict[tuple[str, str], str] = {}  # uids of what was deleted while its watch was away
 
     async def run_pass(self, key: tuple[str, str]) -> float | None:
@@ -85,10 +86,8 @@ class Reconciler:
         now = self._clock.now()
         seen = await gather(model, children, self._settings, self._outside, now)
         seen = replace(seen, trouble=self._trouble.get(key))
+        seen = self._with_edits(key, model, children, seen)
         decided = plan(seen, now)
-        if self._route_edited(key, model, children, seen, decided):
-            seen = replace(seen, route=seen.route and replace(seen.route, edited=True))
-            decided = plan(seen, now)
         try:
             recorded = await self._record(model, seen, decided)
             self._outside.telemetry.stands(key, decided.status)
@@ -109,22 +108,22 @@ class Reconciler:
             return 0.1  # it works now: the status has to say so
         return max((decided.wake_at - now).total_seconds(), 0.05) if decided.wake_at else math.inf
 
-    def _route_edited(
-        self, key: tuple[str, str], model: Body, children: Children, seen: Snapshot, decided: Plan
-    ) -> bool:
-        """Whether the route is not as it was written although nothing else is wanted: weights tell of themselves.
+    def _with_edits(self, key: tuple[str, str], model: Body, children: Children, seen: Snapshot) -> Snapshot:
+        """With whether somebody else has changed the route.
 
-        A version counts once: one that stays, for a webhook say that changes what we write, would stop all rollouts.
+        A generation counts once, and for as long as our answer is on its way: one that stays, for a webhook say that
+        changes whatever we write, would stop all rollouts.
         """
-        if seen.spec is None or not decided.wanted.shares:
-            return False
-        manifest = stamped(route.route(_owner(model), seen.spec.rollout.routing, decided.wanted.shares))
-        observed = children.get("HTTPRoute", manifest["metadata"]["name"])
-        if observed is None or not same_stamp(manifest, observed) or not differs(manifest, observed):
-            return False
-        version = str(observed["metadata"].get("resourceVersion", ""))
-        before, self._edits[key] = self._edits.get(key), version
-        return before != version
+        observed = children.get("HTTPRoute", names.route(seen.name))
+        if observed is None or seen.spec is None or seen.route is None:
+            return seen
+        if not is_edited(_owner(model), seen.spec.rollout.routing, observed):
+            return seen
+        generation = int(observed["metadata"].get("generation", 0))
+        before, self._edits[key] = self._edits.get(key), generation
+        stamp = observed["metadata"].get("annotations", {}).get(ANNOTATION_DESIRED, "")
+        news = before != generation or bool(self._written.pending(observed, stamp))
+        return replace(seen, route=replace(seen.route, edited=True)) if news else seen
 
     async def _record(self, model: Body, seen: Snapshot, decided: Plan) -> bool:
         """Write the status if it has changed."""
@@ -170,11 +169,19 @@ class Reconciler:
             elif kind != "PersistentVolumeClaim" and differs(manifest, observed):
                 stamp = manifest["metadata"]["annotations"][ANNOTATION_DESIRED]
                 if not self._written.pending(observed, stamp):
-                    await self._cluster.apply(manifest, force=True)
+                    await self._write_again(manifest, observed)
                     self._written.note(observed, stamp)
         except (Refused, Unreachable) as error:  # one child's trouble, with a webhook say, is not the others'
             return Problem(Reason.REFUSED, f"the API server does not take {kind} {name}: {error}")
         return None
+
+    async def _write_again(self, manifest: Manifest, observed: Body) -> None:
+        """As it should be; what somebody has added would stay theirs, were it only applied."""
+        added = same_stamp(manifest, observed) and has_more(manifest, observed)
+        if added and manifest["kind"] != "HTTPRoute":  # whose lists are replaced whole
+            await self._cluster.put_back(manifest, observed["metadata"]["resourceVersion"])
+        else:
+            await self._cluster.apply(manifest, force=True)
 
     async def _create(self, manifest: Manifest) -> Problem | None:
         """Make what the watches do not show, unless somebody else has something of that name."""

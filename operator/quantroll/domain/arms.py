@@ -204,7 +204,7 @@ def compared(model: Model, arm: Arm, base: Arm, base_cost: CostFigures) -> CostF
     less = _round(base_cost.monthly - own.monthly, 2) or 0.0
     spent = _spent(model, (*base.jobs, *arm.jobs), notes)
     days = economics.payback_days(spent, less) if spent is not None else None
-    same = (own.gpu, own.hourly, own.replicas) == (base_cost.gpu, base_cost.hourly, base_cost.replicas)
+    same = _same_hardware(arm.hardware, base.hardware) and own.replicas == base_cost.replicas
     against = economics.not_worthwhile(
         monthly_saving=less,
         minimum=model.economics.min_monthly_saving,
@@ -226,6 +226,13 @@ def compared(model: Model, arm: Arm, base: Arm, base_cost: CostFigures) -> CostF
     )
 
 
+def _same_hardware(one: Hardware, other: Hardware) -> bool:
+    """Whether two pods have as many GPUs of a kind, or without any the same CPUs and memory."""
+    if one.count or other.count:
+        return (one.product, one.count) == (other.product, other.count)
+    return one == other
+
+
 def speedup(model: Model, arm: Arm, base: Arm) -> float | None:
     """Output tokens a second against the baseline's on the same GPUs, by the bytes that one token reads.
 
@@ -241,9 +248,13 @@ def speedup(model: Model, arm: Arm, base: Arm) -> float | None:
 
 def _predicted(model: Model, arm: Arm, base: Arm) -> float | None:
     """The same on the GPUs that the arms have; nothing is known of how fast another kind of GPU reads."""
-    found = speedup(model, arm, base) if arm.hardware.product == base.hardware.product else None
+    found = speedup(model, arm, base) if _same_kind(arm.hardware, base.hardware) else None
     shards = arm.serving.tensor_parallel_size / base.serving.tensor_parallel_size
     return None if found is None else _round(found * shards, 2)
+
+
+def _same_kind(one: Hardware, other: Hardware) -> bool:
+    return one.product == other.product if one.count or other.count else one.cpus == other.cpus
 
 
 def _measured_speedup(arm: Arm, base: Arm) -> float | None:
@@ -252,10 +263,10 @@ def _measured_speedup(arm: Arm, base: Arm) -> float | None:
 
 
 def _spent(model: Model, jobs: tuple[tuple[Hardware, float | None], ...], notes: _Notes) -> float | None:
-    """Price of the hours of Jobs; one without a GPU costs nothing here, unless CPUs have a price."""
+    """Price of the hours of Jobs; one without a GPU costs nothing here, unless its CPUs have a price."""
     total = 0.0
     for pod, seconds in jobs:
-        if not pod.count and model.economics.cpu_hourly_cost is None:
+        if not pod.count and not (pod.cpus and model.economics.cpu_hourly_cost):
             continue
         if seconds is None:
             notes.add("no payback: how long a Job took is not known")

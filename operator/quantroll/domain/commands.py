@@ -190,7 +190,7 @@ def _retry_jobs(draft: Draft) -> Outcome:
         measured = None if failure else row.evaluation
         return row.model_copy(update={"failure": due(failure or row.failure), "evaluation": measured})
 
-    disturbed = [row.reason in _DISTURBED for row in status.variants]
+    disturbed = [row.reason in _DISTURBED or _is_withdrawn(row) for row in status.variants]
     alone = not any(row.evaluation for row in status.variants)
     base = status.baseline and again(status.baseline, disturbed=any(disturbed) or alone)
     variants = [again(row, disturbed=mine) for row, mine in zip(status.variants, disturbed, strict=True)]
@@ -199,6 +199,11 @@ def _retry_jobs(draft: Draft) -> Outcome:
         return False, "no Job has failed"
     draft.set(variants=variants, baseline=base, prepare_failure=prepare)
     return True, f"{count} failed Jobs are tried again"
+
+
+def _is_withdrawn(row: VariantStatus) -> bool:
+    """Whether it was measured, and is not judged: what it is compared with may be what has to be asked again."""
+    return row.verdict is None and row.evaluation is not None
 
 
 def _disturbance(draft: Draft, row: BaselineStatus | VariantStatus) -> Attempt | None:

@@ -1,6 +1,7 @@
 """The variants, rung by rung: make, evaluate, judge; and which of the proven ones to serve."""
 
 from collections.abc import Collection
+from typing import Any
 
 from quantroll.api.jobs import CalibrationInput, QuantizeInput, Recipe
 from quantroll.api.spec import QuantizedModelSpec, Variant
@@ -16,6 +17,7 @@ from quantroll.domain.pipeline import evaluation_of, prepare_again, revision_spe
 from quantroll.domain.wanted import WantedQuantize
 
 INFEASIBLE = "Infeasible"
+_DO_NOT_SUFFICE = frozenset({Reason.EVAL_SET_TOO_SMALL, Reason.EVAL_SET_SLICE_MISSING, Reason.BASELINE_TOO_WEAK})
 _NOTHING = {
     "verdict": None,
     "reason": None,
@@ -56,9 +58,10 @@ def climb(draft: Draft, spec: QuantizedModelSpec) -> bool:
 
 
 def withdraw(draft: Draft, spec: QuantizedModelSpec) -> None:
-    """Nothing is proven against a baseline or by data that are looked at anew, or do not suffice.
+    """No verdict stands against a baseline or by data that are looked at anew, or do not suffice.
 
-    The counts stay: should they turn out to hold, they are judged again without a Job.
+    The counts stay: should they turn out to hold, they are judged again without a Job. Until then a revision that has
+    served is gone back to by them (`good_by_counts`), for there is nothing better.
     """
     for variant in spec.variants:
         row = next(r for r in draft.status.variants if r.name == variant.name)
@@ -69,13 +72,15 @@ def withdraw(draft: Draft, spec: QuantizedModelSpec) -> None:
 
 def _why_withdrawn(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> str:
     status, base = draft.status, draft.status.baseline
+    if draft.blocked and draft.blocked.reason in _DO_NOT_SUFFICE:
+        return f"not judged: {draft.message}"
     if status.prepared is None or status.prepared_key != fingerprints.prepare_key(spec) or base is None:
         return "judged again when the model and the data sets have been checked anew"
     eval_set = status.prepared.eval_set.sha256
     current = fingerprints.evaluation_key(base.revision, spec.quality_gate, eval_set)
     if base.evaluation is None or base.evaluation.key != current:
         return _why_anew(draft, spec, variant, row)
-    return f"not judged: {draft.message}"
+    return "not judged: the full-precision model's own answers do not suffice"
 
 
 def gate_verdict(row: VariantStatus) -> Verdict | None:
@@ -175,25 +180,41 @@ def identity(
     return revision, served, key
 
 
+def good_by_counts(draft: Draft, spec: QuantizedModelSpec) -> set[str]:
+    """Revisions that have passed; by their counts, while the baseline or the data are looked at anew."""
+    overlap = draft.status.prepared.overlap if draft.status.prepared else 0
+    by_counts = {name: changes["verdict"] for name, changes in _verdicts(draft, spec, overlap).items()}
+    verdicts = [(row.revision, row.verdict or by_counts.get(row.name)) for row in draft.status.variants]
+    return {revision for revision, verdict in verdicts if revision and verdict == Verdict.PASS.value}
+
+
 def _judge(draft: Draft, spec: QuantizedModelSpec, overlap: int) -> None:
     """The verdicts, computed anew from what is stored: a changed threshold changes them without any Job."""
+    found = _verdicts(draft, spec, overlap)
+    for variant, row in zip(spec.variants, draft.status.variants, strict=True):
+        if variant.name in found:
+            draft.set_variant(row.model_copy(update=found[variant.name]))
+        else:
+            seen = overlap if variant.needs_calibration else 0
+            draft.set_variant(_unmeasured(draft, spec, variant, row, seen))
+
+
+def _verdicts(draft: Draft, spec: QuantizedModelSpec, overlap: int) -> dict[str, dict[str, Any]]:
+    """What the counts of each measured variant come to, by its name."""
     thresholds = thresholds_of(spec.quality_gate)
+    rows = {row.name: row.evaluation for row in draft.status.variants}
     found = {
-        variant.name: evidence_of(row.evaluation, overlap if variant.needs_calibration else 0)
-        for variant, row in zip(spec.variants, draft.status.variants, strict=True)
-        if row.evaluation
+        variant.name: evidence_of(counts, overlap if variant.needs_calibration else 0)
+        for variant in spec.variants
+        if (counts := rows.get(variant.name))
     }
     # Every declared variant counts, measured or not: what comes later takes no proof away.
     at_once = spec.variants if spec.ladder == "All" else []
     proofs = {v.name: proof(found[v.name], thresholds) if v.name in found else 1.0 for v in at_once}
-    for variant, row in zip(spec.variants, draft.status.variants, strict=True):
-        if variant.name in found:
-            rivals = [p for name, p in proofs.items() if name != variant.name]
-            changes = verdict_of(found[variant.name], thresholds, rivals)
-            draft.set_variant(row.model_copy(update=changes))
-        else:
-            seen = overlap if variant.needs_calibration else 0
-            draft.set_variant(_unmeasured(draft, spec, variant, row, seen))
+    return {
+        name: verdict_of(evidence, thresholds, [p for other, p in proofs.items() if other != name])
+        for name, evidence in found.items()
+    }
 
 
 def _unmeasured(

@@ -6,9 +6,8 @@ from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import PastRevision, RejectedRevision, RevisionStatus, RolloutStatus
 from quantroll.constants import BASELINE, GROUP, Reason
-from quantroll.domain import capacity, fingerprints, pipeline
+from quantroll.domain import capacity, fingerprints, ladder, pipeline
 from quantroll.domain.draft import LIST_LIMIT, Draft, clip
-from quantroll.domain.gate import Verdict
 from quantroll.domain.locate import baseline_model
 from quantroll.domain.traffic import server_of
 
@@ -150,7 +149,7 @@ def proven(draft: Draft, spec: QuantizedModelSpec, revision: str) -> RevisionSta
     stable, base = draft.status.stable, draft.status.baseline
     if stable is None or base is None or revision == stable.revision:
         return None
-    good = {row.revision for row in draft.status.variants if row.verdict == Verdict.PASS.value}
+    good = ladder.good_by_counts(draft, spec)
     good -= {entry.revision for entry in draft.status.rejected}
     return found(draft, spec, revision) if revision in good | {base.revision} else None
 

@@ -27,6 +27,8 @@ class Hardware:
     """CPUs that it requests."""
     memory_gib: float = 0
     """Memory that it requests, in GiB."""
+    others: tuple[str, ...] = ()
+    """Other devices that it asks for, such as amd.com/gpu."""
 
 
 def hardware_of(placement: Placement) -> Hardware:
@@ -39,6 +41,7 @@ def hardware_of(placement: Placement) -> Hardware:
         count=int(text) if text.isdecimal() else 0,
         cpus=float(parse_quantity(asked.get("cpu", 0)) or 0),
         memory_gib=float(parse_quantity(asked.get("memory", 0)) or 0) / 2**30,
+        others=tuple(sorted(name for name in limits if "/" in name and name != GPU_RESOURCE)),
     )
 
 
@@ -69,6 +72,9 @@ def hourly(pod: Hardware, economics: Economics, table: PriceTable) -> float:
 
 
 def _without_gpu(pod: Hardware, economics: Economics) -> float:
+    if pod.others:
+        other = ", ".join(pod.others)
+        raise UnknownPriceError(f"what {other} costs is not known: prices are of {GPU_RESOURCE}, or of CPUs")
     if economics.cpu_hourly_cost is None:
         raise UnknownPriceError(
             f"it asks for no GPU: set serving.resources.limits {GPU_RESOURCE}, or economics.cpuHourlyCost where it is"

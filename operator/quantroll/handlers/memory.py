@@ -10,7 +10,8 @@ from pathlib import Path
 
 LOOK = 15.0  # seconds between looks
 STATM = Path("/proc/self/statm")
-SPARE = 8 << 20  # bytes that may be taken anew before anything is given back: it takes as long as a pass
+SPARE = 8 << 20  # bytes that may be taken anew before anything is given back: it takes as long as some passes
+SELDOM = 20  # looks after which it is given back all the same: what has gone leaves no trace in what is taken
 
 
 def settle() -> None:
@@ -28,17 +29,18 @@ def give_back() -> None:
 
 def resident() -> int:
     """Bytes of memory that the process has; 0 where the system does not tell."""
-    if not STATM.exists():
-        return 0
-    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError):
+        return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 async def tidy(is_busy: Callable[[], bool]) -> None:
-    """Until cancelled: give back what a burst has taken, once it is over."""
-    least = resident()
+    """Until cancelled: give back what a burst has taken, once it is over; and now and then what has become free."""
+    level, looks = resident(), 0
     while True:
         await asyncio.sleep(LOOK)
-        if resident() > least + SPARE and not is_busy():
+        looks += 1
+        if not is_busy() and (resident() > level + SPARE or looks >= SELDOM):
             gc.collect()
             give_back()
-            least = resident()
+            level, looks = resident(), 0

@@ -138,6 +138,8 @@ def _why_nothing(subject: Subject, row: VariantStatus | None) -> str:
         return row.message or row.reason or row.verdict
     if row and row.failure:
         return f"{row.failure.reason}: {row.failure.message}"
+    if row and row.evaluation and row.message:
+        return row.message
     ended = subject.spec.ladder == "Sequential" and subject.status.phase in _SETTLED
     return "not tried: the ladder ended before it" if ended else "not measured yet"
 

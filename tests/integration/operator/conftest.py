@@ -134,21 +134,21 @@ def status(cluster: ControlPlaneOnly, rest: Rest, namespace: str) -> Iterator[Ca
         def look() -> dict[str, object]:
             return rest.request("GET", models(namespace, name))[1]
 
-        def fulfils() -> object:
-            told = (model for model in watched.items() if model["metadata"]["name"] == name)
-            model = next((model for model in told if int(model["metadata"]["resourceVersion"]) >= first), None)
-            return model is not None and until is not None and until(model.get("status") or {})
+        def fulfils() -> list[dict[str, object]]:
+            named = (model for model in watched.items() if model["metadata"]["name"] == name)
+            told = [m.get("status") or {} for m in named if int(m["metadata"]["resourceVersion"]) >= first]
+            return [status for status in told if until is not None and until(status)]
 
         begun = look()
         if until is None:
             return begun.get("status") or {}
         first = int(begun.get("metadata", {}).get("resourceVersion", 0))  # the watch may be a moment behind
         try:
-            wait_for("status", fulfils, timeout)
+            (seen,) = wait_for("status", fulfils, timeout)
         except TimeoutError:
             found = look().get("status") or {}
             raise AssertionError(f"never seen; phase {found.get('phase')}: {found.get('message')}\n{found}") from None
-        return look().get("status") or {}
+        return seen
 
     yield get
     watched.close()

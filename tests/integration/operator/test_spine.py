@@ -6,6 +6,7 @@ import time
 import pytest
 
 from cluster.procs import wait_for
+from integration.operator.player import report_for
 from integration.rest import models
 from unit.domain import world
 
@@ -188,7 +189,8 @@ def test_children_changed_or_deleted_by_hand_are_put_back(operator, player, appl
     services = f"/api/v1/namespaces/{namespace}/services"
     for name in ("tiny", f"tiny-{after['candidate']['revision']}"):
         assert rest.request("DELETE", f"{services}/{name}")[0] == 200
-    wait_for("the stable Service", lambda: rest.request("GET", f"{services}/tiny")[0] == 200, 20)
+    for name in ("tiny", f"tiny-{after['candidate']['revision']}"):
+        wait_for(f"Service {name}", lambda at=f"{services}/{name}": rest.request("GET", at)[0] == 200, 20)
     before = status(lambda s: s["phase"] == "Analyzing" and s["rollout"].get("since"), timeout=20)
     time.sleep(1.1)
     assert rest.request("DELETE", route)[0] == 200
@@ -205,6 +207,63 @@ def test_children_changed_or_deleted_by_hand_are_put_back(operator, player, appl
         return now["metadata"].get("uid") not in (None, was["metadata"]["uid"]) and now["spec"] == was["spec"]
 
     wait_for("the Deployment", made_again, 20)
+
+
+def adds_to(deployment):
+    """What people try out by hand, in whatever they own of it."""
+    deployment["spec"]["paused"] = True
+    pod = deployment["spec"]["template"]["spec"]
+    pod["nodeSelector"] = {"pool": "a"}
+    pod["initContainers"] = [{"name": "first", "image": "example.com/first:1"}]
+    pod["containers"][0]["env"].append({"name": "ADDED", "value": "1"})
+    pod["containers"][0]["resources"].setdefault("limits", {})["example.com/added"] = "1"
+    pod["containers"].append({"name": "beside", "image": "example.com/beside:1"})
+
+
+def adds_to_the_selector(service):
+    service["spec"]["selector"]["added"] = "by hand"
+    service["spec"]["publishNotReadyAddresses"] = True
+
+
+def test_what_somebody_adds_to_children_is_taken_out_again(operator, player, apply, status, rest, namespace):
+    apply(spec_with("gptq4", steps=FOREVER))
+    stands = status(lambda s: s.get("phase") == "Analyzing" and s["rollout"].get("since"), timeout=60)
+    deployments, services = (
+        f"/apis/apps/v1/namespaces/{namespace}/deployments",
+        f"/api/v1/namespaces/{namespace}/services",
+    )
+    serving = [f"tiny-{stands[part]['revision']}" for part in ("stable", "candidate")]
+    changes = [(f"{deployments}/{name}", adds_to) for name in serving]
+    changes += [(f"{services}/{name}", adds_to_the_selector) for name in ("tiny", *serving)]
+    for path, change in changes:
+        body = rest.request("GET", path)[1]
+        written = copy.deepcopy(body["spec"])
+        change(body)
+        code, answer = rest.request("PUT", path, body)
+        assert (code, answer["spec"] != written) == (200, True), answer
+        wait_for(path, lambda at=path, was=written: rest.request("GET", at)[1]["spec"] == was, 20)
+    versions = {path: rest.request("GET", path)[1]["metadata"]["generation"] for path, _ in changes[:2]}
+    time.sleep(3)
+    assert {path: rest.request("GET", path)[1]["metadata"]["generation"] for path in versions} == versions, (
+        "and no more"
+    )
+
+
+def test_a_job_that_is_deleted_by_hand_is_made_again(operator, player, apply, status, rest, namespace):
+    player.script = lambda job, variant: None if job.kind == "quantize" else report_for(job, variant)
+    apply(spec_with("gptq4"))
+    status(phase("Quantizing"), timeout=60)
+    jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+
+    def quantizing():
+        return [job for job in rest.request("GET", jobs)[1]["items"] if "-quantize-" in job["metadata"]["name"]]
+
+    (before,) = wait_for("the Job", quantizing, 20)
+    path = f"{jobs}/{before['metadata']['name']}"
+    assert rest.request("DELETE", path, propagationPolicy="Background")[0] == 200
+    wait_for("another", lambda: [j for j in quantizing() if j["metadata"]["uid"] != before["metadata"]["uid"]], 20)
+    player.script = report_for
+    assert status(phase("Steady"), timeout=100)["stable"]["variant"] == "gptq4"
 
 
 def test_benchmarks_run_once_the_ladder_is_done(operator, player, apply, status, rest, namespace):

@@ -26,12 +26,14 @@ vllm:kv_cache_usage_perc{engine="0",model_name="tiny"} 0.5
     [
         (PAGE, 7),
         ("vllm:num_requests_running 0\nvllm:num_requests_waiting 0\n", 0),
-        ("vllm:num_requests_running 1e+01\n", 10),
+        ("vllm:num_requests_running 1e+01\nvllm:num_requests_waiting 0\n", 10),
+        ("vllm:num_requests_running 0\n", None),
+        ("vllm:num_requests_waiting 0\n", None),
         ("", None),
         ("<html>not found</html>", None),
-        ("vllm:num_requests_running NaN\n", None),
-        ("vllm:num_requests_running +Inf\n", None),
-        ("vllm:num_requests_running nonsense\n", None),
+        ("vllm:num_requests_running NaN\nvllm:num_requests_waiting 0\n", None),
+        ("vllm:num_requests_running +Inf\nvllm:num_requests_waiting 0\n", None),
+        ("vllm:num_requests_running nonsense\nvllm:num_requests_waiting 0\n", None),
         ("my_vllm:num_requests_running 3\n", None),
     ],
 )
@@ -113,6 +115,13 @@ def test_one_that_does_not_tell_makes_the_sum_unknown(engine):
 def test_one_that_answers_something_else_does_not_tell(engine, answer):
     engine.answer = answer
     assert ask("127.0.0.1") is None
+
+
+@pytest.mark.parametrize(("length", "count"), [(300_000, 7), (5_000_000, None)])
+def test_a_long_page_is_read_whole_or_not_at_all(engine, length, count):
+    running, waiting = PAGE.split("# TYPE vllm:num_requests_waiting")
+    engine.answer = (200, f"{running}{'# x' * (length // 3)}\n# TYPE vllm:num_requests_waiting{waiting}")
+    assert ask("127.0.0.1") == count, "what has not been read may be what waits"
 
 
 def test_no_pods_have_no_requests():

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from quantroll.constants import ANNOTATION_DESIRED
-from quantroll.controller.difference import differs, includes, same_stamp, stamped
+from quantroll.controller.difference import differs, has_more, includes, same_stamp, stamped
 from unit.builders.samples import all_manifests
 
 
@@ -104,6 +104,34 @@ def test_what_somebody_adds_to_a_route_is_noticed(place, added):
     assert differs(manifest, body)
 
 
+def containers(spec):
+    return spec["template"]["spec"]["containers"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("deployment-cpu", lambda spec: spec.update(paused=True)),
+        ("deployment-cpu", lambda spec: spec["template"]["spec"].update(nodeSelector={"pool": "a"})),
+        ("deployment-cpu", lambda spec: spec["template"]["spec"].update(hostNetwork=True)),
+        ("deployment-cpu", lambda spec: spec["template"]["spec"].update(initContainers=[{"name": "x"}])),
+        ("deployment-cpu", lambda spec: containers(spec).append({"name": "sidecar"})),
+        ("deployment-cpu", lambda spec: containers(spec)[0]["env"].append({"name": "A", "value": "1"})),
+        ("deployment-gpu", lambda spec: containers(spec)[0]["resources"]["limits"].update({"example.com/x": "1"})),
+        ("deployment-cpu", lambda spec: containers(spec)[0]["securityContext"].update(privileged=True)),
+        ("service-stable", lambda spec: spec["selector"].update(a="b")),
+        ("service-stable", lambda spec: spec.update(publishNotReadyAddresses=True)),
+        ("service-stable", lambda spec: spec["ports"].append({"name": "other", "port": 81})),
+    ],
+)
+def test_what_somebody_adds_to_a_deployment_or_a_service_is_noticed(name, change):
+    manifest = stamped(all_manifests()[name])
+    body = observed(manifest)
+    change(body["spec"])
+    assert differs(manifest, body)
+    assert has_more(manifest, body)
+
+
 def test_hosts_that_somebody_adds_to_a_route_for_every_host_are_noticed():
     manifest = stamped(all_manifests()["route-split"])
     manifest["spec"]["hostnames"] = []
@@ -114,7 +142,7 @@ def test_hosts_that_somebody_adds_to_a_route_for_every_host_are_noticed():
 
 def test_a_field_that_is_no_longer_asked_for_is_noticed_by_the_stamp():
     before = all_manifests()["deployment-cpu"]
-    before["spec"]["template"]["spec"]["nodeSelector"] = {"pool": "a"}
+    before["spec"]["minReadySeconds"] = 5
     after = all_manifests()["deployment-cpu"]
     assert not differs(after, observed(before)), "not by its fields: it is only more"
     assert differs(stamped(after), observed(stamped(before)))

@@ -79,6 +79,13 @@ class Recorder:
         body["metadata"] |= {"uid": f"uid-{len(self.did)}", "generation": 1}
         self.objects[manifest["kind"], manifest["metadata"]["name"]] = body
 
+    async def put_back(self, manifest, resource_version):
+        name = manifest["metadata"]["name"]
+        self._do("put back", f"{manifest['kind']}/{name}")
+        body = self.objects[manifest["kind"], name]
+        assert resource_version == body["metadata"]["resourceVersion"]
+        body["spec"] = copy.deepcopy(manifest["spec"])
+
     async def read(self, ref):
         return self.unseen.get((ref.kind, ref.name))
 
@@ -270,6 +277,22 @@ def test_a_child_that_was_changed_is_put_back_and_only_that(world):
     assert world.did == [("force", f"Deployment/{name}")]
 
 
+def test_what_somebody_adds_to_a_child_is_taken_out_of_it(world):
+    world.run()
+    world.prepared()
+    world.run()
+    name = next(n for k, n in world.objects if k == "Deployment")
+    body = world.objects["Deployment", name]
+    written = copy.deepcopy(body["spec"])
+    body["metadata"]["resourceVersion"] = "9"
+    body["spec"]["template"]["spec"]["nodeSelector"] = {"pool": "a"}
+    world.run()
+    assert world.did == [("put back", f"Deployment/{name}")], "applied, it would stay: it is somebody else's"
+    assert body["spec"] == written
+    world.run()
+    assert world.did == []
+
+
 def test_an_edit_of_the_route_is_decided_upon_and_a_version_that_stays_only_once(world, monkeypatch):
     world.run()
     world.prepared()
@@ -283,9 +306,9 @@ def test_an_edit_of_the_route_is_decided_upon_and_a_version_that_stays_only_once
     asked = []
     monkeypatch.setattr(reconcile, "plan", lambda seen, now: asked.append(seen.route.edited) or plan(seen, now))
 
-    def shown(version, **rule):
+    def shown(generation, version, **rule):
         body = copy.deepcopy(written)
-        body["metadata"]["resourceVersion"] = version
+        body["metadata"] |= {"generation": generation, "resourceVersion": version}
         body["spec"]["rules"][0] |= rule
         world.objects["HTTPRoute", "tiny"] = body
         asked.clear()
@@ -293,10 +316,13 @@ def test_an_edit_of_the_route_is_decided_upon_and_a_version_that_stays_only_once
         return asked, names(world, "force")
 
     elsewhere = {"matches": [{"path": {"type": "PathPrefix", "value": "/v2"}}]}
-    assert shown("5") == ([False], [])
-    assert shown("6", **elsewhere) == ([False, True], ["HTTPRoute/tiny"])
-    assert shown("6", **elsewhere)[0] == [False], "what a webhook makes of all that we write stops no rollout"
-    assert shown("7", **elsewhere)[0] == [False, True]
+    assert shown(1, "5") == ([False], [])
+    assert shown(2, "6", **elsewhere) == ([True], ["HTTPRoute/tiny"])
+    assert shown(2, "6", **elsewhere) == ([True], []), "our answer is on its way"
+    assert shown(2, "7", **elsewhere) == ([False], ["HTTPRoute/tiny"]), "what a webhook makes of it stops no rollout"
+    assert shown(3, "8", **elsewhere)[0] == [True]
+    del written["metadata"]["annotations"]
+    assert shown(4, "9")[0] == [True]
 
 
 def test_a_claim_is_never_changed(world):

@@ -303,6 +303,8 @@ def test_whatever_somebody_changes_in_the_route_starts_the_steps_clock_again():
     world.tick()
     assert (world.status.phase, world.status.rollout.drifted_at) == ("Shifting", world.now)
     assert [event.reason for event in world.told].count("RouteDrifted") == 1
+    world.tick()
+    assert world.status.rollout.since is None, "no clock starts on what is being put back"
     world.route = replace(world.route, edited=False, accepted=False)  # put back
     world.until("Analyzing")
     assert world.status.rollout.since == world.now

@@ -423,6 +423,20 @@ def test_errors_of_the_baseline_that_make_a_verdict_are_measured_again_too():
     assert [kind for kind, _ in world.made[made:]] == ["evaluate"] * 4
 
 
+def test_errors_of_the_baseline_that_an_edit_makes_too_many_are_measured_again_too():
+    world = World(spec_with(qualityGate__maxErrorRate=0.05))
+    world.baseline_errors = 15
+    world.settle()
+    world.edit(qualityGate__maxErrorRate=0.001)
+    world.tick()
+    assert "requests to the baseline failed" in world.condition("Stalled")[2]
+    assert set(world.verdicts().values()) == {None}, "nothing is proven against such a baseline"
+    world.baseline_errors = 0
+    assert command(world, "retry", "jobs/1") == (True, "4 failed Jobs are tried again")
+    world.settle()
+    assert world.verdicts()["int8"] == "PASS"
+
+
 def test_unknown_annotations_are_nobodys_commands():
     world = analyzing()
     world.commands["restart"] = "x/1"

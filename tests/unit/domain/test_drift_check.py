@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import ConfirmResult
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.constants import BASELINE, Condition, Phase, Reason
@@ -359,6 +360,20 @@ def test_a_rollback_after_a_breach_is_aborted_when_a_person_wants_it():
     world.settle()
     assert (world.status.phase, world.status.stable.revision) == ("Steady", bad)
     assert world.status.drift.verdict == "Breached", "which is said all the same"
+
+
+def test_while_all_is_measured_anew_nothing_is_gone_back_to_that_has_never_run():
+    """The admin's new engine image may be broken: the full-precision model has not answered under it yet."""
+    world = serving(qualityGate__minAcceptable=0.96)
+    world.edit(qualityGate__minAcceptable=0.94)
+    world.until("Steady")
+    world.settle()
+    world.engines["vllm-cpu"] = EngineProfile(image="example.com/vllm-cpu:2", device="cpu")
+    for _ in range(3):
+        world.tick()
+    assert world.status.phase == "Baselining"
+    assert set(world.verdicts().values()) == {None}
+    assert world.condition(Condition.ROLLBACK_READY)[2] == "int8 would be loaded first"
 
 
 def test_back_to_the_one_before_if_it_is_still_proven():

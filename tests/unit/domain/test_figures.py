@@ -74,6 +74,13 @@ def test_a_price_that_is_unknown_is_no_price(gpus, economics, said):
         pricing.hourly(gpus, Economics(**economics), PRICES)
 
 
+@pytest.mark.parametrize("device", ["amd.com/gpu", "nvidia.com/mig-1g.10gb"])
+def test_another_device_is_not_priced_as_if_it_were_a_cpu(device):
+    pod = pricing.hardware_of(Placement(resources=Resources(limits={device: 1, "cpu": 4})))
+    with pytest.raises(UnknownPriceError, match=f"what {device} costs is not known"):
+        pricing.hourly(pod, Economics(cpu_hourly_cost=0.04), PRICES)
+
+
 def test_the_users_price_goes_before_the_admins():
     assert pricing.hourly(Hardware(T4, 2), Economics(), PRICES) == pytest.approx(1.052)
     assert pricing.hourly(Hardware(T4, 2), Economics(gpu_hourly_cost={T4: 0.3}, currency="EUR"), PRICES) == 0.6
@@ -104,6 +111,14 @@ def test_a_saving_without_gpus():
     same = compared(priced, base, base, cost)
     assert (same.saving, same.worthwhile) == (0, False)
     assert "as many replicas with the same hardware" in same.message
+    more = compared(priced, on_cpus(8, base.benchmark, ((Hardware("", 0), 3600.0),)), base, cost)
+    assert more.payback_days is None
+    assert "no payback" not in more.message, "a Job that requests no CPU costs nothing here"
+    halves = Arm(Serving(resources=Resources(requests={"cpu": 8, "memory": "2Gi"})), 16_060_522_496, None)
+    less_memory = compared(
+        model(cpu_hourly_cost=0.04), halves, on_cpus(8), cost_of(model(cpu_hourly_cost=0.04), on_cpus(8))
+    )
+    assert less_memory.message == "it costs as much as the baseline", "where memory has no price"
     fewer = model(cpu_hourly_cost=0.04, min_monthly_saving=10)
     found = compared(fewer, on_cpus(4), on_cpus(8), cost_of(fewer, on_cpus(8)))
     assert (found.monthly, found.saving, found.worthwhile) == (116.8, 0.5, True)

@@ -419,6 +419,18 @@ def test_no_proof_stands_on_a_baseline_that_is_measured_anew_or_does_not_suffice
     assert len(world.made) == made, "no Job measures it again"
 
 
+def test_an_eval_set_that_is_another_and_too_small_says_so():
+    world = steady()
+    facts = world.prepared.eval_set.model_copy(update={"sha256": "e" * 64, "items": 20})
+    world.prepared = world.prepared.model_copy(update={"eval_set": facts})
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/other.jsonl"})
+    world.tick()
+    world.works()
+    world.tick()
+    row = world.status.variants[0]
+    assert (row.verdict, row.message) == (None, "not judged: the eval set is too small to judge by")
+
+
 def test_what_changes_nothing_that_was_measured_measures_nothing_anew():
     world = steady()
     before = world.status.variants[0].measured_with

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from functools import cache
 
 from vllm.config import VllmConfig
 from vllm.platforms.cpu import CpuPlatform
@@ -23,8 +24,13 @@ def register() -> None:
         configure(config)
         if config.parallel_config.distributed_executor_backend == "uni" and os.environ.get("OMP_NUM_THREADS") == "1":
             os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
+            _prepare()
 
     CpuPlatform.check_and_update_config = classmethod(and_fork)
+
+
+@cache
+def _prepare() -> None:
     os.register_at_fork(after_in_child=_let_go)
 
 
