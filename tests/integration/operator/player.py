@@ -94,7 +94,8 @@ class Player:
         self._pods_path = f"/api/v1/namespaces/{namespace}/pods"
         self._routes_path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"
         self._pods, self._routes = Watched(client, self._pods_path), Watched(client, self._routes_path)
-        self._answered: set[tuple[str, str]] = set()  # uid and, of a route, version
+        self._answered: set[tuple[str, str]] = set()  # uids and versions
+        self._begun: set[str] = set()  # uids of pods
         self._thread = threading.Thread(target=self._play, daemon=True)
         self.error: BaseException | None = None
 
@@ -117,21 +118,28 @@ class Player:
             with closing(Rest(self._client)) as rest:
                 while not self._end.wait(0.05):
                     for pod in self._pods.items():
-                        if (uid := (pod["metadata"]["uid"], "")) not in self._answered and (status := self._lives(pod)):
-                            self._write(rest, self._pods_path, pod, uid, status)
+                        if self._is_news(pod) and (status := self._lives(pod)):
+                            self._write(rest, self._pods_path, pod, status)
                     for route in self._routes.items():
-                        uid = (route["metadata"]["uid"], route["metadata"]["resourceVersion"])
-                        if uid not in self._answered and (status := self.answer(route)):
-                            self._write(rest, self._routes_path, route, uid, status)
+                        if self._is_news(route) and (status := self.answer(route)):
+                            self._write(rest, self._routes_path, route, status)
         except BaseException as error:
             self.error = error
             raise
 
-    def _write(self, rest: Rest, path: str, of: Object, uid: tuple[str, str], status: Object) -> None:
-        """Patch a status once: the watch tells of it a moment later."""
-        code, _ = rest.request("PATCH", f"{path}/{of['metadata']['name']}/status", {"status": status})
+    def _is_news(self, body: Object) -> bool:
+        """Whether it has not been answered: a pod that has begun or ended once, all else at every version."""
+        meta = body["metadata"]
+        return meta["uid"] not in self._begun and (meta["uid"], meta["resourceVersion"]) not in self._answered
+
+    def _write(self, rest: Rest, path: str, of: Object, status: Object) -> None:
+        """Patch a status; the watch tells of it a moment later."""
+        meta = of["metadata"]
+        code, _ = rest.request("PATCH", f"{path}/{meta['name']}/status", {"status": status})
         if code == 200:
-            self._answered.add(uid)
+            self._answered.add((meta["uid"], meta["resourceVersion"]))
+            if status.get("phase", "Pending") != "Pending":
+                self._begun.add(meta["uid"])
 
     def _lives(self, pod: Object) -> Object | None:
         """The status of a pod that has begun, or has ended at once; None for what is to stay as it is."""
