@@ -104,7 +104,8 @@ async def _servers(pods: list[Body], leaving: str | None, engines: Engines) -> d
     for revision, own in serving.items():
         in_flight = None
         if revision == leaving:  # nobody else's load matters, and asking costs
-            addresses = [p["status"]["podIP"] for p in own if views.is_ready(p) and p["status"].get("podIP")]
+            # One that is not ready takes no requests any more, and may have some yet.
+            addresses = [p["status"]["podIP"] for p in own if views.has_begun(p) and p["status"].get("podIP")]
             in_flight = await engines.in_flight(addresses)
         found[revision] = views.server_view(own, in_flight)
     return found

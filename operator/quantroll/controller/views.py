@@ -85,6 +85,12 @@ def is_ready(pod: Body) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", []))
 
 
+def has_begun(pod: Body) -> bool:
+    """Whether a pod's engine runs, and has answered once since it was started: it may have requests."""
+    own = [status for status in _container_statuses(pod) if status["name"] == ENGINE_CONTAINER]
+    return any(bool(status.get("started")) for status in own)
+
+
 def route_view(route: Body, owner: str) -> RouteView:
     """The weights that the route carries, and whether every gateway it names has accepted them."""
     refs = [ref for rule in route["spec"].get("rules", []) for ref in rule.get("backendRefs", [])]

@@ -59,9 +59,16 @@ class Screening:
     catastrophic: bool
 
 
-def screen(right: int, answers: int, floor: float) -> Screening:
-    """Hold a share of right answers against the floor."""
-    return Screening(right / answers < floor, is_catastrophic(right, answers, floor))
+def screen(right: int, answers: int, floor: float, items: int | None = None) -> Screening:
+    """Hold a share of right answers against the floor; `items`: of how many items they are, where some are repeated."""
+    return Screening(right / answers < floor, is_catastrophic(*of_items(right, answers, items), floor))
+
+
+def of_items(right: int, answers: int, items: int | None) -> tuple[int, int]:
+    """Right answers and answers as if each item had been asked once: the same answer again is no more evidence."""
+    if items is None or items >= answers:
+        return right, answers
+    return round(right * items / answers), items
 
 
 def is_catastrophic(right: int, answers: int, floor: float) -> bool:

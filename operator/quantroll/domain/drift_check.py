@@ -14,7 +14,7 @@ from quantroll.constants import ARTIFACTS_MOUNT, BASELINE, Reason
 from quantroll.domain import capacity, fingerprints, memory, rollback, schedule, unverified
 from quantroll.domain.asking import probing
 from quantroll.domain.draft import Draft, clip
-from quantroll.domain.drift import UPPER_CONFIDENCE, Confirmation, decide, screen, wilson_lower, wilson_upper
+from quantroll.domain.drift import UPPER_CONFIDENCE, Confirmation, decide, of_items, screen, wilson_lower, wilson_upper
 from quantroll.domain.evidence import Comparison
 from quantroll.domain.jobs import failure_of, report_of
 from quantroll.domain.judging import thresholds_of
@@ -165,7 +165,7 @@ def _screen(draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus, drif
         first = schedule.is_first(_ages(spec), since, drift.last, drift.next or draft.now)
         _too_few(draft, spec, stable, counts, confirm_all_the_same=first)
         return
-    value, found = counts.right / counts.answers, screen(counts.right, counts.answers, floor)
+    value, found = counts.right / counts.answers, screen(counts.right, counts.answers, floor, counts.samples)
     said = f"{counts.right} of {counts.answers} {_answers(spec)} are right ({value:.3f}), floor {floor:.3f}"
     _tell(draft, counts.right, counts.answers, floor, samples=counts.samples)
     if found.below:
@@ -182,13 +182,14 @@ def _answers(spec: QuantizedModelSpec) -> str:
 
 def _tell(draft: Draft, right: int, asked: int, floor: float, *, samples: int, target: float | None = None) -> None:
     """The numbers of a check."""
+    of = of_items(right, asked, samples)
     _change(
         draft,
         value=_rounded(right / asked),
         samples=samples,
         floor=_rounded(floor),
-        lower_bound=_rounded(wilson_lower(right, asked, UPPER_CONFIDENCE)),
-        upper_bound=_rounded(wilson_upper(right, asked, UPPER_CONFIDENCE)),
+        lower_bound=_rounded(wilson_lower(*of, UPPER_CONFIDENCE)),
+        upper_bound=_rounded(wilson_upper(*of, UPPER_CONFIDENCE)),
         target_value=_rounded(target),
     )
 

@@ -129,8 +129,8 @@ def _is_drained(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, 
     since = rollout.since or draft.now
     late = since + parse_duration(spec.rollout.deadlines.drain)
     settled = draft.now >= since + SETTLE
-    server = draft.seen.server(revision)
-    if draft.now >= late or (settled and (server.in_flight == 0 or server.ready == 0)):
+    server = draft.seen.servers.get(revision)
+    if draft.now >= late or (settled and (server is None or server.in_flight == 0)):
         return True
     draft.wake(min(late, draft.now + POLL))
     return False

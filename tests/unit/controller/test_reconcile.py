@@ -425,7 +425,7 @@ def test_nobody_is_asked_for_load_that_does_not_matter(world):
     assert world.asked == []
 
 
-def test_the_load_of_what_leaves_is_asked_of_its_ready_pods(world):
+def test_the_load_of_what_leaves_is_asked_of_all_pods_that_may_have_requests(world):
     world.run()
     world.prepared()
     world.run()
@@ -435,8 +435,8 @@ def test_the_load_of_what_leaves_is_asked_of_its_ready_pods(world):
         "since": "2026-03-02T08:00:00Z",
     }  # fmt: skip
     ready = {"type": "Ready", "status": "True"}
-    for number, conditions in enumerate([(ready,), (ready,), ()]):
-        made = pod(container(running(), name="engine"), conditions=conditions)
+    for number, (conditions, started) in enumerate([((ready,), True), ((), True), ((), False)]):
+        made = pod(container(running(), name="engine") | {"started": started}, conditions=conditions)
         made["metadata"]["labels"] |= {LABEL_COMPONENT: "serve", "quantroll.io/revision": revision}
         made["metadata"]["name"] = f"s-{number}"
         made["status"]["podIP"] = f"10.0.0.{number}"

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from quantroll.domain.drift import Confirmation, decide, is_catastrophic, screen, wilson_lower, wilson_upper
+from quantroll.domain.drift import Confirmation, decide, is_catastrophic, of_items, screen, wilson_lower, wilson_upper
 
 FLOOR = 0.94
 
@@ -112,6 +112,18 @@ def test_a_floor_at_the_edge_is_no_arithmetic_error(floor):
 def test_a_screen(right, below, catastrophic):
     found = screen(right, 200, 0.8855)
     assert (found.below, found.catastrophic) == (below, catastrophic), stats.binom.cdf(right, 200, 0.8855)
+
+
+@pytest.mark.parametrize(("items", "catastrophic"), [(None, True), (4000, True), (200, True), (50, False)])
+def test_the_same_items_again_are_no_more_evidence(items, catastrophic):
+    found = screen(3200, 4000, 0.8855, items)  # 0.80
+    assert (found.below, found.catastrophic) == (True, catastrophic)
+
+
+def test_answers_as_if_each_item_had_been_asked_once():
+    assert of_items(3200, 4000, 1000) == (800, 1000)
+    assert of_items(90, 100, 1000) == (90, 100)
+    assert of_items(90, 100, None) == (90, 100)
 
 
 def test_a_decision_gives_its_numbers():

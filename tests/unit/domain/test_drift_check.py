@@ -68,6 +68,18 @@ def test_the_floor_is_of_right_answers_whatever_the_mean_of_a_graded_score():
     assert floor_of(world.status.model_copy(update={"baseline": None, "drift": None}), spec) is None
 
 
+def test_bounds_are_of_distinct_items_however_often_they_were_asked():
+    world = steady()
+    world.quality = QualityCounts(right=9600, wrong=400, distinct=1000)
+    assert check(world) == "Healthy"
+    often = world.status.drift
+    world.quality = GOOD
+    assert check(world) == "Healthy"
+    assert (often.samples, often.lower_bound, often.upper_bound) == (
+        1000, world.status.drift.lower_bound, world.status.drift.upper_bound,
+    )  # fmt: skip
+
+
 def test_the_full_precision_model_is_not_checked():
     world = World(spec_with(qualityGate__minAcceptable=0.999))
     world.until("Rejected")
