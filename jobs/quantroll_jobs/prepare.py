@@ -102,7 +102,9 @@ def _read_model(folder: Path) -> Checkpoint:
     try:
         return read_checkpoint(folder)
     except CheckpointError as error:
-        raise JobError(Reason.NOT_SAFETENSORS, f"{folder} is not a whole safetensors checkpoint: {error}") from None
+        raise JobError(
+            Reason.NOT_SAFETENSORS, f"{folder} is not a whole safetensors checkpoint: {error}; copy it again"
+        ) from None
 
 
 def _refuse_remote_code(checkpoint: Checkpoint) -> None:
@@ -130,13 +132,16 @@ def _check_dtype(checkpoint: Checkpoint, dtype: Dtype) -> None:
         )
     declared = checkpoint.config.get("dtype", checkpoint.config.get("torch_dtype"))
     if isinstance(declared, str) and declared.removeprefix("torch.") != dtype.value:
-        raise JobError(Reason.DTYPE_MISMATCH, f"model.dtype is {dtype.value}, config.json says {declared}")
+        said = f"model.dtype is {dtype.value}, config.json says {declared}: make them the same"
+        raise JobError(Reason.DTYPE_MISMATCH, said)
     sizes: Counter[str] = Counter()
     for tensor in checkpoint.tensors.values():
         sizes[tensor.dtype] += tensor.size
     found = sizes.most_common(1)[0][0]  # a few tensors, such as a router's bias, may be wider
     if found != _DTYPES[dtype]:
-        raise JobError(Reason.DTYPE_MISMATCH, f"model.dtype is {dtype.value}, most of the weights are {found}")
+        raise JobError(
+            Reason.DTYPE_MISMATCH, f"model.dtype is {dtype.value}, most of the weights are {found}: set it so"
+        )
 
 
 def check_eval_set(file: DataFile, form: ItemForm, warnings: list[str]) -> tuple[DataFacts, list[Item]]:
@@ -146,13 +151,16 @@ def check_eval_set(file: DataFile, form: ItemForm, warnings: list[str]) -> tuple
         raise JobError(Reason.EVAL_SET_MISSING, f"there is no file {path}: check qualityGate.evalSet.source")
     digest = sha256_file(path)
     if file.sha256 is not None and digest != file.sha256:
-        raise JobError(Reason.EVAL_SET_DIGEST, f"{path} has sha256 {digest}, qualityGate.evalSet says {file.sha256}")
+        raise JobError(
+            Reason.EVAL_SET_DIGEST,
+            f"{path} has sha256 {digest}, qualityGate.evalSet says {file.sha256}: restore the file, or give its digest",
+        )
     eval_set, census = EvalSet(path, form), _Census(form)
     try:
         items = [census.seen(item) for item in eval_set]
         slices = census.slices()
     except DataError as error:
-        raise JobError(Reason.EVAL_SET_MALFORMED, f"{path}: {error}") from None
+        raise JobError(Reason.EVAL_SET_MALFORMED, f"{path}: {error}; correct the file") from None
     if eval_set.first_duplicate is not None:
         later, first = eval_set.first_duplicate
         warnings.append(

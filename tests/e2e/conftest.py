@@ -83,8 +83,9 @@ def play(playing: Stage) -> Iterator[Callable[..., Model]]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show objects, events and logs of a failed test."""
     report = yield
-    if report.when == "call" and report.failed and isinstance(made := item.funcargs.get("stage"), Stage):
-        report.sections.append(("cluster", made.evidence()))
+    stages = {id(found): found for found in item.funcargs.values() if isinstance(found, Stage)}
+    if report.when != "teardown" and report.failed:
+        report.sections += [("cluster", found.evidence()) for found in stages.values()]
     return report
 
 

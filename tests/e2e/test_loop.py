@@ -73,6 +73,7 @@ def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, u
         before = served(stage, MODEL)
         assert burst(stage, 200) == []
         share = served(stage, MODEL) - before
+        assert stage.status()["rollout"]["since"] == at_half["rollout"]["since"], "nor later"
         done = until(phase("Steady", "Rejected", "RolledBack"), timeout=300)
     assert done["phase"] == "Steady", done["message"]
     assert done["stable"]["variant"] == "gptq4"
@@ -89,7 +90,8 @@ def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, u
         assert measured["outputTokensPerSecond"] > 1
     assert row["cost"]["perMillionOutputTokens"] > 0
     assert at_half["traffic"]["applied"], "the weights were accepted by the gateway"
-    assert 0.3 < share["gptq4"] / share.total() < 0.7, share
+    # The prober asks both alike, and draws what it adds to a half: a quarter of the requests would be 0.3 or less.
+    assert 0.38 < share["gptq4"] / share.total() < 0.62, share
     assert traffic.failures == []
     assert min(traffic.sent["whole"], traffic.sent["streamed"]) > 50
     assert made <= jobs(stage, MODEL), "a Job was made again"
@@ -177,7 +179,8 @@ def test_nothing_is_left_but_user_volumes_and_retained_claims(stage):
 
     wait_for("children to go", gone, 120, every=1)
     claims = json.loads(stage.kubectl("get", "pvc", "-o", "json"))["items"]
-    assert "tiny" in {c["metadata"]["name"] for c in claims}
+    assert {"tiny", f"{MODEL}-artifacts"} <= {c["metadata"]["name"] for c in claims}
+    assert (stage.dir / "tiny" / "model" / "config.json").exists(), "a user's files"
     assert all(c["metadata"]["name"].endswith("-artifacts") or c["metadata"]["name"] == "tiny" for c in claims)
     assert installed(stage)
     stage.command("helm", "uninstall", "quantroll", "--namespace", SYSTEM, "--wait")

@@ -79,12 +79,14 @@ def test_an_image_is_named_by_digest_at_the_clusters_registry(build, tmp_path):
 def test_only_what_changed_is_pushed(build, tmp_path):
     build(FakeBuilder())
     code = tmp_path / "context" / "code" / "a.py"
-    same, other = FakeBuilder(), FakeBuilder("id-2")
+    same, again, other = FakeBuilder(), FakeBuilder(), FakeBuilder("id-2")
     code.write_text("a comment")
     build(same)
+    build(again)
     code.write_text("a change")
     build(other)
     assert (same.built, same.pushed) == (["operator"], [])
+    assert again.built == [], "what made no other image is not built again and again"
     (pushed,) = other.pushed
     assert re.fullmatch(r"127\.0\.0\.1:1/quantroll/operator:dev-[0-9a-f]{16}", pushed)
 

@@ -50,12 +50,11 @@ def build(
             with cache.step(f"image {target}"):
                 tag = f"localhost/quantroll/{target}:{mark}"
                 identity = builder.build(tag, context, target)
-                if there and old["id"] == identity:
-                    known[target] = {**old, "of": made_of}
-                    continue
-                with registry.serving(binaries, isolated=builder.isolated) as served:
-                    digest = builder.push(tag, f"quantroll/{target}:{mark}", served)
-                reference = f"{registry.HOST}/quantroll/{target}@{digest}"
+                reference = old["reference"] if there and old["id"] == identity else ""
+                if not reference:
+                    with registry.serving(binaries, isolated=builder.isolated) as served:
+                        digest = builder.push(tag, f"quantroll/{target}:{mark}", served)
+                    reference = f"{registry.HOST}/quantroll/{target}@{digest}"
                 known[target] = {"id": identity, "reference": reference, "of": made_of}
             record.parent.mkdir(exist_ok=True)
             record.write_text(json.dumps(known, indent=1) + "\n")
