@@ -6,14 +6,30 @@ hits all models, the operator or Prometheus, is played in a cluster of its own, 
 
 import json
 import sys
+import threading
+import time
 from collections import Counter
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cluster.procs import wait_for
 from demo.stage import NAMESPACE
-from e2e.acting import FOREVER, OFTEN, condition, held_at, jobs, kill_operator, more_requests, phase, pods, stays
+from demo.traffic import ask
+from e2e.acting import (
+    FOREVER,
+    OFTEN,
+    QUESTION,
+    condition,
+    held_at,
+    jobs,
+    kill_operator,
+    more_requests,
+    phase,
+    pods,
+    stays,
+)
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 hits_all = pytest.mark.xdist_group("hits all models")
@@ -53,6 +69,36 @@ def test_the_operator_is_killed_at_three_points_of_a_rollout(play, stage):
     assert jobs(stage, model.name) == made, "a Job was made again"
     assert len(made) == 4, "prepare, quantize, two evaluate"
     assert {"Promoting", "Steady"} <= model.events()
+
+
+@hits_one
+def test_streams_outlive_the_end_of_the_revision_that_answers_them(play, stage):
+    model = play("streaming", steps=[{"weight": 50, "duration": "3s", "approval": True}])
+    with model.traffic() as traffic:
+        asked = model.until(phase("AwaitingApproval"))["rollout"]
+        model.tell("baseline", token_seconds=6)  # an answer of four tokens takes 18 seconds
+        ended: list[str | None] = []
+
+        def stream() -> None:
+            with httpx.Client(base_url=stage.gateway, headers={"Host": model.host}, timeout=60, trust_env=False) as one:
+                ended.append(ask(one, model.name, QUESTION, stream=True))
+
+        streams = [threading.Thread(target=stream) for _ in range(10)]  # half of them go to the baseline
+        for thread in streams:
+            thread.start()
+        time.sleep(1)
+        model.command("approve", f"{asked['id']}:{asked['step']}/now")
+        model.until(phase("Draining"))
+        at_the_end = sum(thread.is_alive() for thread in streams)
+        assert pods(stage, f"name={model.name}", "variant=baseline"), "they are still being answered"
+        done = model.until(SETTLED)
+        for thread in streams:
+            thread.join(timeout=60)
+    assert (done["phase"], done["stable"]["variant"]) == ("Steady", "w8"), done["message"]
+    assert at_the_end > 0
+    assert ended == [None] * 10
+    assert traffic.failures == []
+    wait_for("its pods to go", lambda: not pods(stage, f"name={model.name}", "variant=baseline"), 60)
 
 
 @hits_one
