@@ -1,7 +1,7 @@
 """Reading eval sets and calibration sets: JSON lines, as a stream, every line checked.
 
-A malformed file raises `DataError` with the line's number and what is wrong. An eval set may have millions of lines:
-of those already read only digests and ids are kept.
+A malformed file raises `DataError` with the line's number and what is wrong. To find repetitions the reader keeps
+digests and ids of what it has read; whoever asks for the items keeps those.
 """
 
 import json
