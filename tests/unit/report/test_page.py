@@ -1,5 +1,6 @@
 """The HTML page, as a browser sees it: nothing fetched, nothing complained about, light and dark, wide and narrow."""
 
+import os
 from html.parser import HTMLParser
 
 import pytest
@@ -71,7 +72,10 @@ def test_text_of_others_adds_no_element_and_no_attribute(hostile):
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory):
     if not browser.PROGRAM:
-        pytest.skip("no Chromium here: `make system` installs it")
+        missing = "no Chromium here: `make system` installs it"
+        if os.environ.get("E2E") == "skip":
+            pytest.skip(missing)
+        pytest.fail(f"{missing}; E2E=skip leaves the browser out")
     with browser.Browser(tmp_path_factory.mktemp("profile")) as running:
         yield running
 
