@@ -100,7 +100,12 @@ def _arm(spec: QuantizedModelSpec, model: Model, variant: Variant | None) -> Arm
         formula_bytes=size,
         measured_bytes=None,
         problem=problem,
+        unmeasured="how many replicas the demand needs is known after the benchmark" if _waits(spec) else "",
     )
+
+
+def _waits(spec: QuantizedModelSpec) -> bool:
+    return spec.benchmark is not None and spec.economics.requests_per_month is not None
 
 
 def _estimated(model: Model, name: str, bits: int, arm: Arm, base: Arm, cost: CostFigures) -> ArmEstimate:

@@ -139,6 +139,19 @@ def test_an_8_bit_kv_cache_holds_twice_as_much(run):
     assert half["int8"]["memory"]["kvTokens"] == pytest.approx(2 * plain["int8"]["memory"]["kvTokens"], abs=1)
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "said"),
+    [
+        ({"concurrency": [1, 8]}, "how many replicas the demand needs is known after the benchmark"),
+        (None, "replicas are not known before a benchmark: set spec.benchmark"),
+    ],
+)
+def test_a_demand_needs_a_measured_rate(run, edited, benchmark, said):
+    arms, _ = found(run("-o", "json", manifest=edited(benchmark=benchmark, economics={"requestsPerMonth": 5_000_000})))
+    assert [arm["cost"].get("monthly") for arm in arms.values()] == [None] * len(arms)
+    assert all(said in arm["cost"]["message"] for arm in arms.values())
+
+
 def test_what_serves_beside_the_jobs_counts(run, edited):
     serving = {"replicas": 3, "resources": {"limits": {"nvidia.com/gpu": 2}}, "tensorParallelSize": 2}
     _, rest = found(run("-o", "json", manifest=edited(serving=serving, jobs={})))
