@@ -118,7 +118,6 @@ def parse_duration(text: str) -> timedelta:
 
 
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|[MGTPE]|[KMGTPE]i|e[0-9]{1,2})?$"
-_NUMBER = re.compile(r"^([0-9]+(?:\.[0-9]+)?(?:e[0-9]{1,2})?)(m|k|[MGTPE]|[KMGTPE]i|)$")
 _PREFIXES = "kMGTPE"
 _FACTORS: dict[str, Decimal] = {"": Decimal(1), "m": Decimal("0.001"), "Ki": Decimal(1024)}
 _FACTORS |= {unit: Decimal(1000) ** power for power, unit in enumerate(_PREFIXES, start=1)}
@@ -139,5 +138,9 @@ Quantity = Annotated[
 
 def parse_quantity(value: object) -> Decimal | None:
     """The number that a quantity stands for, such as 0.1 for 100m; None for what is no quantity."""
-    found = _NUMBER.match(str(value))
-    return Decimal(found.group(1)) * _FACTORS[found.group(2)] if found else None
+    text = str(value)
+    found = re.match(_QUANTITY, text)
+    if found is None:
+        return None
+    unit = found[2] or ""
+    return Decimal(text) if unit.startswith("e") else Decimal(text.removesuffix(unit)) * _FACTORS[unit]

@@ -61,11 +61,12 @@ def withdraw(draft: Draft, spec: QuantizedModelSpec) -> None:
     """No verdict stands against a baseline or by data that are looked at anew, or do not suffice.
 
     The counts stay: should they turn out to hold, they are judged again without a Job. Until then a revision that has
-    served is gone back to by them (`good_by_counts`), for there is nothing better.
+    served is gone back to by them (`good_by_counts`), for there is nothing better. An error stays until then: what it
+    found, calibration items in the eval set say, the counts do not tell.
     """
     for variant in spec.variants:
         row = next(r for r in draft.status.variants if r.name == variant.name)
-        if row.evaluation:
+        if row.evaluation and row.verdict != Verdict.ERROR.value:
             message = clip(_why_withdrawn(draft, spec, variant, row))
             draft.set_variant(row.model_copy(update={**_NOTHING, "message": message}))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import kopf
 
+from quantroll.adapters import heap
 from quantroll.adapters.clock import WallClock
 from quantroll.adapters.cluster import KubernetesCluster
 from quantroll.adapters.engines import VllmEngines
@@ -25,7 +26,7 @@ from quantroll.controller.packed import Packed, Packer
 from quantroll.controller.queue import Key, WorkQueue
 from quantroll.controller.reconcile import Look, Reconciler, owner_of
 from quantroll.controller.seen import Seen
-from quantroll.handlers import listing, memory
+from quantroll.handlers import listing
 from quantroll.handlers.nothing import NoDifferences, NoProgress
 from quantroll.handlers.watches import MODELS
 from quantroll.settings import Settings, load
@@ -67,7 +68,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
         await memo.stack.enter_async_context(MetricsPage(telemetry, port, lambda: memo.queue.depth))
     memo.watching = asyncio.create_task(watches.run())
     memo.work = asyncio.create_task(work(watches, memo.queue))
-    memo.tidying = asyncio.create_task(memory.tidy(lambda: memo.queue.depth > 0))
+    memo.tidying = asyncio.create_task(heap.tidy(lambda: memo.queue.depth > 0))
 
 
 def news(memo: kopf.Memo, key: Key) -> None:
@@ -78,7 +79,7 @@ def news(memo: kopf.Memo, key: Key) -> None:
 async def work(watches: Watches, queue: WorkQueue) -> None:
     """Decide nothing before everything has been seen."""
     await watches.listed()
-    memory.settle()
+    heap.settle()
     await queue.run()
 
 

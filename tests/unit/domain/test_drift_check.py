@@ -80,6 +80,14 @@ def test_bounds_are_of_distinct_items_however_often_they_were_asked():
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(("distinct", "catastrophic"), [(200, False), (10000, True)])
+def test_the_same_items_again_make_no_catastrophe(distinct, catastrophic):
+    world = serving()
+    world.quality = QualityCounts(right=8840, wrong=1160, distinct=distinct)
+    assert check(world) == "Suspect"
+    assert bool(world.status.drift.confirming.catastrophic) is catastrophic
+
+
 def test_the_full_precision_model_is_not_checked():
     world = World(spec_with(qualityGate__minAcceptable=0.999))
     world.until("Rejected")

@@ -5,8 +5,11 @@ import pytest
 from quantroll.api.counts import SliceCounts
 from quantroll.api.engine import EngineProfile
 from quantroll.api.jobs import SliceFacts
+from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import WorstSlice
 from quantroll.constants import Condition, Phase, Reason
+from quantroll.domain.draft import Draft
+from quantroll.domain.ladder import good_by_counts
 from quantroll.domain.snapshot import JobState, Problem
 from unit.domain.world import BAD, PROVEN, UNSURE, World, spec_with, steady
 
@@ -417,6 +420,27 @@ def test_no_proof_stands_on_a_baseline_that_is_measured_anew_or_does_not_suffice
     world.settle()
     assert world.status.variants[0] == before, "what was measured counts again"
     assert len(world.made) == made, "no Job measures it again"
+
+
+def test_an_error_stays_while_the_data_are_checked_anew_and_is_no_proof():
+    """Whether calibration items stand in the eval set is not known meanwhile, and the counts alone would pass."""
+    world = World()
+    world.prepared = world.prepared.model_copy(update={"overlap": 0})
+    world.until("Steady")
+    world.settle()
+    contaminated = world.status.prepared.model_copy(update={"overlap": 3})
+    world.status = world.status.model_copy(update={"prepared": contaminated})
+    world.tick()
+    before = world.status.variants[0]
+    assert (before.verdict, before.reason) == ("ERROR", "ContaminatedCalibration")
+    assert before.evaluation is not None
+    world.edit(qualityGate__evalSet={"source": "pvc://tiny/other.jsonl"})
+    world.status = world.status.model_copy(update={"prepared": None})
+    draft = Draft(seen=world.snapshot(), now=world.now, status=world.status, phase=Phase.PENDING)
+    world.tick()
+    assert world.status.variants[0].verdict == "ERROR"
+    spec = QuantizedModelSpec.model_validate(world.spec)
+    assert before.revision not in good_by_counts(draft, spec)
 
 
 def test_an_eval_set_that_is_another_and_too_small_says_so():

@@ -1,8 +1,8 @@
 """A plugin of vLLM: on CPUs the engine's process is forked from the API server's instead of started from nothing.
 
-Most of a start is the import of torch and vLLM, which both processes need. A forked one has it already: a start takes
-two thirds of the processor time. vLLM starts processes anew on CPUs because of the threads that its workers bind; here
-it is forked only where there are no such workers and no such threads. It is for the throw-away cluster and the tests;
+Most of a start is the import of torch and vLLM, which both processes need, and a forked one has already. vLLM starts
+processes anew on CPUs because of the threads that its workers bind; here it is forked only where there are no such
+workers and no such threads. It is for the throw-away cluster and the tests;
 engines on GPUs never see it.
 """
 

@@ -22,7 +22,7 @@ def settle() -> None:
 
 
 def give_back() -> None:
-    """Return what the C library keeps for later: after a burst of work it is half as much as all that is in use."""
+    """Return what the C library keeps for later."""
     with suppress(AttributeError, OSError):  # glibc's own
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from quantroll.handlers import memory
-from quantroll.handlers.memory import SELDOM, SPARE
+from quantroll.adapters import heap
+from quantroll.adapters.heap import SELDOM, SPARE
 
 START = 100 << 20
 
@@ -35,33 +35,33 @@ def test_it_is_given_back_after_a_burst(monkeypatch, looks, given_back):
         had, busy[0] = next(left)
 
     busy = [False]
-    monkeypatch.setattr(memory, "resident", lambda: had)
-    monkeypatch.setattr(memory, "give_back", lambda: told.append(had))
-    monkeypatch.setattr(memory.asyncio, "sleep", look)
+    monkeypatch.setattr(heap, "resident", lambda: had)
+    monkeypatch.setattr(heap, "give_back", lambda: told.append(had))
+    monkeypatch.setattr(heap.asyncio, "sleep", look)
     with pytest.raises(RuntimeError):  # what StopIteration becomes in a coroutine
-        asyncio.run(memory.tidy(lambda: busy[0]))
+        asyncio.run(heap.tidy(lambda: busy[0]))
     assert len(told) == given_back
 
 
 SCRIPT = """
 import ctypes
-from quantroll.handlers import memory
+from quantroll.adapters import heap
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 libc.free.argtypes = [ctypes.c_void_p]
-memory.give_back()
-before = memory.resident()
+heap.give_back()
+before = heap.resident()
 parts = [libc.malloc(4096) for _ in range(8192)]
 for part in parts:
     ctypes.memset(part, 1, 4096)
 last = libc.malloc(4096)  # keeps the heap's end where it is
 for part in parts:
     libc.free(part)
-held = memory.resident()
+held = heap.resident()
 assert held > before + (24 << 20), (before, held)
-memory.give_back()
-assert memory.resident() < held - (24 << 20), (held, memory.resident())
+heap.give_back()
+assert heap.resident() < held - (24 << 20), (held, heap.resident())
 """
 
 
