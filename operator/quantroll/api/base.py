@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import (
@@ -138,7 +139,11 @@ Quantity = Annotated[
 
 def parse_quantity(value: object) -> Decimal | None:
     """The number that a quantity stands for, such as 0.1 for 100m; None for what is no quantity."""
-    text = str(value)
+    return _number(str(value))
+
+
+@lru_cache(maxsize=1024)  # the same few quantities are read in every pass over every resource
+def _number(text: str) -> Decimal | None:
     found = re.match(_QUANTITY, text)
     if found is None:
         return None

@@ -47,16 +47,16 @@ class Arm:
     """Why there is no size by formula."""
     unmeasured: str = ""
     """Why there is no benchmark, where one is asked for."""
+    hardware: Hardware = field(init=False)
+    """What one pod asks for."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hardware", hardware_of(self.serving))  # frozen, and looked at again and again
 
     @property
     def weights(self) -> int | None:
         """Size of the weights: as measured, or by formula."""
         return self.measured_bytes or self.formula_bytes
-
-    @property
-    def hardware(self) -> Hardware:
-        """What one pod asks for."""
-        return hardware_of(self.serving)
 
 
 @dataclass(slots=True)

@@ -22,10 +22,12 @@ from quantroll.api.spec import (
 )
 from quantroll.api.status import RevisionSpec
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
 
 def fingerprint(kind: str, version: int, content: dict[str, Any]) -> str:
     """sha256, in hex, of a JSON value in canonical form."""
-    text = json.dumps({"kind": kind, "version": version, **content}, sort_keys=True, separators=(",", ":"))
+    text = _CANONICAL.encode({"kind": kind, "version": version, **content})
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -1,8 +1,12 @@
 """The loop as a whole: from nothing to Steady, and what holds whatever happens on the way."""
 
+import copy
 import json
 
+import pytest
+
 from quantroll.constants import Reason
+from quantroll.domain.plan import plan
 from quantroll.domain.snapshot import Problem
 from unit.domain import invariants
 from unit.domain.world import World, spec_with, steady
@@ -25,6 +29,14 @@ def test_from_nothing_to_steady():
     assert world.stalled() is None
     assert [p.variant for p in world.status.last_good] == ["baseline"]
     assert [e.reason for e in world.told if e.type == "Warning"] == ["Verdict"], "rtn4's"
+
+
+@pytest.mark.parametrize("phase", ["Baselining", "Quantizing", "Evaluating", "Selecting", "Analyzing", "Draining"])
+def test_the_same_snapshot_and_time_give_the_same_plan(phase):
+    world = World()
+    world.until(phase)
+    seen = world.snapshot()
+    assert plan(seen, world.now) == plan(copy.deepcopy(seen), world.now)
 
 
 def test_the_worst_status_stays_small(monkeypatch):

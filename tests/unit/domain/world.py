@@ -54,6 +54,7 @@ from quantroll.domain.wanted import (
     WantedQuantize,
 )
 from unit.domain import invariants
+from unit.domain.remembered import remembered
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 ITEMS = 2000
@@ -352,6 +353,7 @@ class World:
         if but != "route":
             self.accept()
 
+    @remembered
     def until(self, phase: str, *, but: str = "", limit: int = 300) -> Plan:
         """Passes in a world that works, with the clock going on when nothing else does, until a phase is reached."""
         for _ in range(limit):
@@ -369,6 +371,7 @@ class World:
         views = {key: job.view for key, job in self.jobs.items()}
         return copy.copy(self.route), dict(self.servers), dict(self.replicas), views
 
+    @remembered
     def settle(self, limit: int = 400) -> None:
         """Until nothing moves any more in a world that works."""
         quiet = 0
