@@ -71,7 +71,7 @@ jobs: venv envs ## real quantization and vLLM on CPU, as processes
 	@$(PY) -m pytest -q tests/jobs -m jobs --timeout 1200 --durations 8
 
 node: images ## the throw-away cluster itself; needs root
-	@$(PY) -m pytest -q tests/tools -m node --timeout 600
+	@$(PY) -m pytest -q tests/tools -m node --timeout 600 -n 2
 
 e2e: images ## the whole loop with the real engine on a throw-away node; needs root
 	@$(PY) -m pytest -q tests/e2e -m e2e --timeout 1800 --durations 12

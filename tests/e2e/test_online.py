@@ -5,7 +5,8 @@ import pytest
 from demo import data
 from e2e.acting import Model, more_requests, phase, scripted
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600), pytest.mark.xdist_group("hits one model")]
+# in the cluster of those that hit all models, one after the other: there is more time left there
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600), pytest.mark.xdist_group("hits all models")]
 
 
 def test_a_candidate_that_is_worse_only_online_is_taken_back_by_the_probe(playing):

@@ -23,6 +23,10 @@ AUDIT_LOG = "audit.log"
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlaneOnly]:
     """The control plane with quantroll's CRD; `.client` is kubectl, `.kubeconfig` an administrator's file."""

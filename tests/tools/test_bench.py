@@ -135,6 +135,7 @@ def test_nothing_cannot_be_measured(capsys):
     assert "--n must be 1 or more" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.timeout(300)
 def test_the_whole_benchmark_with_a_few_resources(tmp_path):

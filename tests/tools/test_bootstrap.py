@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -138,15 +139,27 @@ class Makes:
         self.seen.append(layer)
         return int(layer in self.failing)
 
+    def beside(self, layer):
+        return self(layer), f"from {layer}"
 
-def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, capsys):
-    makes = Makes("type")
+
+def making(monkeypatch, *failing):
+    makes = Makes(*failing)
     monkeypatch.setattr(layers, "_make", makes)
+    monkeypatch.setattr(layers, "_make_beside", makes.beside)
+    return makes
+
+
+@pytest.mark.parametrize("failing", ["type", "unit"])
+def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, capsys, failing):
+    makes = making(monkeypatch, failing)
     monkeypatch.setenv("E2E", "skip")
     assert layers.run() == 1
-    assert makes.seen == ["setup", "lint", "type", "imports", "unit", "jobs", "integration"]
+    assert makes.seen[0] == "setup"
+    assert [layer for layer in makes.seen if layer in layers.MAIN] == ["unit", "integration"]
+    assert [layer for layer in makes.seen if layer in layers.BESIDE] == ["lint", "type", "imports", "jobs"]
     summary = capsys.readouterr().out
-    assert "type         FAILED" in summary
+    assert f"{failing:12} FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary
     assert "faults       SKIPPED (E2E=skip)" in summary
     assert "node         SKIPPED (E2E=skip)" in summary
@@ -169,8 +182,7 @@ def test_a_layer_collects_all_that_has_its_marker(marker):
 
 
 def test_without_a_setup_nothing_is_judged(monkeypatch, capsys):
-    makes = Makes("setup")
-    monkeypatch.setattr(layers, "_make", makes)
+    makes = making(monkeypatch, "setup")
     assert layers.run() == 1
     assert makes.seen == ["setup"]
     assert "nothing else was run" in capsys.readouterr().out
@@ -182,7 +194,38 @@ def test_the_table_says_how_long_each_took_and_how_busy_the_machine_was(monkeypa
     assert layers.run(["a", "b"]) == 1
     out = capfd.readouterr().out
     assert "from a\n" in out
-    assert re.search(r"^a +ok +[0-9.]+ s, processors +\d+ % busy\nb +FAILED .*\nall +FAILED", out, flags=re.MULTILINE)
+    assert re.search(
+        r"^a +ok +[0-9.]+ s\nb +FAILED .*\nall +FAILED +[0-9.]+ s, processors +\d+ % busy", out, re.MULTILINE
+    )
+
+
+def test_what_is_in_no_hurry_gets_what_the_others_leave_and_tells_all_at_its_end(monkeypatch, capfd, tmp_path):
+    (tmp_path / "Makefile").write_text("lint:\n\t@chrt -p $$$$; echo oops >&2; exit 3\nunit:\n\t@chrt -p $$$$\n")
+    monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
+    assert layers.run(["lint", "unit"]) == 1
+    said = capfd.readouterr()
+    assert "SCHED_IDLE" in said.err, "that of the layer beside the others, told as a whole"
+    assert "oops" in said.err
+    assert "SCHED_OTHER" in said.out, "that of the main one"
+
+
+def test_when_the_main_ones_are_interrupted_nothing_else_is_begun(monkeypatch):
+    makes, asked = making(monkeypatch), threading.Event()
+
+    def interrupted(_):
+        asked.set()
+        raise KeyboardInterrupt
+
+    def beside(layer):
+        assert asked.wait(10)
+        time.sleep(0.2)
+        return makes.beside(layer)
+
+    monkeypatch.setattr(layers, "_make", interrupted)
+    monkeypatch.setattr(layers, "_make_beside", beside)
+    with pytest.raises(KeyboardInterrupt):
+        layers.run(["lint", "type", "unit"])
+    assert makes.seen == ["lint"]
 
 
 def test_a_machine_that_does_nothing_is_not_busy_and_one_that_works_is(monkeypatch, tmp_path):

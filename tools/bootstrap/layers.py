@@ -1,11 +1,13 @@
 """Runs the layers of the test suite, and says at the end how each went, how long it took and which tests failed.
 
-One after the other: on two processors each of them has work for both, so that two at a time take as long, and their
-tests say within how many seconds something has to come about. How busy the processors were is told with the times.
+Two at a time: those of `MAIN` one after the other, whose tests say within how many seconds something has to come about,
+and which wait for clusters as often as they compute; beside them those of `BESIDE`, which are in no hurry. The latter
+get what of the processors the others leave (SCHED_IDLE), and so delay none of them.
 """
 
 import os
 import subprocess
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
@@ -13,8 +15,65 @@ from pathlib import Path
 
 from . import cache
 
-LAYERS = ("setup", "lint", "type", "imports", "unit", "jobs", "integration", "e2e", "faults", "node")
+BESIDE = ("lint", "type", "imports", "jobs")
 ON_A_NODE = ("e2e", "faults", "node")
+MAIN = ("unit", "integration", *ON_A_NODE)
+LAYERS = ("setup", *BESIDE, *MAIN)
+
+
+class Layers:
+    """The layers of one run, and what became of each."""
+
+    def __init__(self, skipped: Sequence[str] = ()) -> None:
+        self._skipped = skipped
+        self._took: dict[str, tuple[int, float]] = {}
+        self._stopped = threading.Event()
+
+    def one(self, layer: str, *, beside: bool = False) -> bool:
+        """Run `make LAYER`; True if nothing failed."""
+        at = time.monotonic()
+        if beside:
+            code, output = _make_beside(layer)
+            cache.say(f"layer {layer} (ran beside the others)\n{output}")
+        else:
+            cache.say(f"layer {layer}")
+            code = _make(layer)
+        self._took[layer] = code, time.monotonic() - at
+        return not code
+
+    def all(self, layers: Sequence[str]) -> None:
+        """Run those that are in no hurry beside the others."""
+        wanted = [layer for layer in layers if layer not in self._skipped]
+        beside = threading.Thread(target=self._beside, args=[[layer for layer in wanted if layer in BESIDE]])
+        beside.start()
+        try:
+            for layer in wanted:
+                if layer not in BESIDE:
+                    self.one(layer)
+        except BaseException:
+            self._stopped.set()
+            raise
+        finally:
+            beside.join()
+
+    def _beside(self, layers: Sequence[str]) -> None:
+        for layer in layers:
+            if not self._stopped.is_set():
+                self.one(layer, beside=True)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any did."""
+        return any(code for code, _ in self._took.values())
+
+    def told(self, layers: Sequence[str]) -> Iterator[str]:
+        """How each went, a line each."""
+        for layer in layers:
+            if layer in self._skipped:
+                yield f"{layer:12} SKIPPED (E2E=skip): nothing was tested on a node"
+            elif layer in self._took:
+                code, took = self._took[layer]
+                yield f"{layer:12} {'FAILED' if code else 'ok':7} {took:7.1f} s"
 
 
 def run(layers: Sequence[str] = LAYERS) -> int:
@@ -22,28 +81,24 @@ def run(layers: Sequence[str] = LAYERS) -> int:
 
     Without a complete setup nothing else can be judged: then the rest is not run.
     """
-    lines, failed, began = [], False, time.monotonic()
-    skipped = ON_A_NODE if os.environ.get("E2E") == "skip" else ()
+    began, worked = time.monotonic(), _worked()
+    running = Layers(ON_A_NODE if os.environ.get("E2E") == "skip" else ())
+    first, rest = [layer for layer in layers if layer == "setup"], [layer for layer in layers if layer != "setup"]
+    complete = all(running.one(layer) for layer in first)
+    if complete:
+        running.all(rest)
+    took, worked = time.monotonic() - began, _worked() - worked
+    print("\n" + "\n".join(running.told(layers)))
+    if not complete:
+        print("nothing else was run: the setup is not complete")
+    busy = 100 * worked / (took * (os.cpu_count() or 1))
+    print(
+        f"{'all':12} {'FAILED' if running.failed else 'ok':7} {took:7.1f} s, processors {busy:3.0f} % busy", flush=True
+    )
     for layer in layers:
-        if layer in skipped:
-            lines.append(f"{layer:12} SKIPPED (E2E=skip): nothing was tested on a node")
-            continue
-        cache.say(f"layer {layer}")
-        at, worked = time.monotonic(), _worked()
-        code = _make(layer)
-        took, worked = time.monotonic() - at, _worked() - worked
-        busy = 100 * worked / (took * (os.cpu_count() or 1))
-        lines.append(f"{layer:12} {'FAILED' if code else 'ok':7} {took:7.1f} s, processors {busy:3.0f} % busy")
-        failed |= bool(code)
-        if layer == "setup" and failed:
-            lines.append("nothing else was run: the setup is not complete")
-            break
-    print("\n" + "\n".join(lines))
-    print(f"{'all':12} {'FAILED' if failed else 'ok':7} {time.monotonic() - began:7.1f} s", flush=True)
-    for layer in (layer for layer in layers if layer not in skipped):
         for told in failures(_report(layer)):
             print(f"{layer}: {told}", flush=True)
-    return int(failed)
+    return int(running.failed)
 
 
 def _worked() -> float:
@@ -71,8 +126,28 @@ def failures(report: Path, width: int = 200) -> Iterator[str]:
 
 def _make(layer: str) -> int:
     """`make LAYER`, with a report of its tests."""
+    command, env = _command(layer)
+    return subprocess.run(command, cwd=cache.CHECKOUT, env=env, check=False).returncode
+
+
+def _make_beside(layer: str) -> tuple[int, str]:
+    """The same with what the processors have left; its exit status and output."""
+    command, env = _command(layer)
+    done = subprocess.run(
+        ["chrt", "--idle", "0", *command],
+        cwd=cache.CHECKOUT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def _command(layer: str) -> tuple[list[str], dict[str, str]]:
     report = _report(layer)
     report.unlink(missing_ok=True)  # that of an earlier run says nothing about this one
     env = {**os.environ, "PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} --junitxml={report}"}
-    command = ["make", "--no-print-directory", layer]
-    return subprocess.run(command, cwd=cache.CHECKOUT, env=env, check=False).returncode
+    return ["make", "--no-print-directory", layer], env

@@ -1,10 +1,10 @@
 """The operator as a process of its own beside a real API server."""
 
+import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from bootstrap import gotools
 from cluster.kube import Client
 from cluster.procs import wait_for
 from cluster.testcontrol import ControlPlaneOnly
+from integration.operator.forked import kopf_run
 from integration.operator.player import Player
 from integration.rest import Rest, models
 from integration.watched import Watched
@@ -52,7 +53,7 @@ class Operator:
             **({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}),
         }
         self._namespace = namespace
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ForkServerProcess | None = None
 
     def configure(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Edit the admin's file; it is read at the next start."""
@@ -60,14 +61,14 @@ class Operator:
         self.config.write_text(yaml.safe_dump(self._settings))
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "kopf", "run", "-m", "quantroll.app", "--standalone", "-n", self._namespace]
-        with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._env)
+        arguments = ["-m", "quantroll.app", "--standalone", "-n", self._namespace]
+        self._process = kopf_run(arguments, self._env, self.log_path)
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process:
-            self._process.send_signal(number)
-            self._process.wait(timeout=20)
+            os.kill(self._process.pid, number)
+            self._process.join(timeout=20)
+            assert not self._process.is_alive(), f"not ended by {signal.Signals(number).name}"
             self._process = None
 
     def kill(self) -> None:

@@ -66,6 +66,7 @@ def rollout(*variants, **changes):
     return spec
 
 
+@pytest.mark.long
 def test_approve_after_status_and_why_have_told_to(operator, player, apply, status, ask):
     apply(rollout("gptq4", steps=APPROVED))
     waiting = status(phase("AwaitingApproval"), timeout=80)

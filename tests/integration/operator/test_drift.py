@@ -93,6 +93,7 @@ def verdict(*wanted):
     return lambda status: status["drift"]["verdict"] in wanted
 
 
+@pytest.mark.long
 def test_the_third_confirmation_in_a_row_goes_back_whatever_happens_to_the_operator(
     operator, player, prometheus, confirmed, apply, status, told
 ):
@@ -134,6 +135,7 @@ def test_a_shift_of_the_questions_is_told_and_a_catastrophe_goes_back_at_once(
     assert done["stable"]["variant"] == "baseline"
 
 
+@pytest.mark.long
 def test_counts_of_the_admins_and_quality_that_is_unverified(operator, player, prometheus, apply, status, told):
     """A query that is not there, then one that is; then nobody knows, for longer than is allowed."""
     apply(checked(metric="hearts", missingData={"maxStaleness": "20s"}))

@@ -78,6 +78,7 @@ def test_three_variants_to_steady(operator, player, apply, status, rest, namespa
     assert rest.request("GET", models(namespace, "tiny"))[1]["metadata"]["resourceVersion"] == version, "idle writes"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)  # seven starts of the operator, and what is waited for in each phase has its own limit
 def test_killed_in_every_phase_it_goes_on(operator, player, apply, status):
     """Phases that pass in a moment are held: pods that load, or a gateway that does not answer."""

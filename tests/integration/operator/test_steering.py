@@ -177,6 +177,7 @@ def test_without_a_gateway_the_service_splits(operator, player, apply, status, r
     assert routes["items"] == []
 
 
+@pytest.mark.long
 def test_drift_is_seen_confirmed_and_rolled_back(operator, player, prometheus, apply, status, rest, namespace):
     """The schedule has minutes; this test takes two of them."""
     spec = analyzed("gptq4")

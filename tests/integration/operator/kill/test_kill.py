@@ -26,6 +26,7 @@ GOLDEN = 3  # runs that are left alone, beside one another as the others are; th
 PARALLEL = int(os.environ.get("KILL_PARALLEL", 3 * (os.cpu_count() or 2)))
 
 
+@pytest.mark.long
 @pytest.mark.integration
 @pytest.mark.timeout(480)
 def test_killed_at_some_writes(cluster: ControlPlaneOnly, gateway_crds: None, tmp_path: Path):
