@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from quantroll.domain.difference import (
     difference_lower_bound,
@@ -34,6 +34,10 @@ class Quantity(Protocol):
     """An estimate with one-sided bounds and tests. A confidence outside [0.5, 1) raises ValueError."""
 
     @property
+    def method(self) -> str:
+        """Name of the test, as a statistician knows it."""
+
+    @property
     def estimate(self) -> float | None:
         """The observed value; None where there is none."""
 
@@ -58,6 +62,7 @@ class Recovery:
     """Variant score / baseline score, of items that are right or wrong."""
 
     cells: Cells
+    method: ClassVar = "Nam-Blackwelder score test of the ratio of paired proportions"
 
     @property
     def estimate(self) -> float | None:
@@ -88,6 +93,7 @@ class Difference:
     """Variant score - baseline score, of items that are right or wrong."""
 
     cells: Cells
+    method: ClassVar = "Tango's score test of the difference of paired proportions"
 
     @property
     def estimate(self) -> float | None:
@@ -114,6 +120,7 @@ class GradedRecovery:
     """Variant score / baseline score, of graded or clustered items."""
 
     sums: Sums
+    method: ClassVar = "linear test of variant score - floor x baseline score, cluster-robust, Student's t"
 
     @property
     def estimate(self) -> float | None:
@@ -144,6 +151,7 @@ class GradedDifference:
     """Variant score - baseline score, of graded or clustered items."""
 
     sums: Sums
+    method: ClassVar = "linear test of variant score - baseline score, cluster-robust, Student's t"
 
     @property
     def estimate(self) -> float | None:

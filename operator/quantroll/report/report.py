@@ -8,6 +8,7 @@ from quantroll.report.choice import choice
 from quantroll.report.findings import Finding, findings
 from quantroll.report.subject import Subject
 from quantroll.report.table import Table, table_of
+from quantroll.report.verification import verification
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,10 @@ class Report:
             "stable": status.stable.variant if status.stable else None,
             "candidate": status.candidate.variant if status.candidate else None,
             "choice": self.choice,
-            "rows": self.table.records,
+            "rows": [
+                {**row, "verification": verification(self.subject, arm)}
+                for row, arm in zip(self.table.records, self.arms, strict=True)
+            ],
         }
 
 
