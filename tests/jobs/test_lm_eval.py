@@ -177,6 +177,7 @@ def test_both_arms_are_asked_the_tasks_and_paired(place, loaded):
     assert base.code == 0, base.output
     told = base.report.evaluate
     assert (told.items, told.correct, told.errors, told.engine_version, told.score) == (15, 15, 0, "1.2.3", None)
+    assert told.truncated is None, "lm-eval does not tell"
     asked = place.engine.asked()
     assert len(asked) == 15
     assert {(body["path"], body["model"]) for body in asked} == {("/v1/completions", SERVED_MODEL)}

@@ -56,7 +56,8 @@ def _with_lm_eval(job: EvaluateInput, started: float) -> Report:
         by_cluster=False,
         informing={},
     )
-    return _finish(job, folder, answers, summary(counting, loaded.items, answers, baseline), version, started)
+    counted = summary(counting, loaded.items, answers, baseline) | {"truncated": None}  # lm-eval does not tell
+    return _finish(job, folder, answers, counted, version, started)
 
 
 def _baseline(job: EvaluateInput) -> Answers | None:

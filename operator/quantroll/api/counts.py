@@ -57,8 +57,8 @@ class Counts(ApiModel):
     """Mean score in [0, 1], where an item's score is not just right or wrong; absent: correct / items."""
     errors: Count = 0
     """Items of which a request failed; it counts as wrong."""
-    truncated: Count = 0
-    """Items of which an answer was cut at maxTokens."""
+    truncated: Count | None = None
+    """Items of which an answer was cut at maxTokens; absent where that is not told, as by lm-eval."""
     empty: Count = 0
     """Items of which an answer had no character that shows."""
     mean_length: float | None = None

@@ -43,9 +43,7 @@ def _outcome(subject: Subject, counts: Evaluation) -> dict[str, Any]:
         "gain": evidence.cells.gain,
         "bothWrong": evidence.cells.neither,
         **_bounds(evidence.recovery, thresholds.confidence, "recovery"),
-        **(
-            _bounds(held, thresholds.confidence, "difference") if thresholds.comparison is Comparison.DIFFERENCE else {}
-        ),
+        **(_bounds(held, thresholds.confidence, "difference") if differs else {}),
         "mcnemarP": float(f"{mcnemar_p(evidence.cells):.4g}"),
         "slices": [_slice(part, thresholds.confidence) for part in evidence.slices],
         "errors": {"baseline": counts.baseline_errors, "variant": counts.errors},
