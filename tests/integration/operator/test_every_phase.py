@@ -1,6 +1,7 @@
-"""What may happen in any phase: the namespace is deleted, the status is wiped."""
+"""What may happen in any phase: model or namespace are deleted, the status is wiped."""
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -69,6 +70,23 @@ def test_a_namespace_that_is_deleted_goes_and_nothing_hangs(operator, held, rest
     while rest.request("GET", f"/api/v1/namespaces/{namespace}")[0] != 404:
         assert time.monotonic() < end, rest.request("GET", f"/api/v1/namespaces/{namespace}")[1].get("status")
         time.sleep(0.5)
+
+
+@pytest.mark.parametrize("moment", ["Quantizing", "CandidateStarting", "Analyzing", "RollingBack"])
+def test_a_model_that_is_deleted_leaves_nothing(operator, held, rest, namespace, moment):
+    held(moment)
+    assert rest.request("DELETE", models(namespace, "tiny"))[0] == 200
+    paths = [f"/apis/apps/v1/namespaces/{namespace}/deployments", f"/apis/batch/v1/namespaces/{namespace}/jobs",
+             f"/api/v1/namespaces/{namespace}/services", f"/api/v1/namespaces/{namespace}/persistentvolumeclaims",
+             f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"]  # fmt: skip
+
+    def left() -> list[str]:
+        found = [item for path in paths for item in rest.request("GET", path)[1]["items"]]
+        return [f"{item['metadata']['name']}" for item in found if not item["metadata"].get("deletionTimestamp")]
+
+    with suppress(TimeoutError):
+        wait_for("all that was made to go", lambda: not left(), 30)
+    assert left() == []
 
 
 @pytest.fixture

@@ -151,24 +151,6 @@ def test_a_spec_changed_in_mid_shift_supersedes(operator, player, apply, status)
     assert done.get("rejected", []) == [], "superseded is not rejected"
 
 
-def test_deletion_leaves_nothing(operator, player, apply, status, rest, namespace):
-    apply(spec_with("gptq4", steps=FOREVER))
-    status(phase("Analyzing"), timeout=60)
-    assert rest.request("DELETE", models(namespace, "tiny"))[0] == 200
-    paths = [f"/apis/apps/v1/namespaces/{namespace}/deployments", f"/apis/batch/v1/namespaces/{namespace}/jobs",
-             f"/api/v1/namespaces/{namespace}/services", f"/api/v1/namespaces/{namespace}/persistentvolumeclaims",
-             f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes"]  # fmt: skip
-
-    def left() -> list[str]:
-        found = [item for path in paths for item in rest.request("GET", path)[1]["items"]]
-        return [f"{item['metadata']['name']}" for item in found if not item["metadata"].get("deletionTimestamp")]
-
-    end = time.monotonic() + 30
-    while left() and time.monotonic() < end:
-        time.sleep(0.2)
-    assert left() == []
-
-
 def test_children_changed_or_deleted_by_hand_are_put_back(operator, player, apply, status, rest, namespace):
     apply(spec_with("gptq4", steps=FOREVER))
     before = status(lambda s: s.get("phase") == "Analyzing" and s["rollout"].get("since"), timeout=60)
