@@ -88,6 +88,11 @@ CASES = {
         [series("workqueue_longest_running_processor_seconds", "301x400", **QUEUE)],
         "5m", QUEUE, "The operator's queue is stuck",
     ),
+    "QuantrollWatchStale": (
+        [series("quantroll_watch_last_event_timestamp_seconds", "0x400", namespace="q", pod="q-1", kind="Job")],
+        "11m", {"namespace": "q", "pod": "q-1", "kind": "Job"},
+        "The operator does not see what becomes of its Job objects",
+    ),
     "QuantrollReconcileErrors": (
         [series("controller_runtime_reconcile_total", "0+1x400", controller="quantizedmodels", result="error")],
         "21m", {"controller": "quantizedmodels", "result": "error"}, "Passes of the operator fail again and again",
@@ -108,6 +113,7 @@ HEALTHY = [
     condition("Stalled", "False", "Settled"),
     condition("AwaitingApproval", "False", "Progressing"),
     series("quantroll_drift_verdict", **MODEL, verdict="Healthy"),
+    series("quantroll_watch_last_event_timestamp_seconds", "0+60x400", namespace="q", pod="q-1", kind="Job"),
     series("quantroll_drift_last_success_timestamp_seconds", "0+60x400", **MODEL),
     series("quantroll_drift_next_timestamp_seconds", "600+60x400", **MODEL),
     series("workqueue_longest_running_processor_seconds", "0x400", **QUEUE),
@@ -127,7 +133,9 @@ def minutes(text):
 def told(alert, labels, summary):
     rule = RULES[alert]
     notes = {**rule["annotations"], "summary": summary}
-    notes["description"] = notes["description"].replace("{{ $value | humanize }}", "15")
+    values = {"{{ $value | humanize }}": "15", "{{ $value | humanizeDuration }}": "11m 0s"}
+    for template, value in values.items():
+        notes["description"] = notes["description"].replace(template, value)
     return {"exp_labels": {**labels, **rule["labels"]}, "exp_annotations": notes}
 
 

@@ -15,10 +15,10 @@ _SAMPLE = 1.0  # seconds between two looks at how late the loop is
 
 
 class MetricsPage:
-    """Serves `/metrics`; use as an async context manager. `depth` is the length of the queue now."""
+    """Serves `/metrics`; use as an async context manager. `look` notes what is now, before each page."""
 
-    def __init__(self, telemetry: OperatorTelemetry, port: int, depth: Callable[[], int]) -> None:
-        self._telemetry, self._port, self._depth = telemetry, port, depth
+    def __init__(self, telemetry: OperatorTelemetry, port: int, look: Callable[[], None]) -> None:
+        self._telemetry, self._port, self._look = telemetry, port, look
         self._one = asyncio.Lock()  # whoever asks often waits, and takes no more than one thread
         app = web.Application()
         app.router.add_get("/metrics", self._page)
@@ -43,7 +43,7 @@ class MetricsPage:
         response = web.StreamResponse(headers={"Content-Type": _TYPE})
         try:
             async with asyncio.timeout(_PATIENCE), self._one:
-                self._telemetry.depth.set(self._depth())
+                self._look()
                 pieces = self._telemetry.page()
                 await response.prepare(request)
                 while piece := await asyncio.to_thread(next, pieces, b""):

@@ -5,7 +5,7 @@ Where controller-runtime and client-go have a name for something, it is that one
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -72,6 +72,13 @@ class OperatorTelemetry(Telemetry):
             "quantroll_event_loop_lag_seconds",
             "How much later than asked for the event loop went on; sampled once a second.",
             buckets=LAG,
+            registry=self.registry,
+        )
+
+        self._heard_at = Gauge(
+            "quantroll_watch_last_event_timestamp_seconds",
+            "When the API server last told of a kind, be it that nothing has changed, which it does every minute.",
+            ["kind"],
             registry=self.registry,
         )
 
@@ -148,6 +155,13 @@ class OperatorTelemetry(Telemetry):
             yield generate_latest(_One(metric))
         for text in self.board.pages():
             yield text.encode()
+
+    def now_is(self, depth: int, heard_at: Mapping[str, float]) -> None:
+        """Length of the queue, and the Unix time of the last word on each kind that is watched."""
+        self.depth.set(depth)
+        self._heard_at.clear()
+        for kind, at in heard_at.items():
+            self._heard_at.labels(kind).set(at)
 
     def _ages(self) -> list[float]:
         now = self._now()

@@ -7,6 +7,7 @@ each, and would not notice what went while its connection was away: docs/adr/002
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -67,6 +68,17 @@ class Watches:
             for watch in self._watches:
                 group.create_task(watch.run())
 
+    def heard_at(self) -> dict[str, float]:
+        """Unix time of the last word on each kind, be it that nothing has changed; kinds that are absent are left out.
+
+        Of several namespaces, that of the one that has been silent longest.
+        """
+        found: dict[str, float] = {}
+        for watch in self._watches:
+            if watch.heard_at is not None:
+                found[watch.kind] = min(watch.heard_at, found.get(watch.kind, watch.heard_at))
+        return found
+
     async def listed(self) -> None:
         """Wait until everything that is there has been seen once."""
         for watch in self._watches:
@@ -80,7 +92,8 @@ class Watch:
         group, version, plural = CHILDREN[kind]
         root = f"/apis/{group}/{version}" if group else f"/api/{version}"
         self._path = f"{root}/namespaces/{namespace}/{plural}" if namespace else f"{root}/{plural}"
-        self._api, self._kind, self._namespace, self._seen, self._turn = api, kind, namespace, seen, turn
+        self._api, self.kind, self._namespace, self._seen, self._turn = api, kind, namespace, seen, turn
+        self.heard_at: float | None = time.time()  # Unix time; None: the cluster does not know the kind
         self._version = ""  # from which to go on; empty: list first
         self._heard = False  # whether anything came of the last try
         self.listed = asyncio.Event()
@@ -124,10 +137,11 @@ class Watch:
                 page = wire.page(await answer.read())
             for shown in page.shown:
                 names.add(shown.name)
-                self._seen.put(self._kind, shown)
+                self._seen.put(self.kind, shown)
             more = page.more
             if not more:
-                self._seen.keep(self._kind, self._namespace, names)
+                self._seen.keep(self.kind, self._namespace, names)
+                self.heard_at = time.time()
                 return page.version
 
     async def _follow(self) -> None:
@@ -143,17 +157,17 @@ class Watch:
         async with await self._ask(query, patience) as answer:
             async for line in answer.content:
                 news = wire.news(line)
-                self._heard = True
+                self._heard, self.heard_at = True, time.time()
                 if news.shown:
-                    self._seen.put(self._kind, news.shown)
+                    self._seen.put(self.kind, news.shown)
                 elif news.gone:
-                    self._seen.drop(self._kind, news.gone)
+                    self._seen.drop(self.kind, news.gone)
                 self._version = news.version
 
     def _is_absent(self) -> None:
         """The cluster does not know the kind, or no longer."""
-        self._version = ""
-        self._seen.keep(self._kind, self._namespace, frozenset())
+        self._version, self.heard_at = "", None
+        self._seen.keep(self.kind, self._namespace, frozenset())
         self.listed.set()
 
     async def _ask(self, query: dict[str, str], patience: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:

@@ -65,7 +65,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     reconciler = Reconciler(look_at(kwargs[MODELS], seen), ours, outside, WallClock())
     memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds, telemetry=telemetry)
     if port := ours.metrics.port:
-        await memo.stack.enter_async_context(MetricsPage(telemetry, port, lambda: memo.queue.depth))
+        look = partial(note, memo, telemetry, watches)
+        await memo.stack.enter_async_context(MetricsPage(telemetry, port, look))
     memo.watching = asyncio.create_task(watches.run())
     memo.work = asyncio.create_task(work(watches, memo.queue))
     memo.tidying = asyncio.create_task(heap.tidy(lambda: memo.queue.depth > 0))
@@ -74,6 +75,11 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
 def news(memo: kopf.Memo, key: Key) -> None:
     """A child of a model came, changed or went."""
     memo.queue.add(key, BURST)
+
+
+def note(memo: kopf.Memo, telemetry: OperatorTelemetry, watches: Watches) -> None:
+    """What a metrics page says of this moment."""
+    telemetry.now_is(memo.queue.depth, watches.heard_at())
 
 
 async def work(watches: Watches, queue: WorkQueue) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -80,7 +81,7 @@ def operator(port, prometheus_port):
 
     async def live():
         queue = WorkQueue(run_pass, workers=2, resync=300, telemetry=telemetry)
-        async with MetricsPage(telemetry, port, lambda: queue.depth):
+        async with MetricsPage(telemetry, port, lambda: telemetry.now_is(queue.depth, {"Job": time.time()})):
             working = asyncio.create_task(queue.run())
             for key in worlds:
                 queue.add(key)

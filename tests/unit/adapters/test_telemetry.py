@@ -208,7 +208,7 @@ def test_the_page_is_served_beside_a_loop_that_goes_on():
         told.stands(("team", f"model-{number}"), status)
 
     async def live():
-        async with MetricsPage(told, port, lambda: 7):
+        async with MetricsPage(told, port, lambda: told.now_is(7, {"Job": 1000.0, "Pod": 1060.5})):
             asking = asyncio.create_task(asyncio.to_thread(fetch, port))
             turns = 0
             while not asking.done():
@@ -221,16 +221,26 @@ def test_the_page_is_served_beside_a_loop_that_goes_on():
     names = {family.name for family in text_string_to_metric_families(text)}
     assert {"quantroll_info", "workqueue_depth", "process_resident_memory_bytes"} <= names
     assert 'workqueue_depth{name="quantizedmodels"} 7.0' in text
+    assert 'quantroll_watch_last_event_timestamp_seconds{kind="Pod"} 1060.5' in text
     assert turns > 20, "the loop was held up"
+
+
+def test_a_kind_that_is_no_longer_watched_has_no_series():
+    told = OperatorTelemetry()
+    told.now_is(0, {"Job": 1000.0, "HTTPRoute": 1000.0})
+    told.now_is(0, {"Job": 1060.0})
+    text = b"".join(told.page()).decode()
+    assert 'quantroll_watch_last_event_timestamp_seconds{kind="Job"} 1060.0' in text
+    assert 'kind="HTTPRoute"' not in text
 
 
 def test_a_port_that_is_taken_ends_the_start_with_its_name():
     told, port = OperatorTelemetry(), free_port()
 
     async def live():
-        async with MetricsPage(told, port, lambda: 0):
+        async with MetricsPage(told, port, lambda: None):
             with pytest.raises(ConfigurationError, match=rf"metrics\.port: cannot listen on {port}"):
-                await MetricsPage(told, port, lambda: 0).__aenter__()
+                await MetricsPage(told, port, lambda: None).__aenter__()
 
     asyncio.run(live())
 
@@ -243,7 +253,7 @@ def test_whoever_hangs_up_or_does_not_read_leaves_nothing_in_the_log(monkeypatch
         told.stands(("team", f"model-{number}"), status)
 
     async def live():
-        async with MetricsPage(told, port, lambda: 0):
+        async with MetricsPage(told, port, lambda: None):
             for read in (0, 1):
                 reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
                 writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -270,7 +280,7 @@ def test_the_page_is_made_in_another_thread(monkeypatch):
     monkeypatch.setattr(told, "page", noted)
 
     async def live():
-        async with MetricsPage(told, port, lambda: 0):
+        async with MetricsPage(told, port, lambda: None):
             await asyncio.to_thread(fetch, port)
 
     asyncio.run(live())

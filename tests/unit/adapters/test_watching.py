@@ -1,8 +1,10 @@
 """Watches whose connections fail in every way, against a scripted HTTP server."""
 
 import asyncio
+import itertools
 import json
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
@@ -268,6 +270,45 @@ def test_pauses_grow_and_end_to_grow(monkeypatch):
     assert watching.pause(0) == 0
     for failures, seconds in ((1, 0.25), (2, 0.5), (5, 4), (9, 15), (10_000, 15)):
         assert seconds * 0.79 < watching.pause(failures) < seconds * 1.21
+
+
+@pytest.mark.parametrize(
+    ("script", "heard"),
+    [
+        ([listing(job("a"))], 1),
+        ([listing(), bookmark("11"), bookmark("12")], 3),
+        ([listing(), line("MODIFIED", job("a", "11")), 500, 500], 2),
+        ([403, 503, "<html>"], 0),
+        ([listing(), ""], 1),
+    ],
+)
+def test_it_is_known_when_the_api_server_last_told_of_a_kind(script, heard, monkeypatch):
+    words = itertools.count(1000)
+    monkeypatch.setattr(watching, "time", SimpleNamespace(time=lambda: float(next(words))))
+    _, _, watch = play(*script)
+    assert watch.heard_at == 1000 + heard, "since its start, and with each word"
+
+
+def test_a_kind_that_is_absent_is_not_waited_for():
+    _, _, watch = play(404)
+    assert watch.heard_at is None
+    _, _, watch = play(404, listing(job("a")))
+    assert watch.heard_at is not None
+
+
+def test_of_several_namespaces_the_most_silent_one_counts(monkeypatch):
+    async def main():
+        async def access():
+            return Configuration(host="http://127.0.0.1:9")
+
+        monkeypatch.setattr(watching, "access", access)
+        async with Watches(Seen(Packer(), lambda _: None), ["team", "other"]) as watches:
+            for number, watch in enumerate(watches._watches):
+                watch.heard_at = None if watch.kind == "HTTPRoute" else 100.0 + number
+            return watches.heard_at()
+
+    kinds = [kind for kind in CHILDREN if kind != "HTTPRoute"]
+    assert asyncio.run(main()) == {kind: 100.0 + number for number, kind in enumerate(kinds)}
 
 
 @pytest.mark.parametrize("namespaces", [[], ["team"], ["team", "other"]])
