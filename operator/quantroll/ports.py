@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from quantroll.api.spec.rollout import MetricName
+from quantroll.api.looks import MetricName
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.domain.events import Event
 from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts, Unknown

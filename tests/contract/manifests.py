@@ -128,7 +128,7 @@ def full() -> Object:
                 "pathPrefix": "/v1",
                 "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "http"}],
             },
-            "deadlines": {"modelLoad": "1h", "scheduling": "20m", "drain": "90s", "total": "2d"},
+            "deadlines": {"modelLoad": "1h", "scheduling": "20m", "drain": "90s", "step": "6h", "total": "2d"},
             "rollback": {"keepWarm": "1h", "target": "Baseline", "cooldown": "12h"},
         },
         "driftCheck": {

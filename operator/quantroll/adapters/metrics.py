@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from quantroll.adapters import promql
 from quantroll.adapters.prometheus import NoAnswer, Prometheus, Series
 from quantroll.api import metrics
+from quantroll.api.looks import MetricName
 from quantroll.api.queries import CountQuery
-from quantroll.api.spec.rollout import MetricName
 from quantroll.domain.snapshot import Histogram, PairCounts, QualityCounts, RequestCounts, Unknown
 from quantroll.ports import Telemetry
 from quantroll.settings import Settings

@@ -6,13 +6,14 @@ from pydantic import Field
 
 from quantroll.api.base import ApiModel, Timestamp
 
+MetricName = Literal["quality", "error-ratio", "ttft-p99", "itl-p99"]
 LookVerdict = Literal["Pass", "Fail", "Inconclusive", "Error"]
 
 
 class MetricVerdict(ApiModel):
     """What a look at one metric said."""
 
-    name: Annotated[str, Field(max_length=128)]
+    name: MetricName
     """Name of the metric."""
     verdict: LookVerdict
     """Inconclusive: too little to tell. Error: Prometheus did not say."""

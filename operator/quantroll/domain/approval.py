@@ -3,6 +3,7 @@
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import RevisionStatus, RolloutStatus
 from quantroll.constants import GROUP, Phase
+from quantroll.domain import steps
 from quantroll.domain.draft import Draft
 
 
@@ -23,11 +24,10 @@ def ask(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) -> None
 
 
 def stop_waiting(draft: Draft, rollout: RolloutStatus) -> RolloutStatus:
-    """The rollout with its deadline moved on by the time that was waited."""
+    """The rollout with its deadlines moved on by the time that was waited."""
     if rollout.awaiting_since is None:
         return rollout
-    waited = draft.now - rollout.awaiting_since
-    expires = rollout.expires_at + waited if rollout.expires_at else None
-    rollout = rollout.model_copy(update={"awaiting_since": None, "expires_at": expires})
+    moved = steps.given_back(rollout, draft.now - rollout.awaiting_since)
+    rollout = rollout.model_copy(update={"awaiting_since": None, **moved})
     draft.set(rollout=rollout)
     return rollout

@@ -29,6 +29,7 @@ def take_back(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, r
         "weight": 0,
         "since": None,
         "deadline": None,
+        "step_expires_at": None,
         "expires_at": None,
         "awaiting_since": None,
         "held_since": None,

@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from quantroll.api.looks import LookVerdict
-from quantroll.api.spec.rollout import MetricName
+from quantroll.api.looks import LookVerdict, MetricName
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 Who tests again and again finds by chance, some time, that a good candidate is bad. So the plan has K looks, and each
 may be wrong with alpha / K only (Bonferroni). In a step they are when half of its duration is over, when all of it is,
-and while it is held once more whenever the time in the step has doubled, up to `deadlines.total`. The time of a look is
-a function of the step's clock alone, and a look counts what had been answered by then: asking again later finds the
-same, and nothing has to be remembered. A step whose clock starts again has its looks again.
+and while it is held once more whenever the time in the step has doubled, up to `deadlines.step` and `deadlines.total`.
+The time of a look is a function of the step's clock alone, and a look counts what had been answered by then: asking
+again later finds the same, and nothing has to be remembered. A step whose clock starts again has its looks again.
 """
 
 from datetime import datetime, timedelta
@@ -66,9 +66,12 @@ def _duration(spec: QuantizedModelSpec, step: int) -> timedelta:
 
 
 def _doublings(spec: QuantizedModelSpec, step: int) -> int:
-    """How often the duration of a step can double within the deadline of the whole rollout."""
-    total = parse_duration(spec.rollout.deadlines.total)
-    return max(0, int(log2(max(total / _duration(spec, step), 1))))
+    """How often the duration of a step can double within the deadlines of the step and of the whole rollout."""
+    deadlines, duration = spec.rollout.deadlines, _duration(spec, step)
+    longest = parse_duration(deadlines.total)
+    if deadlines.step is not None:
+        longest = min(longest, duration + parse_duration(deadlines.step))
+    return max(0, int(log2(max(longest / duration, 1))))
 
 
 def _told(time: timedelta) -> str:

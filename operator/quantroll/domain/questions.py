@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from quantroll.api.looks import MetricName
 from quantroll.api.spec import PROBE_METRIC, QuantizedModelSpec
-from quantroll.api.spec.rollout import MetricName
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.domain import drift_check, quality_looks
 from quantroll.domain.traffic import is_taken_back

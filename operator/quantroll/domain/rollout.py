@@ -100,7 +100,8 @@ def _go_on(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candi
 def _start_again(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, candidate: RevisionStatus) -> None:
     """The weights are not those of the step any more: they are put back, and the step's clock starts again."""
     edited = is_edited(draft, spec)
-    _change(draft, rollout, since=None, analysis=None, drifted_at=draft.now if edited else rollout.drifted_at)
+    drifted = draft.now if edited else rollout.drifted_at
+    _change(draft, rollout, since=None, step_expires_at=None, analysis=None, drifted_at=drifted)
     phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING
     what = "the traffic was changed" if edited else "the traffic is no longer split as decided"
     draft.say(phase, f"{what}: giving {candidate.variant} {rollout.weight} % again")
@@ -220,8 +221,9 @@ def _shifting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
         if not in_steps:  # no clock to start: a status write of its own would tell nothing that matters
             _promoting(draft, spec, rollout, candidate)
             return
-        _change(draft, rollout, since=draft.now, deadline=None)
         step = spec.rollout.steps[rollout.step]
+        limit = steps.given_up_at(spec, step, draft.now)
+        _change(draft, rollout, since=draft.now, deadline=None, step_expires_at=limit)
         draft.say(Phase.ANALYZING, _has(spec, rollout, candidate))
         draft.wake(draft.now + parse_duration(step.duration))
         return
@@ -257,7 +259,7 @@ def _analyzing(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         if contradiction:
             draft.block(Reason.SHARE_CONTRADICTS, contradiction)
     elif said.verdict != "Pass" or contradiction:
-        _hold(draft, approval.stop_waiting(draft, rollout), candidate, said, contradiction)
+        _hold(draft, spec, approval.stop_waiting(draft, rollout), candidate, said, contradiction)
     elif step.approval and rollout.approved_step != rollout.step:
         approval.ask(draft, rollout, candidate)
     else:
@@ -265,10 +267,22 @@ def _analyzing(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
 
 
 def _hold(
-    draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, said: analysis.Looks, contradiction: str
+    draft: Draft,
+    spec: QuantizedModelSpec,
+    rollout: RolloutStatus,
+    candidate: RevisionStatus,
+    said: analysis.Looks,
+    contradiction: str,
 ) -> None:
     """The step's time is over, and the candidate may not go on: say why, and tell a person where one has to act."""
     why = contradiction if said.verdict == "Pass" else analysis.waits_for(said)
+    if (end := rollout.step_expires_at) and not rollout.held_since:
+        draft.wake(end)
+        if draft.now >= end:
+            limit = f"deadlines.step ({spec.rollout.deadlines.step})"
+            found = f"{rollout.weight} % not left within {limit} after the step's duration: {why}"
+            take_back(draft, rollout, candidate, Reason.ROLLOUT_DEADLINE, found)
+            return
     draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {why}")
     if said.verdict == "Error":
         draft.block(Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {why}")
@@ -305,6 +319,7 @@ def _next_step(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         replicas=spec.serving.replicas,
         since=None,
         deadline=None if by_route(spec) else draft.now + load,
+        step_expires_at=None,
         analysis=None,
         passed=analysis.passed(draft, rollout, candidate),
         drifted_at=None,

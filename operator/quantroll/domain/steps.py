@@ -1,6 +1,9 @@
 """The steps of a rollout by number: -1 before the first weight, then those of the spec, then the promotion."""
 
-from quantroll.api.spec import QuantizedModelSpec
+from datetime import datetime, timedelta
+
+from quantroll.api.base import parse_duration
+from quantroll.api.spec import QuantizedModelSpec, Step
 from quantroll.api.status import RolloutStatus
 from quantroll.domain import capacity
 
@@ -33,3 +36,15 @@ def in_steps(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
 def is_step(spec: QuantizedModelSpec, rollout: RolloutStatus) -> bool:
     """Whether the rollout stands at a step that the spec still has."""
     return rollout.step <= promotion(spec) and rollout.weight == weight_at(spec, rollout.step)
+
+
+def given_up_at(spec: QuantizedModelSpec, step: Step, since: datetime) -> datetime | None:
+    """When a step that began at `since` is given up, should it be held; None where it is held without an end."""
+    limit = spec.rollout.deadlines.step
+    return None if limit is None else since + parse_duration(step.duration) + parse_duration(limit)
+
+
+def given_back(rollout: RolloutStatus, time: timedelta) -> dict[str, datetime | None]:
+    """The deadlines of step and rollout, moved on by a time that does not count."""
+    clocks = {"step_expires_at": rollout.step_expires_at, "expires_at": rollout.expires_at}
+    return {name: at + time if at else None for name, at in clocks.items()}

@@ -2,7 +2,7 @@
 
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.constants import Reason
-from quantroll.domain import leaving, rollback
+from quantroll.domain import leaving, rollback, steps
 from quantroll.domain.draft import Draft
 from quantroll.domain.traffic import is_taken_back
 
@@ -42,7 +42,7 @@ def resume(draft: Draft) -> None:
                     "since": None,
                     "analysis": None,
                     "deadline": rollout.deadline + pause if rollout.deadline else None,
-                    "expires_at": rollout.expires_at + pause if rollout.expires_at else None,
+                    **steps.given_back(rollout, pause),
                     "awaiting_since": rollout.awaiting_since + pause if rollout.awaiting_since else None,
                     "held_since": rollout.held_since + pause if rollout.held_since else None,
                 }

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from quantroll.api.spec import QuantizedModelSpec, Window
 from quantroll.api.status import RolloutStatus
+from quantroll.domain import steps
 from quantroll.domain.draft import Draft
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -79,10 +80,10 @@ def hold(draft: Draft, rollout: RolloutStatus) -> RolloutStatus:
 
 
 def release(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus) -> RolloutStatus:
-    """Once it may go on, the rollout with its deadline moved on by the time that was waited."""
+    """Once it may go on, the rollout with its deadlines moved on by the time that was waited."""
     if rollout.held_since is None or draft.held or not is_open(spec.rollout.windows, draft.now):
         return rollout
-    expires = rollout.expires_at + (draft.now - rollout.held_since) if rollout.expires_at else None
-    rollout = rollout.model_copy(update={"held_since": None, "expires_at": expires})
+    moved = steps.given_back(rollout, draft.now - rollout.held_since)
+    rollout = rollout.model_copy(update={"held_since": None, **moved})
     draft.set(rollout=rollout)
     return rollout

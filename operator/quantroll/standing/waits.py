@@ -185,7 +185,7 @@ def _analyzing(view: View) -> Wait:
         view.status.message,
         tuple(hints),
         since=ends,
-        until=rollout.deadline or rollout.expires_at,
+        until=rollout.deadline or rollout.step_expires_at or rollout.expires_at,
         then=GIVEN_UP,
     )
 

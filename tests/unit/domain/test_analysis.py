@@ -206,6 +206,54 @@ def test_the_whole_rollout_has_a_deadline():
     assert world.status.stable.variant == "gptq4"
 
 
+def test_a_step_that_is_held_has_a_deadline_of_its_own():
+    world = analyzing(rollout__deadlines={"step": "10m", "total": "24h"})
+    world.requests = Unknown("Prometheus does not answer")
+    minutes(world, 11)
+    assert world.status.phase == "Analyzing", "two minutes are the step's own"
+    minutes(world, 1)
+    assert world.status.rollout.reason == "RolloutDeadlineExceeded"
+    assert world.status.rollout.step_expires_at is None
+    world.settle()
+    assert "10 % not left within deadlines.step (10m) after the step's duration" in world.status.message
+    assert "Prometheus does not answer" in world.status.message
+
+
+def test_a_steps_deadline_is_not_that_of_the_next_one():
+    world = analyzing(rollout__deadlines={"step": "10m", "total": "24h"})
+    minutes(world, 1)
+    world.requests = Unknown("Prometheus does not answer")
+    minutes(world, 8)
+    world.requests = RequestCounts(9000, 0)
+    world.until("Shifting")
+    assert world.status.rollout.step_expires_at is None
+    world.until("Analyzing")
+    assert world.status.rollout.step_expires_at == world.now + timedelta(minutes=3 + 10)
+
+
+def test_a_steps_deadline_does_not_run_while_a_person_is_waited_for_nor_while_suspended():
+    world = awaiting(rollout__deadlines={"step": "10m", "total": "24h"})
+    before = world.status.rollout.step_expires_at
+    world.passes(hours=5)
+    world.requests = Unknown("Prometheus does not answer")
+    world.tick()
+    assert world.status.rollout.step_expires_at == before + timedelta(hours=5)
+    world.edit(suspend=True)
+    world.tick()
+    world.passes(hours=1)
+    world.edit(suspend=False)
+    world.tick()
+    assert world.status.rollout.reason is None
+    assert world.status.rollout.step_expires_at > world.now + timedelta(minutes=9), "the step begins again"
+
+
+def test_without_a_step_deadline_a_step_is_held_up_to_that_of_the_whole():
+    world = analyzing()
+    world.requests = Unknown("Prometheus does not answer")
+    minutes(world, 200)
+    assert (world.status.phase, world.status.rollout.step_expires_at) == ("Analyzing", None)
+
+
 def test_pods_for_the_next_step_get_their_time_from_when_they_are_missed():
     """However long the approval took before."""
     world = awaiting(serving__replicas=4)

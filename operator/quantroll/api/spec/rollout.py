@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from quantroll.api.base import ApiModel, Duration, Matches, Rule, rules
+from quantroll.api.looks import MetricName
 from quantroll.api.spec.benchmark import Latency
 from quantroll.api.spec.fields import Hostname, Namespace, ObjectName
 
@@ -20,7 +21,6 @@ class Step(ApiModel):
     """Wait after this step until a person approves, with the annotation quantroll.io/approve."""
 
 
-MetricName = Literal["quality", "error-ratio", "ttft-p99", "itl-p99"]
 MAX_ERROR_RATIO = 0.01  # where error-ratio leaves `max` out
 
 _LATENCIES = "self.name in ['ttft-p99', 'itl-p99']"
@@ -220,6 +220,9 @@ class Deadlines(ApiModel):
     """For a node for a pod, which an autoscaler may have to bring; then a candidate's pods are taken away again."""
     drain: Duration = "10m"
     """For requests in flight after a revision's weight is gone."""
+    step: Duration | None = None
+    """For a step that is held beyond its duration because looks have not passed; waiting for approval, a window or a
+    node does not count. Default: `total` alone."""
     total: Duration = "24h"
     """For a whole rollout up to its promotion; waiting for approval and suspension do not count."""
 

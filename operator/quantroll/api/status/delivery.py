@@ -86,6 +86,8 @@ class RolloutStatus(ApiModel):
     """When the rollout began."""
     deadline: Timestamp | None = None
     """When the current wait is given up."""
+    step_expires_at: Timestamp | None = None
+    """When a step that is held is given up; moved on like `expiresAt`. Only where deadlines.step is set."""
     expires_at: Timestamp | None = None
     """When the whole rollout is given up; moved on by waits for approval and windows, and by suspension."""
     replicas: int | None = None
