@@ -46,6 +46,11 @@ def test_the_number_of_looks_is_known_before_the_rollout(steps, total, looks):
     assert planned_looks(spec(steps, rollout__deadlines={"total": total})) == looks
 
 
+@pytest.mark.parametrize(("total", "step", "looks"), [("24h", "3h", 4), ("24h", "10m", 2), ("2h", "9h", 3)])
+def test_a_step_that_is_not_held_for_long_has_fewer_looks(total, step, looks):
+    assert planned_looks(spec([("50", "1h")], rollout__deadlines={"total": total, "step": step})) == looks
+
+
 @pytest.mark.parametrize(
     ("minutes", "look"),
     [(0, None), (7.4, None), (7.5, 7.5), (14.9, 7.5), (15, 15), (29, 15), (30, 30), (59, 30), (60, 60), (9999, 960)],
