@@ -4,6 +4,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,16 +90,24 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.fixture(scope="session")
+def recorded() -> dict[str, dict[str, Any]]:
+    """Every QuantizedModel that `until` has seen, by its resource version."""
+    return {}
+
+
 @pytest.fixture
-def until(stage: Stage) -> Callable[..., dict[str, object]]:
+def until(stage: Stage, recorded: dict[str, dict[str, Any]]) -> Callable[..., dict[str, object]]:
     """Wait until a model's status fulfils a condition; returns it."""
 
     def wait(condition: Callable[[dict[str, object]], object], *, name: str = "tiny-llama", timeout: float = 300):
         seen: dict[str, object] = {}
 
         def look() -> bool:
+            model = stage.model(name)
+            recorded[model["metadata"]["resourceVersion"]] = model
             seen.clear()
-            seen.update(stage.status(name))
+            seen.update(model.get("status", {}))
             return bool(condition(seen))
 
         wait_for("status", look, timeout, every=0.5)

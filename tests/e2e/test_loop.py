@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import httpx
 import pytest
 import yaml
 
+from cluster import dashboard
 from cluster.procs import wait_for
 from demo.stage import EXAMPLE, HOST, NAMESPACE, SYSTEM, Stage
 from demo.traffic import Traffic, ask
 from e2e.acting import OFTEN, QUESTION, condition, held_at, jobs, kill_operator, phase, served
+from kstatus import kstatus
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
@@ -161,6 +164,10 @@ def test_drift_is_seen_confirmed_and_rolled_back_while_requests_go_on(stage, unt
         assert condition(healthy, "QualityFloorMet")["status"] == "True"
         stage.production_turns_to("arithmetic")
         done = until(phase("RolledBack"), timeout=600)
+        prometheus = f"http://127.0.0.1:{stage.cluster.ports['prometheus']}"
+        with suppress(TimeoutError):
+            wait_for("data of every panel of the dashboard", lambda: not dashboard.unanswered(prometheus), 60, every=2)
+        assert dashboard.unanswered(prometheus) == []
     assert traffic.failures == []
     assert done["stable"]["variant"] == "baseline"
     assert [(r["variant"], r["revision"], r["reason"]) for r in done["rejected"]] == [("gptq4", bad, "FloorBreached")]
@@ -168,6 +175,22 @@ def test_drift_is_seen_confirmed_and_rolled_back_while_requests_go_on(stage, unt
     assert {"FloorMet", "FloorSuspect", "FloorBreached", "RolledBack"} <= set(told)
     assert before < (after := jobs(stage, MODEL))
     assert len(after - before) == 1, "one confirm Job beside those of the rollout"
+
+
+def test_tools_that_wait_have_read_all_of_it_rightly(recorded):
+    read = {"Steady": "Current", "Rejected": "Failed", "RolledBack": "Failed"}
+    seen = [body for body in recorded.values() if body.get("status", {}).get("phase")]
+    told = Counter()
+    for body in seen:
+        status = body["status"]
+        adopted = status["observedGeneration"] == body["metadata"]["generation"]
+        expected = read.get(status["phase"], "InProgress") if adopted else "InProgress"
+        if status["phase"] == "Steady" and status.get("rollout"):
+            expected = "InProgress"
+        assert kstatus(body) == expected, (status["phase"], status["message"], status["conditions"])
+        told[expected] += 1
+    assert set(told) == {"InProgress", "Current", "Failed"}, told
+    assert len(seen) > 20, told
 
 
 def test_nothing_is_left_but_user_volumes_and_retained_claims(stage):
