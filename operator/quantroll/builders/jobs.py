@@ -217,6 +217,7 @@ def _job(owner: Owner, name: str, key: str, marks: dict[str, str], limit: int, p
         "kind": "Job",
         "metadata": object_meta(owner, name, marks, annotations=notes),
         "spec": {
+            "parallelism": 1,  # said, so that another number is noticed: a Job of none waits for ever
             "backoffLimit": _BACKOFF_LIMIT,
             "activeDeadlineSeconds": limit,
             "podReplacementPolicy": "Failed",  # never two writers of one artifact

@@ -34,11 +34,19 @@ def differs(desired: Manifest, observed: Mapping[str, Any]) -> bool:
     """Whether anything that we ask for is otherwise; what the API server adds by default is no difference."""
     if has_more(desired, observed):
         return True
+    return not (_marks_are_there(desired, observed) and includes(observed.get("spec", {}), desired.get("spec", {})))
+
+
+def job_differs(desired: Manifest, observed: Mapping[str, Any]) -> bool:
+    """The same of a Job, whose pods nobody can change any more, and which a queue like Kueue may suspend."""
+    wanted = {name: value for name, value in desired["spec"].items() if name != "template"}
+    return not (_marks_are_there(desired, observed) and includes(observed.get("spec", {}), wanted))
+
+
+def _marks_are_there(desired: Manifest, observed: Mapping[str, Any]) -> bool:
     meta, seen = desired["metadata"], observed["metadata"]
-    return not (
-        all(includes(seen.get(part, {}), meta.get(part, {})) for part in ("labels", "annotations"))
-        and includes(seen.get("ownerReferences", []), meta.get("ownerReferences", []))
-        and includes(observed.get("spec", {}), desired.get("spec", {}))
+    return all(includes(seen.get(part, {}), meta.get(part, {})) for part in ("labels", "annotations")) and includes(
+        seen.get("ownerReferences", []), meta.get("ownerReferences", [])
     )
 
 

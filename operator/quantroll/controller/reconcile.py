@@ -24,7 +24,7 @@ from quantroll.constants import (
 )
 from quantroll.controller import views
 from quantroll.controller.children import Children
-from quantroll.controller.difference import differs, has_more, same_stamp, stamped
+from quantroll.controller.difference import differs, has_more, job_differs, same_stamp, stamped
 from quantroll.controller.gather import Outside, gather
 from quantroll.controller.render import render
 from quantroll.controller.routes import is_edited
@@ -164,8 +164,7 @@ class Reconciler:
             if observed is None:
                 return await self._create(manifest)
             if kind == "Job":
-                if not same_stamp(manifest, observed) and not views.has_started(observed, children.of("Pod")):
-                    await self._cluster.delete(_ref(observed, "batch/v1", "Job"))
+                await self._keep_job(manifest, observed, children)
             elif kind != "PersistentVolumeClaim" and differs(manifest, observed):
                 stamp = manifest["metadata"]["annotations"][ANNOTATION_DESIRED]
                 if not self._written.pending(observed, stamp):
@@ -174,6 +173,16 @@ class Reconciler:
         except (Refused, Unreachable) as error:  # one child's trouble, with a webhook say, is not the others'
             return Problem(Reason.REFUSED, f"the API server does not take {kind} {name}: {error}")
         return None
+
+    async def _keep_job(self, manifest: Manifest, observed: Body, children: Children) -> None:
+        """Asked for otherwise by now, it is made anew if it has not begun; what somebody changed is put back."""
+        stamp = manifest["metadata"]["annotations"][ANNOTATION_DESIRED]
+        if not same_stamp(manifest, observed):
+            if not views.has_started(observed, children.of("Pod")):
+                await self._cluster.delete(_ref(observed, "batch/v1", "Job"))
+        elif job_differs(manifest, observed) and not self._written.pending(observed, stamp):
+            await self._cluster.apply(manifest, force=True)
+            self._written.note(observed, stamp)
 
     async def _write_again(self, manifest: Manifest, observed: Body) -> None:
         """As it should be; what somebody has added would stay theirs, were it only applied."""

@@ -235,7 +235,9 @@ def test_what_somebody_adds_to_children_is_taken_out_again(operator, player, app
     )
 
 
-def test_a_job_that_is_deleted_by_hand_is_made_again(operator, player, apply, status, rest, namespace):
+def test_a_job_that_is_changed_is_put_back_and_one_that_is_deleted_made_again(
+    operator, player, apply, status, rest, namespace
+):
     player.script = lambda job, variant: None if job.kind == "quantize" else report_for(job, variant)
     apply(spec_with("gptq4"))
     status(phase("Quantizing"), timeout=60)
@@ -246,6 +248,14 @@ def test_a_job_that_is_deleted_by_hand_is_made_again(operator, player, apply, st
 
     (before,) = wait_for("the Job", quantizing, 20)
     path = f"{jobs}/{before['metadata']['name']}"
+    assert rest.request("PATCH", path, {"spec": {"parallelism": 0, "activeDeadlineSeconds": 99_999}})[0] == 200
+
+    def is_back():
+        (job,) = quantizing()
+        asked, given = (one["spec"] for one in (before, job))
+        return all(given[name] == asked[name] for name in ("parallelism", "activeDeadlineSeconds"))
+
+    wait_for("what somebody has changed about it to be put back", is_back, 20)
     assert rest.request("DELETE", path, propagationPolicy="Background")[0] == 200
     wait_for("another", lambda: [j for j in quantizing() if j["metadata"]["uid"] != before["metadata"]["uid"]], 20)
     player.script = report_for

@@ -357,6 +357,38 @@ def test_a_job_that_has_begun_is_not(world):
     assert names(world, "delete", "create", "force") == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: job["spec"].update(parallelism=0),
+        lambda job: job["spec"].update(activeDeadlineSeconds=1),
+        lambda job: job["spec"].pop("activeDeadlineSeconds"),
+        lambda job: job["metadata"].update(ownerReferences=[]),
+        lambda job: job["metadata"]["labels"].pop(LABEL_COMPONENT),
+    ],
+)
+def test_what_somebody_changed_about_a_job_is_put_back(world, change):
+    world.run()
+    world.pod_of(job := world.job(), container(running()))
+    name, whole = f"Job/{job['metadata']['name']}", copy.deepcopy(job["spec"])
+    change(job)
+    world.run()
+    assert (names(world, "force"), names(world, "delete", "create", "put back")) == ([name], [])
+    assert world.job()["spec"] == whole
+    world.run()
+    assert names(world, "force") == []
+
+
+def test_what_the_job_controller_and_a_queue_write_into_a_job_is_left_to_them(world):
+    world.run()
+    world.pod_of(job := world.job(), container(running()))
+    job["spec"] |= {"suspend": True, "completions": 1, "selector": {"matchLabels": {"controller-uid": "1"}}}
+    job["spec"]["template"]["spec"] |= {"nodeSelector": {"pool": "gpu"}, "tolerations": [{"operator": "Exists"}]}
+    job["spec"]["template"]["metadata"]["labels"]["controller-uid"] = "1"
+    world.run()
+    assert names(world, "force", "delete", "create", "put back") == []
+
+
 def test_a_finished_job_stays_for_its_log_and_one_of_no_use_goes(world):
     world.run()
     world.prepared()
