@@ -23,6 +23,7 @@ from quantroll_jobs.datafiles import Item
 from quantroll_jobs.digests import sha256_json
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.evaluate import likely
+from quantroll_jobs.evaluate.bounded import UnboundedReplyError, bounded
 
 ATTEMPTS = 4  # requests for one item
 FIRST_PAUSE = 0.5  # seconds before the second request, doubled from then on, with jitter
@@ -109,7 +110,14 @@ class Engine:
         limits = httpx.Limits(
             max_connections=connections + 2, max_keepalive_connections=0 if single_shot else connections + 2
         )
-        self._http = transport(base_url=endpoint, trust_env=False, limits=limits, timeout=request_timeout)
+        self._http = transport(
+            base_url=endpoint,
+            trust_env=False,
+            limits=limits,
+            timeout=request_timeout,
+            headers={"Accept-Encoding": "identity"},
+            event_hooks={"response": [bounded]},
+        )
         self._client = openai.AsyncOpenAI(
             base_url=f"{endpoint.rstrip('/')}/v1", api_key="none", max_retries=0, http_client=self._http
         )
@@ -129,7 +137,7 @@ class Engine:
             left = started + seconds - time.monotonic()
             try:
                 await self._answers(min(max(left, _SHORTEST_PROBE), _PROBE_TIMEOUT))
-            except (openai.OpenAIError, *_UNREACHABLE, *_NO_COMPLETION) as error:
+            except (openai.OpenAIError, GarbledReplyError, *_UNREACHABLE, *_NO_COMPLETION) as error:
                 last = describe(error)
                 if isinstance(error, openai.APIStatusError) and _is_refusal(error):
                     raise JobError(Reason.ENGINE_NOT_READY, f"{self._who} refuses a completion: {last}") from None
@@ -220,7 +228,12 @@ class Engine:
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         """The reply's JSON, as it came."""
         sent = {"model": self._served_model, **body}
-        response = await self._client.post(path, cast_to=httpx.Response, body=sent)
+        try:
+            response = await self._client.post(path, cast_to=httpx.Response, body=sent)
+        except openai.APIConnectionError as error:
+            if isinstance(error.__cause__, UnboundedReplyError):
+                raise GarbledReplyError(str(error.__cause__)) from error
+            raise
         return json.loads(response.content)
 
 

@@ -18,6 +18,7 @@ class Raw:
     data: bytes
     content_type: str = "application/json"
     status: int = 200
+    encoding: str = "identity"
 
 
 RESET = object()  # the connection is torn down
@@ -72,6 +73,7 @@ class FakeEngine:
             def send(self, raw):
                 self.send_response(raw.status)
                 self.send_header("Content-Type", raw.content_type)
+                self.send_header("Content-Encoding", raw.encoding)
                 self.send_header("Content-Length", str(len(raw.data)))
                 self.end_headers()
                 self.wfile.write(raw.data)

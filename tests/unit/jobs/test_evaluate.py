@@ -14,8 +14,8 @@ from quantroll_jobs import evaluate, store
 from quantroll_jobs.__main__ import execute
 from quantroll_jobs.digests import sha256_file
 from quantroll_jobs.errors import JobError
+from quantroll_jobs.evaluate import bounded, interview, record
 from quantroll_jobs.evaluate import engine as engine_module
-from quantroll_jobs.evaluate import interview, record
 from quantroll_jobs.evaluate.answers import PARTIAL, Answer, Outcome, read_answers
 from quantroll_jobs.evaluate.metrics import told_on
 from unit.jobs.fake_engine import RESET, FakeEngine, Raw
@@ -319,6 +319,20 @@ def test_an_item_that_never_gets_an_answer(make, engine):
     result = evaluate.run(make()).evaluate
     assert (result.correct, result.errors) == (ITEMS - 1, 1)
     assert len(engine.asked()) == ITEMS - 1 + engine_module.ATTEMPTS
+
+
+def test_a_reply_that_is_too_long_is_an_error_of_its_item(make, engine, monkeypatch):
+    monkeypatch.setattr(bounded, "LONGEST", 2000)
+    monkeypatch.setattr(engine_module, "ATTEMPTS", 1)
+    engine.answer = lambda body: "x" * 5000 if body["prompt"] == "Question 3?" else FakeEngine().answer(body)
+    result = evaluate.run(make()).evaluate
+    assert (result.correct, result.errors) == (ITEMS - 1, 1)
+
+
+def test_an_engine_that_greets_without_an_end_is_not_ready(make, engine, monkeypatch):
+    monkeypatch.setattr(bounded, "LONGEST", 2000)
+    engine.warm_up = "x" * 5000
+    _fails(make(ready_timeout_seconds=0.1), Reason.ENGINE_NOT_READY, "the reply is longer than", permanent=True)
 
 
 def test_a_request_has_a_deadline(make, engine, monkeypatch):

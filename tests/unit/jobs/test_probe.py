@@ -1,6 +1,7 @@
 """The prober against engines that fail in every way, in this process and as a process."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import quantroll
 import quantroll_jobs
 from quantroll.api.jobs import EXIT_BAD_INPUT, Arm, DataFile, ProbeInput
 from quantroll_jobs.datafiles import ItemForm
+from quantroll_jobs.evaluate import bounded
 from quantroll_jobs.probe import exporter as exporter_module
 from quantroll_jobs.probe import prober as prober_module
 from quantroll_jobs.probe.exporter import Exporter
@@ -191,6 +193,19 @@ def test_an_engine_that_fails_is_asked_once_a_slot_and_is_no_wrong_answer(make, 
     assert failed <= len(engines[1].requests) <= failed + 1  # one may be in flight
     assert pairs(exporter, "both") == pairs(exporter, "harm") == 0
     assert value(exporter, "quantroll_probe_last_answer_timestamp_seconds", revision=CANDIDATE) == 0
+
+
+@pytest.mark.parametrize(
+    "reply", [Raw(b"{" + b" " * 3000 + b"}"), Raw(gzip.compress(b" " * 10**6), encoding="gzip")], ids=["long", "packed"]
+)
+def test_a_reply_without_an_end_fills_no_memory_and_is_an_error(make, engines, reply, monkeypatch):
+    monkeypatch.setattr(bounded, "LONGEST", 2000)
+    engines[1].answer = lambda _: reply
+    exporter = probe(make(), asked(3))
+    failed = items_of(exporter, CANDIDATE, "error")
+    assert failed >= 3
+    assert value(exporter, "quantroll_probe_requests_total", revision=CANDIDATE, status="2xx") == failed
+    assert items_of(exporter, STABLE, "pass") >= 3
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://no-such-host.invalid", "http://127.0.0.1:1/x"])
