@@ -1,4 +1,7 @@
-"""A keyed work queue: a key is at most once in line, never in two workers, and pauses ever longer after errors."""
+"""A keyed work queue: a key is at most once in line, never in two workers, and pauses ever longer after errors.
+
+Among those that are due, the ones that are preferred come first, and of these the one that has waited longest.
+"""
 
 import asyncio
 import heapq
@@ -27,8 +30,10 @@ class WorkQueue:
     def __init__(self, run_pass: Pass, *, workers: int, resync: float, telemetry: Telemetry | None = None) -> None:
         self._pass, self._workers, self._resync = run_pass, workers, resync
         self._telemetry = telemetry or Telemetry()
-        self._due: list[tuple[float, int, Key]] = []
-        self._at: dict[Key, float] = {}  # when a waiting key is due; its only valid entry in the heap
+        self._later: list[tuple[float, int, Key]] = []
+        self._due: list[tuple[bool, float, int, Key]] = []  # False, preferred, comes before True
+        self._at: dict[Key, float] = {}  # when a waiting key is due; entries of the heaps with another time are void
+        self._preferred: set[Key] = set()
         self._running: set[Key] = set()
         self._again: dict[Key, float] = {}  # touched while running: when it is due then
         self._failures: dict[Key, int] = {}
@@ -45,12 +50,24 @@ class WorkQueue:
             return
         self._at[key] = at
         self._count += 1
-        heapq.heappush(self._due, (at, self._count, key))
+        heapq.heappush(self._later, (at, self._count, key))
         self._telemetry.queued()
         self._wake.set()
 
+    def prefer(self, key: Key, *, preferred: bool) -> None:
+        """Have a key come before others that are due, or no longer; where it stands in line already, too."""
+        if not preferred:
+            self._preferred.discard(key)
+        elif key not in self._preferred:
+            self._preferred.add(key)
+            if key in self._at:
+                self._count += 1
+                heapq.heappush(self._later, (self._at[key], self._count, key))
+                self._wake.set()
+
     def forget(self, key: Key) -> None:
         """The object is gone: no more passes."""
+        self._preferred.discard(key)
         self._at.pop(key, None)
         self._again.pop(key, None)
         self._failures.pop(key, None)
@@ -106,16 +123,18 @@ class WorkQueue:
     async def _next(self) -> Key:
         loop = asyncio.get_running_loop()
         while True:
-            while self._due and self._at.get(self._due[0][2]) != self._due[0][0]:
-                heapq.heappop(self._due)  # superseded by an earlier time, or forgotten
             now = loop.time()
-            if self._due and self._due[0][0] <= now and self._due[0][2] not in self._running:
-                due, _, key = heapq.heappop(self._due)
-                del self._at[key]
-                self._telemetry.started(key, now - due)
-                return key
+            while self._later and (self._later[0][0] <= now or self._at.get(self._later[0][2]) != self._later[0][0]):
+                at, count, key = heapq.heappop(self._later)
+                heapq.heappush(self._due, (key not in self._preferred, at, count, key))
+            while self._due:
+                _, at, _, key = heapq.heappop(self._due)
+                if self._at.get(key) == at:  # else superseded by an earlier time, taken up already, or forgotten
+                    del self._at[key]
+                    self._telemetry.started(key, now - at)
+                    return key
             self._wake.clear()
-            timeout = self._due[0][0] - now if self._due else None
+            timeout = self._later[0][0] - now if self._later else None
             try:
                 await asyncio.wait_for(self._wake.wait(), None if timeout is None else max(timeout, 0.01))
             except TimeoutError:

@@ -7,6 +7,7 @@ import kopf
 from quantroll.constants import GROUP, PLURAL, VERSION
 from quantroll.controller.packed import Packed, slim
 from quantroll.controller.queue import WorkQueue
+from quantroll.controller.urgency import goes_back
 
 MODELS = "models"
 
@@ -18,8 +19,12 @@ def register(registry: kopf.OperatorRegistry) -> None:
 
 
 def by_itself(namespace: str | None, name: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> dict[Any, Packed]:
-    """Models under their own key. Emptied, for kopf keeps every one until all are listed, and nobody reads it there."""
+    """Models under their own key; and whether one comes before others, which is read here, for then it is emptied.
+
+    kopf keeps every body until all are listed, and nobody reads it there.
+    """
     found: Packed = memo.packer.pack(PLURAL, "", slim(body))
+    memo.queue.prefer((namespace or "", name or ""), preferred=goes_back(body.meta.annotations, body.status))
     for part in ("spec", "status"):
         if part in body:
             body[part].clear()

@@ -211,6 +211,71 @@ def test_a_slow_key_does_not_hold_up_the_others(run):
     assert line.times(B) == line.times(C) == [1.0]
 
 
+def test_what_is_preferred_comes_before_others_that_are_due(run):
+    line = Line(workers=1)
+
+    async def scenario():
+        line.takes = {A: 5}
+        line.queue.add(A)
+        await asyncio.sleep(1)
+        line.queue.add(B)
+        await asyncio.sleep(1)
+        line.queue.prefer(C, preferred=True)
+        line.queue.add(C)
+        await asyncio.sleep(20)
+
+    run(line, scenario)
+    assert line.seen == [(A, 0), (C, 5), (B, 5)]
+
+
+def test_one_that_stands_in_line_moves_up(run):
+    line = Line(workers=1)
+
+    async def scenario():
+        line.takes = {A: 5}
+        line.queue.add(A)
+        await asyncio.sleep(1)
+        for key in (B, C):
+            line.queue.add(key)
+        await asyncio.sleep(1)
+        line.queue.prefer(C, preferred=True)
+        line.queue.prefer(C, preferred=True)
+        await asyncio.sleep(20)
+
+    run(line, scenario)
+    assert line.seen == [(A, 0), (C, 5), (B, 5)], "and is looked at once"
+
+
+def test_what_is_preferred_and_not_due_holds_nobody_up(run):
+    line = Line(workers=1)
+
+    async def scenario():
+        line.queue.prefer(A, preferred=True)
+        line.queue.add(A, 100)
+        line.queue.add(B, 1)
+        await asyncio.sleep(150)
+
+    run(line, scenario)
+    assert line.seen == [(B, 1), (A, 100)]
+
+
+def test_a_preference_ends(run):
+    line = Line(workers=1)
+
+    async def scenario():
+        line.takes = {A: 5}
+        line.queue.prefer(C, preferred=True)
+        line.queue.add(A)
+        await asyncio.sleep(1)
+        line.queue.add(B)
+        line.queue.prefer(C, preferred=False)
+        line.queue.add(C)
+        await asyncio.sleep(20)
+
+    run(line, scenario)
+    assert line.seen == [(A, 0), (B, 5), (C, 5)]
+
+
 def test_pauses_grow_with_every_error_in_a_row_and_begin_anew_after_a_success(run, caplog):
     line = Line()
     line.errors[A] = 4

@@ -27,11 +27,15 @@ class Noted:
 
     def __init__(self):
         self.did = []
+        self.preferred = {}
         self.waiting = 3
 
     def add(self, key, delay=0):
         self.did.append(("add", key))
         self.delay = delay
+
+    def prefer(self, key, *, preferred):
+        self.preferred[key] = preferred
 
     def forget(self, key):
         self.did.append(("forget", key))
@@ -83,11 +87,31 @@ BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}]}, "s
 
 
 def test_the_index_of_models():
-    memo, raw = kopf.Memo(packer=Packer()), copy.deepcopy(BODY)
+    memo, raw = kopf.Memo(packer=Packer(), queue=Noted()), copy.deepcopy(BODY)
     models = watches.by_itself(namespace="team", name="x", body=kopf.Body(raw), memo=memo)
     assert raw == {"metadata": {"name": "x"}, "spec": {}}, "kopf holds it until everything is listed"
     found = {key: packed.unpacked() for key, packed in models.items()}
     assert found == {("team", "x"): {"metadata": {"name": "x"}, "spec": {"a": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("status", "annotations", "preferred"),
+    [
+        ({}, {}, False),
+        ({"phase": "Analyzing", "rollout": {"kind": "Rollout"}}, {"quantroll.io/promote": "1-a/1"}, False),
+        ({"phase": "RollingBack"}, {}, True),
+        ({"phase": "Shifting", "rollout": {"kind": "Rollback"}}, {}, True),
+        ({"phase": "Analyzing"}, {"quantroll.io/abort": "1-a/1"}, True),
+        ({"commands": [{"verb": "rollback", "value": "1-a/1"}]}, {"quantroll.io/rollback": "1-a/2"}, True),
+        ({"commands": [{"verb": "abort", "value": "1-a/1"}]}, {"quantroll.io/abort": "1-a/1"}, False),
+        ({"rollout": None, "commands": None}, {"example.com/abort": "x"}, False),
+    ],
+)
+def test_what_goes_back_comes_first(status, annotations, preferred):
+    body = {"metadata": {"name": "x", "annotations": annotations}, "spec": {"a": 1}, "status": status}
+    memo = kopf.Memo(packer=Packer(), queue=Noted())
+    watches.by_itself(namespace="team", name="x", body=kopf.Body(body), memo=memo)
+    assert memo.queue.preferred == {("team", "x"): preferred}
 
 
 def test_a_look_finds_a_model_with_its_children():
