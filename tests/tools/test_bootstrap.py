@@ -200,13 +200,15 @@ def test_the_table_says_how_long_each_took_and_how_busy_the_machine_was(monkeypa
 
 
 def test_what_is_in_no_hurry_gets_what_the_others_leave_and_tells_all_at_its_end(monkeypatch, capfd, tmp_path):
-    (tmp_path / "Makefile").write_text("lint:\n\t@chrt -p $$$$; echo oops >&2; exit 3\nunit:\n\t@chrt -p $$$$\n")
+    (tmp_path / "Makefile").write_text("lint:\n\t@chrt -p $$$$; echo oops >&2; exit 3\nunit node:\n\t@chrt -p $$$$\n")
     monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
-    assert layers.run(["lint", "unit"]) == 1
+    assert layers.run(["lint", "node", "unit"]) == 1
     said = capfd.readouterr()
-    assert "SCHED_IDLE" in said.err, "that of the layer beside the others, told as a whole"
-    assert "oops" in said.err
-    assert "SCHED_OTHER" in said.out, "that of the main one"
+    lint, node = said.err.split("==> layer lint")[1].split("==> layer node")
+    assert "SCHED_IDLE" in lint, "told as a whole, when it has ended"
+    assert "oops" in lint
+    assert "SCHED_OTHER" in node, "beside the others, and in a hurry"
+    assert "SCHED_OTHER" in said.out, "the main one"
 
 
 def test_when_the_main_ones_are_interrupted_nothing_else_is_begun(monkeypatch):

@@ -1,7 +1,7 @@
 """Runs the layers of the test suite, and says at the end how each went, how long it took and which tests failed.
 
 Two at a time: those of `MAIN` one after the other, whose tests say within how many seconds something has to come about,
-and which wait for clusters as often as they compute; beside them those of `BESIDE`, which are in no hurry. The latter
+and which wait for clusters as often as they compute; and beside them those of `BESIDE`. Of these, the ones in no hurry
 get what of the processors the others leave (SCHED_IDLE), and so delay none of them.
 """
 
@@ -15,9 +15,10 @@ from pathlib import Path
 
 from . import cache
 
-BESIDE = ("lint", "type", "imports", "jobs")
+IN_NO_HURRY = ("lint", "type", "imports", "jobs")
+BESIDE = (*IN_NO_HURRY, "node")
+MAIN = ("unit", "integration", "e2e", "faults")
 ON_A_NODE = ("e2e", "faults", "node")
-MAIN = ("unit", "integration", *ON_A_NODE)
 LAYERS = ("setup", *BESIDE, *MAIN)
 
 
@@ -42,7 +43,7 @@ class Layers:
         return not code
 
     def all(self, layers: Sequence[str]) -> None:
-        """Run those that are in no hurry beside the others."""
+        """Run some beside the others."""
         wanted = [layer for layer in layers if layer not in self._skipped]
         beside = threading.Thread(target=self._beside, args=[[layer for layer in wanted if layer in BESIDE]])
         beside.start()
@@ -131,10 +132,10 @@ def _make(layer: str) -> int:
 
 
 def _make_beside(layer: str) -> tuple[int, str]:
-    """The same with what the processors have left; its exit status and output."""
+    """The same out of sight; its exit status and output."""
     command, env = _command(layer)
     done = subprocess.run(
-        ["chrt", "--idle", "0", *command],
+        ["chrt", "--idle", "0", *command] if layer in IN_NO_HURRY else command,
         cwd=cache.CHECKOUT,
         env=env,
         stdout=subprocess.PIPE,
