@@ -236,7 +236,8 @@ def obsolete(manifests: list[Manifest], children: Children, seen: Snapshot, deci
         superseded = ("Job", name) not in asked and (
             view is None or view.state is JobState.ACTIVE or view.key not in referenced
         )
-        superseded = superseded and not (wanted.keep_jobs and view)
+        kept = view and (wanted.keep_jobs or view.key in wanted.kept_jobs)
+        superseded = superseded and not kept
         if superseded or job["metadata"]["uid"] in wanted.drop_jobs:
             gone.append(_ref(job, "batch/v1", "Job"))
     for kind, version in (("Deployment", "apps/v1"), ("Service", "v1")):

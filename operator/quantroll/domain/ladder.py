@@ -71,6 +71,14 @@ def withdraw(draft: Draft, spec: QuantizedModelSpec) -> None:
             draft.set_variant(row.model_copy(update={**_NOTHING, "message": message}))
 
 
+def let_end(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """What is being made from the same model and data is made to its end while the baseline is measured anew."""
+    prepared = draft.status.prepared
+    if prepared is not None and draft.status.prepared_key == fingerprints.prepare_key(spec):
+        made = {fingerprints.artifact_key(variant, spec.calibration, prepared) for variant in spec.variants}
+        draft.wanted.kept_jobs |= made
+
+
 def _why_withdrawn(draft: Draft, spec: QuantizedModelSpec, variant: Variant, row: VariantStatus) -> str:
     status, base = draft.status, draft.status.baseline
     if draft.blocked and draft.blocked.reason in _DO_NOT_SUFFICE:

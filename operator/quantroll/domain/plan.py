@@ -136,6 +136,7 @@ def _move(draft: Draft, spec: QuantizedModelSpec) -> None:
     measured = pipeline.prepare(draft, spec) and pipeline.baseline(draft, spec)
     if not measured:
         ladder.withdraw(draft, spec)
+        ladder.let_end(draft, spec)
     draft.judged = measured and ladder.climb(draft, spec)
     done = draft.judged and benchmarking.attend(draft, spec)
     if done:

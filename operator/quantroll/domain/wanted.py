@@ -88,4 +88,5 @@ class Wanted:
     shares: tuple[Share, ...] | None = None  # of the route, with 0 for what is only named; None: leave the route alone
     drop_jobs: set[str] = field(default_factory=set)  # uids
     keep_jobs: bool = False  # Jobs that are not asked for may end all the same, and be read
+    kept_jobs: set[str] = field(default_factory=set)  # so may those of these keys
     settled: bool = True  # False: what should be cannot be told, so everything is left as it is

@@ -35,6 +35,8 @@ def gone(**wanted):
     [
         ({}, {"runs", "ended", "tiny-prober"}),
         ({"keep_jobs": True}, {"tiny-prober"}),
+        ({"kept_jobs": {"runs"}}, {"ended", "tiny-prober"}),
+        ({"kept_jobs": {"ended"}}, {"runs", "tiny-prober"}),
         ({"keep_prober": True}, {"runs", "ended"}),
         ({"keep_jobs": True, "drop_jobs": {"uid-ended"}}, {"ended", "tiny-prober"}),
     ],

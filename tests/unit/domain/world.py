@@ -232,7 +232,7 @@ class World:
         unasked = (
             set()
             if wanted.keep_jobs
-            else {k for k, job in self.jobs.items() if k not in asked and job.view.state is JobState.ACTIVE}
+            else {k for k, job in self.running_by_key().items() if k not in asked | wanted.kept_jobs}
         )
         for key in dropped | unasked:
             del self.jobs[key]
@@ -281,7 +281,10 @@ class World:
         return next((j for j in found if j.view.state is JobState.ACTIVE), None)
 
     def running(self) -> list[SimJob]:
-        return [job for job in self.jobs.values() if job.view.state is JobState.ACTIVE]
+        return list(self.running_by_key().values())
+
+    def running_by_key(self) -> dict[str, SimJob]:
+        return {key: job for key, job in self.jobs.items() if job.view.state is JobState.ACTIVE}
 
     def change_job(self, job: SimJob, **changes: Any) -> None:
         self.jobs[job.view.key].view = replace(job.view, **changes)
