@@ -211,6 +211,19 @@ def test_what_is_in_no_hurry_gets_what_the_others_leave_and_tells_all_at_its_end
     assert "SCHED_OTHER" in said.out, "the main one"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_could_not_be_run_beside_the_others_has_failed(monkeypatch, capsys):
+    makes = making(monkeypatch)
+
+    def broken(_):
+        raise FileNotFoundError("chrt")
+
+    monkeypatch.setattr(layers, "_make_beside", broken)
+    assert layers.run(["lint", "unit"]) == 1
+    assert makes.seen == ["unit"]
+    assert "lint         FAILED  was not run" in capsys.readouterr().out
+
+
 def test_when_the_main_ones_are_interrupted_nothing_else_is_begun(monkeypatch):
     makes, asked = making(monkeypatch), threading.Event()
 

@@ -62,10 +62,10 @@ class Layers:
             if not self._stopped.is_set():
                 self.one(layer, beside=True)
 
-    @property
-    def failed(self) -> bool:
-        """Whether any did."""
-        return any(code for code, _ in self._took.values())
+    def failed(self, layers: Sequence[str]) -> list[str]:
+        """Those that did, and those that were to run and have not ended."""
+        wanted = [layer for layer in layers if layer not in self._skipped]
+        return [layer for layer in wanted if layer not in self._took or self._took[layer][0]]
 
     def told(self, layers: Sequence[str]) -> Iterator[str]:
         """How each went, a line each."""
@@ -75,6 +75,13 @@ class Layers:
             elif layer in self._took:
                 code, took = self._took[layer]
                 yield f"{layer:12} {'FAILED' if code else 'ok':7} {took:7.1f} s"
+            else:
+                yield f"{layer:12} FAILED  was not run"
+
+    def failures(self) -> Iterator[str]:
+        """The tests that failed, a line each."""
+        for layer in self._took:
+            yield from (f"{layer}: {told}" for told in failures(_report(layer)))
 
 
 def run(layers: Sequence[str] = LAYERS) -> int:
@@ -88,18 +95,16 @@ def run(layers: Sequence[str] = LAYERS) -> int:
     complete = all(running.one(layer) for layer in first)
     if complete:
         running.all(rest)
+    failed = running.failed(layers)
     took, worked = time.monotonic() - began, _worked() - worked
     print("\n" + "\n".join(running.told(layers)))
     if not complete:
         print("nothing else was run: the setup is not complete")
     busy = 100 * worked / (took * (os.cpu_count() or 1))
-    print(
-        f"{'all':12} {'FAILED' if running.failed else 'ok':7} {took:7.1f} s, processors {busy:3.0f} % busy", flush=True
-    )
-    for layer in layers:
-        for told in failures(_report(layer)):
-            print(f"{layer}: {told}", flush=True)
-    return int(running.failed)
+    print(f"{'all':12} {'FAILED' if failed else 'ok':7} {took:7.1f} s, processors {busy:3.0f} % busy", flush=True)
+    for told in running.failures():
+        print(told, flush=True)
+    return int(bool(failed))
 
 
 def _worked() -> float:
