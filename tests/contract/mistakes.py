@@ -350,9 +350,15 @@ MISTAKES = (
     ),
     Mistake(
         "latency of quality",
-        _metrics({"name": "quality", "maxRegression": 0.01}),
-        "maxLatency and maxRegression are for ttft-p99 and itl-p99",
+        _metrics({"name": "quality", "maxLatency": "1s"}),
+        "maxLatency is for ttft-p99 and itl-p99",
         _metrics({"name": "quality"}),
+    ),
+    Mistake(
+        "regression of quality",
+        _metrics({"name": "quality", "maxRegression": 0.01}),
+        "maxRegression is for error-ratio, ttft-p99 and itl-p99: quality is held to qualityGate",
+        _metrics({"name": "error-ratio", "maxRegression": 0.01}),
     ),
     Mistake(
         "regression against nothing",

@@ -80,7 +80,7 @@ def _one(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, metric:
     if idle:
         return Look(metric.name, "Inconclusive", f"{metric.name}: users send no requests (onNoTraffic: Hold)")
     if metric.name == "error-ratio":
-        return error_ratio.judge(seen.requests, metric)
+        return error_ratio.judge(seen.requests, metric, seen.canary.stable)
     found = seen.canary.latencies.get(metric.name, (None, None))
     return latency.judge(metric, (seen.requests, seen.canary.stable), found)
 

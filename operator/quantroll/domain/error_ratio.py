@@ -1,21 +1,53 @@
-"""Metric error-ratio: requests of users to the candidate that failed, since the step began."""
+"""Metric error-ratio: requests of users to the candidate that failed, since the step began.
+
+Held to `max`; and with `maxRegression` to stable's of the same time. A few failures more are mostly chance, so beside
+stable a look fails only by a proof, and `max` is what holds until there is one.
+"""
 
 from quantroll.api.spec import AnalysisMetric
 from quantroll.api.spec.rollout import MAX_ERROR_RATIO
+from quantroll.domain.binomial import upper_tail
 from quantroll.domain.look import Look
 from quantroll.domain.snapshot import RequestCounts, Unknown
 
+ALPHA = 0.05  # of one look
 
-def judge(counts: RequestCounts | Unknown | None, metric: AnalysisMetric) -> Look:
-    """One look. Too few requests, or no answer, say nothing: neither good nor bad."""
+
+def judge(
+    counts: RequestCounts | Unknown | None,
+    metric: AnalysisMetric,
+    stable: RequestCounts | Unknown | None = None,
+) -> Look:
+    """One look; `stable` is what it is compared with. Too few requests, or no answer: neither good nor bad."""
     if counts is None or isinstance(counts, Unknown):
         return no_answer(metric, counts)
     if counts.total < metric.min_samples:
         return too_few(metric, counts.total)
     limit = MAX_ERROR_RATIO if metric.max is None else metric.max
-    ratio = counts.failed / counts.total
-    said = f"{metric.name}: {counts.failed} of {counts.total} requests failed ({ratio:.2%}), max {limit:.2%}"
-    return Look(metric.name, "Fail" if ratio > limit else "Pass", said)
+    said = f"{metric.name}: {_failed(counts)} requests failed, max {limit:.2%}"
+    if counts.failed / counts.total > limit:
+        return Look(metric.name, "Fail", said)
+    return Look(metric.name, "Pass", said) if metric.max_regression is None else _beside(metric, counts, stable, said)
+
+
+def _beside(metric: AnalysisMetric, counts: RequestCounts, stable: RequestCounts | Unknown | None, said: str) -> Look:
+    """Whether more fail than 1 + `maxRegression` times as many of stable's, for as many requests.
+
+    The conditional test of two Poisson rates (Przyborowski and Wilenski, Biometrika 31, 1940, 313-323), exact: of all
+    that failed, the candidate's are binomial, with its part of the requests, weighted so, for a chance.
+    """
+    if stable is None or isinstance(stable, Unknown):
+        return no_answer(metric, stable)
+    if stable.total < metric.min_samples:
+        return too_few(metric, stable.total, "stable")
+    weighted = (1 + (metric.max_regression or 0)) * counts.total
+    p = upper_tail(counts.failed, counts.failed + stable.failed, weighted / (weighted + stable.total))
+    said = f"{said}; stable's {_failed(stable)}, maxRegression {metric.max_regression:g}"
+    return Look(metric.name, "Fail", f"{said}: proven to be more") if p <= ALPHA else Look(metric.name, "Pass", said)
+
+
+def _failed(counts: RequestCounts) -> str:
+    return f"{counts.failed} of {counts.total} ({counts.failed / counts.total:.2%})"
 
 
 def no_answer(metric: AnalysisMetric, counts: Unknown | None) -> Look:

@@ -3,6 +3,9 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from quantroll.api.spec import AnalysisMetric
 from quantroll.constants import Condition
@@ -252,6 +255,58 @@ def test_without_a_step_deadline_a_step_is_held_up_to_that_of_the_whole():
     world.requests = Unknown("Prometheus does not answer")
     minutes(world, 200)
     assert (world.status.phase, world.status.rollout.step_expires_at) == ("Analyzing", None)
+
+
+BESIDE = AnalysisMetric(name="error-ratio", max=0.1, max_regression=0.5, min_samples=100)
+
+
+@pytest.mark.parametrize(
+    ("mine", "stables", "verdict"),
+    [
+        ((0, 500), (0, 500), "Pass"),
+        ((5, 500), (0, 500), "Pass"),  # five failures to none, where three to two were allowed: p 0.078
+        ((6, 500), (0, 500), "Fail"),  # p 0.047
+        ((5, 500), (0, 4500), "Fail"),  # it has a tenth of the requests
+        ((30, 500), (20, 500), "Pass"),  # as allowed
+        ((49, 500), (20, 500), "Fail"),  # p 0.039
+        ((45, 500), (45, 500), "Pass"),
+        ((60, 500), (60, 500), "Fail"),  # max
+        ((1, 99), (0, 500), "Inconclusive"),
+        ((1, 500), (0, 99), "Inconclusive"),
+    ],
+)
+def test_errors_are_held_to_stables_by_a_proof(mine, stables, verdict):
+    counts, stable = (RequestCounts(total, failed) for failed, total in (mine, stables))
+    found = judge(counts, BESIDE, stable)
+    assert found.verdict == verdict, found.message
+    if verdict != "Inconclusive" and mine[0] != 60:
+        assert f"stable's {stables[0]} of {stables[1]}" in found.message
+
+
+@pytest.mark.parametrize("stable", [None, Unknown("Prometheus does not answer")])
+def test_without_stables_errors_there_is_nothing_to_compare_with(stable):
+    found = judge(RequestCounts(500, 0), BESIDE, stable)
+    assert found.verdict == "Error"
+    assert judge(RequestCounts(500, 400), BESIDE, stable).verdict == "Fail", "max holds all the same"
+
+
+@given(st.integers(100, 5000), st.integers(100, 5000), st.floats(0, 3))
+def test_the_test_of_errors_is_scipys(mine, stables, allowed):
+    failed, others = min(8, mine // 50), 2
+    metric = AnalysisMetric(name="error-ratio", max=1, max_regression=allowed)
+    found = judge(RequestCounts(mine, failed), metric, RequestCounts(stables, others)).verdict
+    chance = (1 + allowed) * mine / ((1 + allowed) * mine + stables)
+    expected = binomtest(failed, failed + others, chance, alternative="greater").pvalue
+    assert (found == "Fail") is bool(expected <= 0.05)
+
+
+def test_a_candidate_whose_requests_fail_oftener_than_stables_is_taken_back():
+    metrics = [{"name": "error-ratio", "max": 0.2, "maxRegression": 0.5}]
+    world = analyzing(rollout__analysis={"metrics": metrics, "failureLimit": 0})
+    world.requests, world.stable_requests = RequestCounts(500, 40), RequestCounts(4500, 9)
+    minutes(world, 1)
+    assert world.status.rollout.reason == "AnalysisFailed"
+    assert "proven to be more" in world.status.rollout.message
 
 
 def test_pods_for_the_next_step_get_their_time_from_when_they_are_missed():

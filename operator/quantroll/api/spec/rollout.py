@@ -39,8 +39,12 @@ class AnalysisMetric(ApiModel):
                 ),
             ),
             (
-                f"{_LATENCIES} || !has(self.maxLatency) && !has(self.maxRegression)",
-                "maxLatency and maxRegression are for ttft-p99 and itl-p99",
+                f"{_LATENCIES} || !has(self.maxLatency)",
+                "maxLatency is for ttft-p99 and itl-p99",
+            ),
+            (
+                "self.name != 'quality' || !has(self.maxRegression)",
+                "maxRegression is for error-ratio, ttft-p99 and itl-p99: quality is held to qualityGate",
             ),
             (
                 f"!({_LATENCIES}) || has(self.maxLatency) || has(self.maxRegression)",
@@ -58,7 +62,8 @@ class AnalysisMetric(ApiModel):
     max_latency: Latency | None = None
     """ttft-p99, itl-p99: the longest that it may be."""
     max_regression: Annotated[float, Field(ge=0, le=100)] | None = None
-    """ttft-p99, itl-p99: the share by which it may be longer than stable's. 0.2: a fifth."""
+    """The share by which it may be above stable's. 0.2: a fifth. ttft-p99, itl-p99: by which it may be longer.
+    error-ratio: beside `max`; a look fails if it is proven that more of the candidate's requests fail than that."""
     min_samples: Annotated[int, Field(ge=1, le=10_000_000)] = 100
     """What a look needs to say anything; until then the step is held. quality: items that both have answered since the
     rollout began. The others: users' requests to the candidate since the step began, and with maxRegression to
