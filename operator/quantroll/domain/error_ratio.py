@@ -24,8 +24,9 @@ def judge(
     if counts.total < metric.min_samples:
         return too_few(metric, counts.total)
     limit = MAX_ERROR_RATIO if metric.max is None else metric.max
-    said = f"{metric.name}: {_failed(counts)} requests failed, max {limit:.2%}"
-    if counts.failed / counts.total > limit:
+    ratio = counts.failed / counts.total
+    said = f"{metric.name}: {counts.failed} of {counts.total} requests failed ({ratio:.2%}), max {limit:.2%}"
+    if ratio > limit:
         return Look(metric.name, "Fail", said)
     return Look(metric.name, "Pass", said) if metric.max_regression is None else _beside(metric, counts, stable, said)
 
@@ -42,12 +43,9 @@ def _beside(metric: AnalysisMetric, counts: RequestCounts, stable: RequestCounts
         return too_few(metric, stable.total, "stable")
     weighted = (1 + (metric.max_regression or 0)) * counts.total
     p = upper_tail(counts.failed, counts.failed + stable.failed, weighted / (weighted + stable.total))
-    said = f"{said}; stable's {_failed(stable)}, maxRegression {metric.max_regression:g}"
+    usual = f"stable's {stable.failed} of {stable.total} ({stable.failed / stable.total:.2%})"
+    said = f"{said}; {usual}, maxRegression {metric.max_regression:g}"
     return Look(metric.name, "Fail", f"{said}: proven to be more") if p <= ALPHA else Look(metric.name, "Pass", said)
-
-
-def _failed(counts: RequestCounts) -> str:
-    return f"{counts.failed} of {counts.total} ({counts.failed / counts.total:.2%})"
 
 
 def no_answer(metric: AnalysisMetric, counts: Unknown | None) -> Look:
