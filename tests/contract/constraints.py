@@ -126,7 +126,7 @@ PAIRS: dict[str, Pair] = {
     ): Pair({"minSamples": 7}, {"max": 0.5}, python=False),
     "maxLatency is for ttft-p99 and itl-p99": Pair({"minSamples": 7}, {"maxLatency": "60ms"}, python=False),
     "maxRegression is for error-ratio, ttft-p99 and itl-p99: quality is held to qualityGate": Pair(
-        {"name": "error-ratio", "maxRegression": 0.5}, {"name": "quality", "maxRegression": 0.5}, python=False
+        {"name": "ttft-p99", "maxRegression": 0.5}, {"name": "quality", "maxRegression": 0.5}, python=False
     ),
     "ttft-p99 and itl-p99 need a limit: set maxLatency, maxRegression or both": Pair(
         {"name": "ttft-p99", "maxRegression": 0.5}, {"name": "ttft-p99"}, python=False
