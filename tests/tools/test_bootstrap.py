@@ -213,6 +213,16 @@ def test_what_is_in_no_hurry_gets_what_the_others_leave_and_tells_all_at_its_end
     assert mine in said.out, "the main one"
 
 
+def test_where_scheduling_cannot_be_chosen_what_is_in_no_hurry_is_nice(monkeypatch, capfd, tmp_path):
+    (tmp_path / "chrt").write_text("#!/bin/sh\necho not permitted >&2; exit 1\n")
+    (tmp_path / "chrt").chmod(0o755)
+    (tmp_path / "Makefile").write_text("lint:\n\t@nice\n")
+    monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert layers.run(["lint"]) == 0
+    assert "19\n" in capfd.readouterr().err
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_could_not_be_run_beside_the_others_has_failed(monkeypatch, capsys):
     makes = making(monkeypatch)
