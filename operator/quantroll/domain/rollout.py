@@ -117,8 +117,8 @@ def _expired(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus) ->
     """Whether the whole rollout has taken too long; waits for a person's approval and for a window do not count."""
     if rollout.expires_at is None or rollout.awaiting_since or rollout.held_since:
         return False
-    draft.wake(rollout.expires_at)
     if draft.now < rollout.expires_at:
+        draft.wake(rollout.expires_at)
         return False
     cause = f": {rollout.analysis.message}" if rollout.analysis and rollout.analysis.verdict != "Pass" else ""
     message = f"not promoted within deadlines.total{cause}"
@@ -276,12 +276,12 @@ def _hold(
 ) -> None:
     """The step's time is over, and the candidate may not go on: say why, and tell a person where one has to act."""
     why = contradiction if said.verdict == "Pass" else analysis.waits_for(said)
-    if (end := rollout.step_expires_at) and not rollout.held_since:
-        draft.wake(end)
-        if draft.now >= end:
-            limit = f"deadlines.step ({spec.rollout.deadlines.step})"
-            found = f"{rollout.weight} % not left within {limit} after the step's duration: {why}"
-            take_back(draft, rollout, candidate, Reason.ROLLOUT_DEADLINE, found)
+    limit, end = spec.rollout.deadlines.step, rollout.step_expires_at
+    if limit and end and not rollout.held_since:
+        found = f"{rollout.weight} % not left within deadlines.step ({limit}) after the step's duration: {why}"
+        if draft.now < end:
+            draft.wake(end)
+        elif take_back(draft, rollout, candidate, Reason.ROLLOUT_DEADLINE, found):
             return
     draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {why}")
     if said.verdict == "Error":

@@ -250,6 +250,35 @@ def test_a_steps_deadline_does_not_run_while_a_person_is_waited_for_nor_while_su
     assert world.status.rollout.step_expires_at > world.now + timedelta(minutes=9), "the step begins again"
 
 
+def test_a_step_deadline_that_is_taken_out_of_the_spec_takes_nothing_back():
+    world = analyzing(rollout__deadlines={"step": "10m", "total": "24h"})
+    world.requests = Unknown("Prometheus does not answer")
+    minutes(world, 5)
+    world.edit(rollout__deadlines={"total": "24h"})
+    minutes(world, 60)
+    assert (world.status.phase, world.status.rollout.reason) == ("Analyzing", None)
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "limit"),
+    [({"step": "10m", "total": "24h"}, "not left within deadlines.step"), ({"total": "12m"}, "within deadlines.total")],
+)
+def test_at_a_deadline_a_candidate_that_serves_alone_keeps_serving(deadlines, limit):
+    world = analyzing(rollout__deadlines=deadlines)
+    world.requests = Unknown("Prometheus does not answer")
+    minutes(world, 5)
+    world.ready(world.status.stable.revision, 0)
+    minutes(world, 10)
+    assert (world.status.phase, world.status.rollout.reason) == ("Analyzing", None)
+    assert "held at 10 %" in world.status.message
+    assert limit in world.condition(Condition.STALLED)[2]
+    decided = world.plan()
+    assert decided.wake_at is None or decided.wake_at > world.now, "it is not looked at without a pause"
+    world.ready(world.status.stable.revision)
+    minutes(world, 1)
+    assert world.status.rollout.reason == "RolloutDeadlineExceeded"
+
+
 def test_without_a_step_deadline_a_step_is_held_up_to_that_of_the_whole():
     world = analyzing()
     world.requests = Unknown("Prometheus does not answer")
