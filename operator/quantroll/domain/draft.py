@@ -14,6 +14,7 @@ MESSAGE_LIMIT = 1024
 LONGEST_FACTOR = 20  # times the first one
 LIST_LIMIT = 256  # of a message in a list of many: the whole status has to stay under 64 KiB
 ROW_LIMIT = 512
+_ENDED = frozenset({Reason.ENGINE_FAILED, Reason.OUT_OF_MEMORY})
 
 
 def clip(text: str, limit: int = MESSAGE_LIMIT) -> str:
@@ -85,8 +86,8 @@ class Draft:
         return True
 
     def waits(self, job: JobView | None) -> None:
-        """Pass on what holds a running Job's pods up."""
-        if job and job.problem and not self.is_patient(job.problem):
+        """Pass on what holds a running Job's pods up; of a container that ended, the Job's own end tells soon."""
+        if job and job.problem and job.problem.reason not in _ENDED and not self.is_patient(job.problem):
             self.block(job.problem.reason, f"Job {job.name}: {job.problem.message}")
 
 

@@ -180,3 +180,28 @@ def test_trouble_with_what_serves_has_failed_and_recovers():
     world.ready(stable, 0, Problem(Reason.OUT_OF_MEMORY, "engine was killed"))
     world.tick()
     assert kstatus({"metadata": {"generation": 1}, "status": world.status.to_wire()}) == "Failed"
+
+
+@pytest.mark.parametrize("reason", [Reason.ENGINE_FAILED, Reason.OUT_OF_MEMORY])
+def test_a_container_of_a_job_that_ended_asks_for_nobody_yet(reason):
+    world = World()
+    world.until("Evaluating")
+    world.tick()
+    died = Problem(reason, "it ended")
+    world.change_job(world.job("evaluate", "int8"), problem=died, engine_restarts=1, engine_problem=died)
+    world.tick()
+    assert kstatus({"metadata": {"generation": 1}, "status": world.status.to_wire()}) == "InProgress"
+    assert not [event for event in world.told if event.reason == reason]
+    world.change_job(world.job("evaluate", "int8"), engine_restarts=2)
+    world.tick()
+    assert world.verdicts()["int8"] in ("Infeasible", "ERROR")
+
+
+@pytest.mark.parametrize("reason", [Reason.IMAGE_PULL, Reason.CONTAINER_CONFIG, Reason.VOLUME_MISSING])
+def test_a_job_that_cannot_begin_asks_for_somebody(reason):
+    world = World()
+    world.until("Evaluating")
+    world.tick()
+    world.change_job(world.job("evaluate", "int8"), problem=Problem(reason, "it cannot begin"))
+    world.tick()
+    assert kstatus({"metadata": {"generation": 1}, "status": world.status.to_wire()}) == "Failed"
