@@ -50,7 +50,7 @@ lint: venv ## ruff, and whether generated files are up to date
 	@$(PY) -m quantroll.tools.generate --check
 
 type: venv ## mypy --strict
-	@$(PY) -m mypy
+	@MYPY_CACHE_DIR="$$($(BOOTSTRAP) mypy)" $(PY) -m mypy
 
 imports: venv ## import rules
 	@.venv/bin/lint-imports

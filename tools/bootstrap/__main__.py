@@ -6,6 +6,7 @@ python3 -m bootstrap envs          the environments for quantization and for vLL
 python3 -m bootstrap tools         the pinned Go tools, in the cache; prints their folder
 python3 -m bootstrap kubernetes    of these only Kubernetes' own, which integration tests need
 python3 -m bootstrap bench         what the benchmark needs beside these
+python3 -m bootstrap mypy          prints mypy's folder in the cache: it looks at versions and contents itself
 python3 -m bootstrap test          every layer of tests with a summary
 python3 -m bootstrap clean-cache   remove the cache
 """
@@ -27,6 +28,7 @@ VERBS = {
     "tools": lambda: print(gotools.build()),
     "kubernetes": lambda: print(gotools.build(("kubernetes",))),
     "bench": lambda: print(gotools.build(), gotools.build(gotools.BENCH, gotools.BENCH)),
+    "mypy": lambda: print(cache.root() / "mypy"),
     "clean-cache": cache.remove,
 }
 

@@ -68,7 +68,7 @@ class Client:
         self.server = cluster["server"]
         self.ssl = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
         pair = write_private(
-            kubeconfig.parent / ".client.pem",
+            kubeconfig.parent / f".client-{os.getpid()}.pem",  # several processes may use one kubeconfig
             b"".join(base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key")),
         )
         self.ssl.load_cert_chain(pair)

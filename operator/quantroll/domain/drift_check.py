@@ -136,12 +136,12 @@ def _plan_ahead(draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus) 
             **_NUMBERS,
         )  # fmt: skip
     if fresh or moved or drift.next is None:
-        _change(draft, next=_next_due(draft, spec, since), floor=_rounded(floor_of(draft.status, spec)))
+        after = since if fresh else draft.now  # a date that was missed before this could be written is caught up on
+        _change(draft, next=_next_due(draft, spec, since, after), floor=_rounded(floor_of(draft.status, spec)))
 
 
-def _next_due(draft: Draft, spec: QuantizedModelSpec, since: datetime) -> datetime:
-    check = spec.drift_check
-    return schedule.next_due(check.schedule, _ages(spec), draft.seen.name, since, draft.now)
+def _next_due(draft: Draft, spec: QuantizedModelSpec, since: datetime, after: datetime) -> datetime:
+    return schedule.next_due(spec.drift_check.schedule, _ages(spec), draft.seen.name, since, after)
 
 
 def _ages(spec: QuantizedModelSpec) -> list[timedelta]:
@@ -216,7 +216,7 @@ def _close(draft: Draft, spec: QuantizedModelSpec, verdict: DriftVerdict, messag
     """The end of a check; one that could not tell is tried again soon."""
     stable = draft.status.stable
     since = (stable.since if stable else None) or draft.now
-    due = _next_due(draft, spec, since)
+    due = _next_due(draft, spec, since, draft.now)
     if verdict == "Unknown":
         due = min(due, draft.now + RETRY)
     could_tell = verdict not in ("Unknown", "Pending")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cluster.procs import wait_for
-from cluster.testcontrol import ControlPlaneOnly
 from contract.filled import filled
 from contract.manifests import Object, minimal, quantized_model
+from integration.conftest import Cluster
 from integration.rest import Rest, models
 from quantroll.api.spec import QuantizedModelSpec
 from quantroll.api.status import QuantizedModelStatus
@@ -72,7 +72,7 @@ def test_a_status_that_is_not_ours_is_refused(rest: Rest, namespace: str) -> Non
     assert 'unknown field "status.fase"' in answer["message"]
 
 
-def test_server_side_apply_keeps_the_declared_order_of_variants(cluster: ControlPlaneOnly, namespace: str) -> None:
+def test_server_side_apply_keeps_the_declared_order_of_variants(cluster: Cluster, namespace: str) -> None:
     def apply(*names: str) -> str:
         spec = {**minimal(), "variants": [{"name": name, "scheme": "FP8_DYNAMIC"} for name in names]}
         return cluster.client.apply(quantized_model(spec, namespace=namespace))
@@ -87,7 +87,7 @@ def test_server_side_apply_keeps_the_declared_order_of_variants(cluster: Control
     assert order() == "c a"
 
 
-def test_kubectl_get_prints_the_columns(cluster: ControlPlaneOnly, rest: Rest, namespace: str) -> None:
+def test_kubectl_get_prints_the_columns(cluster: Cluster, rest: Rest, namespace: str) -> None:
     _, stored = rest.request("POST", models(namespace), quantized_model(minimal()))
     row: Object = {
         "conditions": [
@@ -115,7 +115,7 @@ def test_kubectl_get_prints_the_columns(cluster: ControlPlaneOnly, rest: Rest, n
     ]  # fmt: skip
 
 
-def test_kubectl_explains_the_gate(cluster: ControlPlaneOnly) -> None:
+def test_kubectl_explains_the_gate(cluster: Cluster) -> None:
     def explained() -> str:
         try:
             return cluster.client.kubectl("explain", "qm.spec.qualityGate")
@@ -129,12 +129,12 @@ def test_kubectl_explains_the_gate(cluster: ControlPlaneOnly) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((CHECKOUT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
-def test_an_example_is_accepted(cluster: ControlPlaneOnly, namespace: str, path: Path) -> None:
+def test_an_example_is_accepted(cluster: Cluster, namespace: str, path: Path) -> None:
     made = cluster.client.kubectl("create", "--dry-run=server", "-n", namespace, "-f", path, "-o", "json")
     assert json.loads(made)["kind"] == "QuantizedModel"
 
 
-def test_kubectl_refuses_an_unknown_field_by_default(cluster: ControlPlaneOnly, namespace: str) -> None:
+def test_kubectl_refuses_an_unknown_field_by_default(cluster: Cluster, namespace: str) -> None:
     manifest = json.dumps(quantized_model({**minimal(), "qualityGates": {}}))
     with pytest.raises(RuntimeError, match=r'unknown field "spec\.qualityGates"'):
         cluster.client.kubectl("create", "-n", namespace, "-f", "-", stdin=manifest)

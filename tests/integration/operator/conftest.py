@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bootstrap import gotools
 from cluster.kube import Client
 from cluster.procs import wait_for
-from cluster.testcontrol import ControlPlaneOnly
+from integration.conftest import Cluster
 from integration.operator.forked import kopf_run
 from integration.operator.player import Player
 from integration.rest import Rest, models
@@ -90,22 +89,14 @@ def running(process: Operator) -> Iterator[Operator]:
     assert "Traceback" not in process.log
 
 
-@pytest.fixture(scope="session")
-def gateway_crds(cluster: ControlPlaneOnly) -> None:
-    """The Gateway API's own CRDs."""
-    folder = gotools.folder() / "manifests" / "gateway-api"
-    cluster.client.kubectl("apply", "--server-side", "-f", folder)
-    cluster.client.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
-
-
 @pytest.fixture
-def player(cluster: ControlPlaneOnly, gateway_crds: None, namespace: str) -> Iterator[Player]:
+def player(cluster: Cluster, namespace: str) -> Iterator[Player]:
     with Player(cluster.client, namespace) as playing:
         yield playing
 
 
 @pytest.fixture
-def operator(cluster: ControlPlaneOnly, gateway_crds: None, namespace: str, tmp_path: Path) -> Iterator[Operator]:
+def operator(cluster: Cluster, namespace: str, tmp_path: Path) -> Iterator[Operator]:
     """A running operator for the test's namespace."""
     with running(Operator(cluster.client, tmp_path, namespace, SETTINGS)) as process:
         yield process
@@ -126,7 +117,7 @@ def apply(rest: Rest, namespace: str) -> Callable[[dict[str, object], str], None
 
 
 @pytest.fixture
-def status(cluster: ControlPlaneOnly, rest: Rest, namespace: str) -> Iterator[Callable[..., dict[str, object]]]:
+def status(cluster: Cluster, rest: Rest, namespace: str) -> Iterator[Callable[..., dict[str, object]]]:
     """The status now, or as soon as it fulfils a condition."""
     watched = Watched(cluster.client, models(namespace))
     watched.start()

@@ -69,7 +69,7 @@ def prometheus():
 
 
 @pytest.fixture
-def operator(cluster, gateway_crds, namespace, tmp_path, prometheus):
+def operator(cluster, namespace, tmp_path, prometheus):
     """An operator that knows the scripted Prometheus."""
     settings = {**copy.deepcopy(SETTINGS), "prometheus": {"url": prometheus.url, "timeoutSeconds": 2}}
     with running(Operator(cluster.client, tmp_path, namespace, settings)) as process:

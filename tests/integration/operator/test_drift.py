@@ -46,7 +46,7 @@ def prometheus():
 
 
 @pytest.fixture
-def operator(cluster, gateway_crds, namespace, tmp_path, prometheus):
+def operator(cluster, namespace, tmp_path, prometheus):
     where = {"url": prometheus.script.url, "timeoutSeconds": 2, "queries": QUERIES}
     with running(Operator(cluster.client, tmp_path, namespace, {**copy.deepcopy(SETTINGS), "prometheus": where})) as it:
         yield it

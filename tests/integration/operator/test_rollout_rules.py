@@ -147,7 +147,7 @@ def test_the_scale_subresource_scales_and_disturbs_nothing(operator, player, app
 
 
 def test_a_new_engine_is_verified_and_rolled_out_while_the_old_one_serves(
-    cluster, gateway_crds, namespace, tmp_path, player, apply, status
+    cluster, namespace, tmp_path, player, apply, status
 ):  # fmt: skip
     process = Operator(cluster.client, tmp_path, namespace, copy.deepcopy(SETTINGS))
     process.start()

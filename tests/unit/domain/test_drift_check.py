@@ -788,3 +788,15 @@ def test_the_checks_after_a_promotion_are_those_of_the_spec():
     world.quality = QualityCounts(right=55, wrong=5, distinct=1000)
     assert check(world) == "Pending"
     assert world.status.drift.confirming, "the first of them has it confirmed"
+
+
+def test_a_check_that_was_due_before_the_promotion_was_done_runs_then():
+    """The operator was away from the promotion on, or the old revision was long in draining."""
+    world = World(spec_with(driftCheck={"schedule": "@monthly", "afterPromotion": ["10m", "1h"]}))
+    world.until("Draining")
+    world.passes(hours=2)
+    world.until("Steady")
+    world.tick()
+    drift = world.status.drift
+    assert (drift.verdict, drift.last) == ("Healthy", world.now)
+    assert drift.next > world.now + timedelta(days=2), "caught up on once"

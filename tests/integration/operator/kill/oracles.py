@@ -1,6 +1,7 @@
 """What must hold while the operator is killed, and what is compared at the end. Pure: objects in, findings out."""
 
 import re
+from collections.abc import Collection
 from math import ceil
 from typing import Any
 
@@ -8,13 +9,14 @@ from quantroll.constants import ANNOTATION_DESIRED, ANNOTATION_KEY, LABEL_COMPON
 
 Object = dict[str, Any]
 
-_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 _UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_CONFIRMATION = re.compile(r"(?<=-confirm-)[0-9a-f]{10}")  # the beginning of its key
 _BEGUN = re.compile(r"(?<=-[0-9a-f]{10}-)\d{12}")  # the second in which a rollout began, at the end of its id
 # what the API server and its controllers give: another value in every run
 _GIVEN = {
-    "clusterIP", "clusterIPs", "creationTimestamp", "controller-uid", "batch.kubernetes.io/controller-uid",
-    "managedFields", "resourceVersion", "uid", "volumeName",
+    "batch.kubernetes.io/controller-uid", "clusterIP", "clusterIPs", "controller-uid", "creationTimestamp",
+    "deployment.kubernetes.io/revision", "managedFields", "resourceVersion", "uid", "volumeName",
 }  # fmt: skip
 
 
@@ -71,18 +73,26 @@ class Invariants:
             self.broken.append(f"stable {self._stable} has no ready pod")
 
 
-def normal(value: Any, namespace: str) -> Any:
-    """An object without what is different in every run: times, uids, the namespace, what the API server gives."""
+def undated(name: str) -> str:
+    """The name of an object as it is in every run: that of a confirmation is made from the date of its check."""
+    return _CONFIRMATION.sub("DATED", name)
+
+
+def normal(value: Any, namespace: str, dated: Collection[str] = ()) -> Any:
+    """An object without what is different in every run: times, uids, the namespace, what the API server gives; and
+    `dated` keys, which are made from a time.
+    """
     if isinstance(value, dict):
         dropped = {*_GIVEN, ANNOTATION_DESIRED}  # a hash over the uid of the owner
-        return {key: normal(item, namespace) for key, item in sorted(value.items()) if key not in dropped}
+        return {key: normal(item, namespace, dated) for key, item in sorted(value.items()) if key not in dropped}
     if isinstance(value, list):
-        return [normal(item, namespace) for item in value]
+        return [normal(item, namespace, dated) for item in value]
     if not isinstance(value, str):
         return value
-    if _TIME.match(value):
-        return "TIME"
-    return _BEGUN.sub("TIME", _UID.sub("UID", value)).replace(namespace, "NAMESPACE")
+    for key in dated:
+        value = undated(value.replace(key, "DATED"))
+    timeless = _BEGUN.sub("TIME", _TIME.sub("TIME", value))
+    return _UID.sub("UID", timeless).replace(namespace, "NAMESPACE")
 
 
 def differences(golden: Any, found: Any, where: str = "") -> list[str]:

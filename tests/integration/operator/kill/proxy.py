@@ -17,6 +17,8 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
+from integration.operator.kill.oracles import undated
+
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _HOP_BY_HOP = {"connection", "content-length", "host", "keep-alive", "transfer-encoding"}
 
@@ -88,7 +90,7 @@ class Proxy:
     def created(self) -> Counter[str]:
         """How often each object was made, events left out: a server-side apply answers 201 when it makes one."""
         made = (w for w in self.writes if w.status == HTTPStatus.CREATED and not w.is_event)
-        return Counter(write.path.rsplit("/namespaces/", 1)[-1].split("/", 1)[-1] for write in made)
+        return Counter(undated(write.path.rsplit("/namespaces/", 1)[-1].split("/", 1)[-1]) for write in made)
 
     async def watching(self, plurals: Collection[str]) -> None:
         """Until the running operator has a watch on all of these."""

@@ -1,4 +1,4 @@
-"""One run: a model from nothing to Steady, with the operator killed at one of its writes and started again at once."""
+"""One run: a story from its beginning, with the operator killed at one of its writes and started again at once."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -19,11 +19,23 @@ from cluster.procs import LIBC, PR_SET_PDEATHSIG
 from integration.operator.conftest import CHECKOUT, SETTINGS
 from integration.operator.kill.oracles import differences
 from integration.operator.kill.proxy import Fuse, Proxy, Write
+from integration.operator.kill.stories import Story
 from integration.operator.kill.world import KINDS, World
 
 QUIET = 1.0  # seconds without a write after which the operator is taken to be done
-START, ROLLOUT = 90.0, 180.0  # seconds until given up
+START, STORY = 90.0, 180.0  # seconds until given up
 COMMAND = [sys.executable, "-m", "kopf", "run", "-m", "quantroll.app", "--standalone", "-n"]
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where stories are played: an API server, and what is known of the quality of whatever serves."""
+
+    client: Client
+    prometheus: str  # URL
 
 
 @dataclass(slots=True)
@@ -37,6 +49,7 @@ class Outcome:
     broken: list[str]  # invariants
     fired: bool
     seconds: float
+    since: int = 0  # writes that were made before the story was its own
     cut: str = ""  # the write that the operator was killed at
 
     def against(self, golden: "Outcome") -> list[str]:
@@ -52,6 +65,7 @@ class Operator:
 
     folder: Path
     namespace: str
+    prometheus: str  # URL
     starts: int = 0
     _process: asyncio.subprocess.Process | None = None
     _ends: bool = False
@@ -60,11 +74,12 @@ class Operator:
     def start(self, server: str) -> None:
         """Start it against `server`."""
         self.folder.mkdir(parents=True)
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(SETTINGS))
+        settings = {**SETTINGS, "prometheus": {"url": self.prometheus}}
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(settings))
         (self.folder / "kubeconfig").write_text(json.dumps(kubeconfig(server)))
         self._keeper = asyncio.create_task(self._keep())
 
-    async def beside(self, work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    async def beside(self, work: Coroutine[Any, Any, T]) -> T:
         """The outcome of something that needs the operator; an operator that ends by itself ends that, too."""
         assert self._keeper
         task = asyncio.create_task(work)
@@ -126,14 +141,14 @@ def kubeconfig(server: str) -> dict[str, Any]:
     }
 
 
-async def run(client: Client, folder: Path, namespace: str, fuse: Fuse | None = None) -> Outcome:
-    """From apply to Steady and quiet. Raises AssertionError when that is not reached."""
-    operator = Operator(folder, namespace)
-    began = time.monotonic()
-    async with World(client, namespace) as world, Proxy(client.server, client.ssl, fuse, operator.kill) as proxy:
+async def run(place: Place, folder: Path, namespace: str, story: Story, fuse: Fuse | None = None) -> Outcome:
+    """From apply to the story's end and quiet. Raises AssertionError when that is not reached."""
+    operator = Operator(folder, namespace, place.prometheus)
+    began, client = time.monotonic(), place.client
+    async with World(client, namespace, story) as world, Proxy(client.server, client.ssl, fuse, operator.kill) as proxy:
         operator.start(proxy.url)
         try:
-            end = await operator.beside(rollout(world, proxy))
+            end, since = await operator.beside(told(story, world, proxy))
         except (AssertionError, TimeoutError) as error:
             raise AssertionError(f"{fuse}: {error}\n{operator.log[-3000:]}") from error
         finally:
@@ -141,17 +156,20 @@ async def run(client: Client, folder: Path, namespace: str, fuse: Fuse | None = 
     broken = list(dict.fromkeys(world.invariants.broken))
     cut = str(proxy.writes[fuse.write - 1]) if fuse and proxy.fired else ""
     seconds = time.monotonic() - began
-    return Outcome(fuse, proxy.writes, proxy.created(), end, broken, proxy.fired, seconds, cut)
+    return Outcome(fuse, proxy.writes, proxy.created(), end, broken, proxy.fired, seconds, since, cut)
 
 
-async def rollout(world: World, proxy: Proxy) -> dict[str, Any]:
-    """From apply until nothing happens any more; the end state."""
+async def told(story: Story, world: World, proxy: Proxy) -> tuple[dict[str, Any], int]:
+    """From apply until nothing happens any more; the end state, and the writes before the story was its own."""
     async with asyncio.timeout(START):
         await proxy.watching(KINDS)
     await world.apply()
-    await world.wait("Steady", ROLLOUT)
+    if story.since:
+        await world.wait(story.since, STORY)
+    since = len(proxy.writes) if story.since else 0
+    await world.wait(story.end, STORY)
     await quiet(proxy)
-    return await world.end_state()
+    return await world.end_state(), since
 
 
 async def quiet(proxy: Proxy) -> None:

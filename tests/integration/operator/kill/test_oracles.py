@@ -90,12 +90,27 @@ def test_the_normal_form_keeps_what_matters():
     uid = "0b8f2c1e-1f2d-4c3b-9a4e-5d6f7a8b9c0d"
     body = {
         "metadata": {"name": "x", "uid": uid, "namespace": "kill-1", "annotations": {"quantroll.io/key": "k"}},
-        "spec": {"at": "2026-01-01T00:00:00Z", "of": [f"{uid}/kill-1"], "n": 3, "clusterIP": "10.0.0.1"},
+        "spec": {
+            "at": "2026-01-01T00:00:00Z",
+            "of": [f"{uid}/kill-1", '{"at": "2026-01-01T00:00:00Z"}'],
+            "n": 3,
+            "clusterIP": "10.0.0.1",
+        },
     }
     assert normal(body, "kill-1") == {
         "metadata": {"annotations": {"quantroll.io/key": "k"}, "name": "x", "namespace": "NAMESPACE"},
-        "spec": {"at": "TIME", "n": 3, "of": ["UID/NAMESPACE"]},
+        "spec": {"at": "TIME", "n": 3, "of": ["UID/NAMESPACE", '{"at": "TIME"}']},
     }
+
+
+def test_a_key_that_is_made_from_a_time_is_the_same_in_every_run():
+    key = "933c154e73" + "0a" * 27
+    body = {"name": "tiny-confirm-933c154e73", "annotations": {"quantroll.io/key": key}, "other": "933c154e73"}
+    found = normal(body, "kill-1", {key})
+    assert found == {
+        "annotations": {"quantroll.io/key": "DATED"}, "name": "tiny-confirm-DATED", "other": "933c154e73"
+    }  # fmt: skip
+    assert normal({"name": "tiny-quantize-933c154e73"}, "kill-1", {key}) == {"name": "tiny-quantize-933c154e73"}
 
 
 def test_differences_are_named_by_their_place():

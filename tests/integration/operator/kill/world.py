@@ -1,4 +1,4 @@
-"""One namespace of a run: plays its node and gateway as soon as something changes, and watches the invariants."""
+"""One namespace of a run: plays its node, gateway and user as soon as something changes, and watches the invariants."""
 
 import asyncio
 import json
@@ -8,31 +8,13 @@ from typing import Any, Self
 import aiohttp
 
 from cluster.kube import Client
-from integration.operator.kill.oracles import Invariants, normal
+from integration.operator.kill.oracles import Invariants, normal, undated
+from integration.operator.kill.stories import NAME, Story
 from integration.operator.player import Player
-from quantroll.constants import API_VERSION, LABEL_COMPONENT, PLURAL, Component
+from quantroll.constants import ANNOTATION_KEY, API_VERSION, LABEL_COMPONENT, PLURAL, Component
 
 Object = dict[str, Any]
 
-NAME = "tiny"
-SPEC: Object = {
-    "model": {"source": "pvc://tiny/model"},
-    "variants": [
-        {"name": "gptq4", "scheme": "W4A16"},
-        {"name": "rtn4", "scheme": "W4A16", "algorithm": "RTN", "allowNaive": True},
-    ],
-    "calibration": {"dataset": "pvc://tiny/calibration.jsonl", "samples": 256, "maxSequenceLength": 64},
-    "qualityGate": {"verifiedAgainst": "bfloat16", "evalSet": {"source": "pvc://tiny/eval.jsonl"}},
-    "serving": {"engine": "vllm-cpu", "replicas": 2},
-    "rollout": {
-        "steps": [{"weight": 10, "duration": "1s"}, {"weight": 60, "duration": "1s"}],
-        "analysis": {"metrics": []},  # shifts by time alone
-        "routing": {"parentRefs": [{"name": "public"}]},
-        "deadlines": {"modelLoad": "60s", "drain": "1s"},
-    },
-    "driftCheck": {"schedule": "@weekly"},
-    "storage": {"reclaimPolicy": "Delete"},
-}
 KINDS = {
     "pods": "/api/v1",
     "services": "/api/v1",
@@ -48,9 +30,9 @@ SEEN = ("pods", "httproutes", "jobs", PLURAL)  # the watches of this side
 class World:
     """Use as an async context manager: makes the namespace, and lets it go in the background at the end."""
 
-    def __init__(self, client: Client, namespace: str) -> None:
-        self.namespace = namespace
-        self.invariants = Invariants(NAME, SPEC["serving"]["replicas"])
+    def __init__(self, client: Client, namespace: str, story: Story) -> None:
+        self.namespace, self._story = namespace, story
+        self.invariants = Invariants(NAME, story.spec["serving"]["replicas"])
         self.model: Object = {}
         self._client, self._player = client, Player(client, namespace)
         self._changed = asyncio.Event()
@@ -95,7 +77,12 @@ class World:
 
     async def apply(self) -> None:
         """Create the model."""
-        manifest = {"apiVersion": API_VERSION, "kind": "QuantizedModel", "metadata": {"name": NAME}, "spec": SPEC}
+        manifest = {
+            "apiVersion": API_VERSION,
+            "kind": "QuantizedModel",
+            "metadata": {"name": NAME},
+            "spec": self._story.spec,
+        }
         answer = await self.call("POST", self.path(PLURAL), manifest)
         assert answer["kind"] == "QuantizedModel", answer
 
@@ -108,21 +95,26 @@ class World:
                     await self._changed.wait()
         except TimeoutError:
             status = self.model.get("status", {})
-            stands = f"{status.get('phase')}: {status.get('message')}"
+            drift = status.get("drift", {})
+            stands = f"{status.get('phase')}: {status.get('message')}; drift {drift.get('verdict')}: {drift}"
             raise AssertionError(f"{phase} not within {seconds} s: {stands}") from None
 
     async def end_state(self) -> Object:
         """Every child and the status, in normal form."""
+        listed = {plural: (await self.call("GET", self.path(plural)))["items"] for plural in KINDS if plural != "pods"}
+        dated = {
+            job["metadata"]["annotations"][ANNOTATION_KEY]
+            for job in listed["jobs"]
+            if job["metadata"]["labels"][LABEL_COMPONENT] == Component.CONFIRM
+        }
         found: Object = {}
-        for plural in KINDS:
-            if plural == "pods":
-                continue  # made by others, under random names
-            items = (await self.call("GET", self.path(plural)))["items"]
-            living = [item for item in items if not item["metadata"].get("deletionTimestamp")]
-            for item in living:
+        for plural, items in listed.items():  # pods are made by others, under random names
+            for item in items:
+                if item["metadata"].get("deletionTimestamp"):
+                    continue
                 parts = ("metadata", "spec", "status") if plural == PLURAL else ("metadata", "spec")
                 kept = {part: item.get(part) for part in parts}
-                found[f"{plural}/{item['metadata']['name']}"] = normal(kept, self.namespace)
+                found[f"{plural}/{undated(item['metadata']['name'])}"] = normal(kept, self.namespace, dated)
         return found
 
     async def _watch(self, plural: str) -> None:
@@ -161,4 +153,7 @@ class World:
     async def _quantizedmodels(self, model: Object, gone: bool) -> None:
         self.model = {} if gone else model
         self.invariants.model(self.model)
+        asked = self._story.asks(self.model.get("status", {}))
+        if not asked.items() <= self.model.get("metadata", {}).get("annotations", {}).items():
+            await self.call("PATCH", f"{self.path(PLURAL)}/{NAME}", {"metadata": {"annotations": asked}})
         self._changed.set()
