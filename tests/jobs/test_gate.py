@@ -5,12 +5,15 @@ import json
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from bench.jobs import SERVED_MODEL, Ended, Engine, run_job, serving, start_job
 from jobs import asking
+from jobs.forked import Parent, loaded
 from quantroll.api.jobs import (
     EXIT_BAD_INPUT,
     CalibrationInput,
@@ -70,16 +73,23 @@ def key_of(*parts):
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
+class Quantizer(NamedTuple):
+    """A backend: the Python that has it, and a process that has loaded it."""
+
+    python: str
+    loaded: Parent
+
+
 class Bench:
     """What is common to all Jobs of this module."""
 
     def __init__(
-        self, folder: Path, tiny, quantize_pythons: dict[Backend, str], serve_python: str, engine: Engine
+        self, folder: Path, tiny, quantizers: dict[Backend, Quantizer], serve_python: str, engine: Engine
     ) -> None:
         self.store, self.logs = folder / "store", folder / "logs"
         self.store.mkdir()
         self.logs.mkdir()
-        self.tiny, self.quantize_pythons, self.serve_python = tiny, quantize_pythons, serve_python
+        self.tiny, self.quantizers, self.serve_python = tiny, quantizers, serve_python
         self.engine = engine
         self.prepared: PrepareResult
         self.answered = 0
@@ -87,8 +97,8 @@ class Bench:
         self.probed: asking.Probed
         self.confirmed: ConfirmResult
 
-    def run(self, name, job, **options) -> Report:
-        ended = run_job(job, self.logs / f"{name}.report", **options)
+    def run(self, name, job, run=run_job) -> Report:
+        ended = run(job, self.logs / f"{name}.report")
         assert ended.code == 0, f"{name}: {ended.report.reason} {ended.report.message}\n{ended.output[-3000:]}"
         return ended.report
 
@@ -123,8 +133,9 @@ class Bench:
         )
 
     def quantize(self, name):
-        python = self.quantize_pythons[RECIPES[name].backend]
-        return self.run(f"quantize {name}", self.quantize_input(name), python=python).quantize
+        by = self.quantizers[RECIPES[name].backend]
+        run = partial(run_job, python=by.python) if name in AGAIN.values() else by.loaded.run_job
+        return self.run(f"quantize {name}", self.quantize_input(name), run).quantize
 
     def evaluate_input(self, name, url, **changes) -> EvaluateInput:
         job = EvaluateInput(
@@ -186,10 +197,14 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, tiny, quantize_python, auto_awq_python, serve_python, baseline_engine):
-    pythons = {Backend.LLM_COMPRESSOR: quantize_python, Backend.AUTO_AWQ: auto_awq_python}
-    bench = Bench(tmp_path_factory.mktemp("jobs"), tiny, pythons, serve_python, baseline_engine)
-    bench.prepared = bench.prepare()
-    return bench
+    with loaded(quantize_python, "llm_compressor") as compressor, loaded(auto_awq_python, "auto_awq") as auto_awq:
+        quantizers = {
+            Backend.LLM_COMPRESSOR: Quantizer(quantize_python, compressor),
+            Backend.AUTO_AWQ: Quantizer(auto_awq_python, auto_awq),
+        }
+        bench = Bench(tmp_path_factory.mktemp("jobs"), tiny, quantizers, serve_python, baseline_engine)
+        bench.prepared = bench.prepare()
+        yield bench
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +348,7 @@ def test_an_artifact_that_the_engine_cannot_load(bench, results):
 
 def test_a_model_that_changed_since_prepare(bench):
     job = bench.quantize_input("int8").model_copy(update={"key": key_of("changed"), "model_digest": "0" * 64})
-    ended = run_job(job, bench.logs / "changed.report", python=bench.quantize_pythons[Backend.LLM_COMPRESSOR])
+    ended = bench.quantizers[Backend.LLM_COMPRESSOR].loaded.run_job(job, bench.logs / "changed.report")
     assert (ended.code, ended.report.reason) == (EXIT_BAD_INPUT, Reason.INPUT_CHANGED)
 
 
@@ -354,12 +369,12 @@ def test_calibration_that_is_shorter_than_one_sequence_is_used(bench):
     job = bench.quantize_input("autoawq")
     calibration = job.calibration.model_copy(update={"samples": 8, "max_sequence_length": 2048})
     job = job.model_copy(update={"key": key_of("short"), "calibration": calibration})
-    made = bench.run("short", job, python=bench.quantize_pythons[Backend.AUTO_AWQ]).quantize
+    made = bench.run("short", job, bench.quantizers[Backend.AUTO_AWQ].loaded.run_job).quantize
     assert (made.quantized_layers, made.skipped_layers) == (21, 1)
 
 
 def _is_refused(bench, job, name, backend):
-    ended = run_job(job, bench.logs / f"{name}.report", python=bench.quantize_pythons[job.recipe.backend])
+    ended = bench.quantizers[job.recipe.backend].loaded.run_job(job, bench.logs / f"{name}.report")
     assert (ended.code, ended.report.reason) == (EXIT_BAD_INPUT, Reason.QUANTIZATION_FAILED)
     assert f"{backend} stopped with" in ended.report.message
     assert "Traceback" in ended.output

@@ -1,8 +1,9 @@
-"""Tails of the binomial distribution, exactly. Standard library only."""
+"""Tails of the binomial distribution, exactly, and evidence that may be looked at again and again. Standard library."""
 
 import math
 
 _NEGLIGIBLE = 1e-17
+_CERTAIN = 700.0  # a logarithm, beyond which a float has no number
 
 
 def upper_tail(successes: int, trials: int, chance: float) -> float:
@@ -31,7 +32,28 @@ def lower_tail(successes: int, trials: int, chance: float) -> float:
     return upper_tail(trials - successes, trials, 1 - chance)
 
 
+def evidence(successes: int, trials: int, chance: float) -> float:
+    """How much counts speak for a higher chance than `chance`; 1 before the first trial.
+
+    Counts may be looked at after every trial: as long as the chance is not higher, it is ever 1 / alpha or more with a
+    probability of at most alpha (Ville's inequality). It is the likelihood of the counts under all higher chances,
+    mixed, beside that under `chance` (Robbins, Annals of Mathematical Statistics 41, 1970, 1397-1409). The mixture is
+    the part above `chance` of the beta distribution (1, b) whose mean is about twice `chance`.
+    """
+    b, others = max(1, round((1 - chance) / (2 * chance))), trials - successes
+    # of the beta distribution (successes + 1, others + b), what lies above `chance`
+    above = lower_tail(successes, trials + b, chance)
+    if above <= 0:
+        return 0.0
+    mixed = math.lgamma(successes + 1) + math.lgamma(others + b) - math.lgamma(trials + 1 + b) + math.log(b * above)
+    return math.exp(min(mixed - b * math.log1p(-chance) - _log_likelihood(successes, others, chance), _CERTAIN))
+
+
 def _log_chance(successes: int, trials: int, chance: float) -> float:
     others = trials - successes
     ways = math.lgamma(trials + 1) - math.lgamma(successes + 1) - math.lgamma(others + 1)
-    return ways + successes * math.log(chance) + others * math.log1p(-chance)
+    return ways + _log_likelihood(successes, others, chance)
+
+
+def _log_likelihood(successes: int, others: int, chance: float) -> float:
+    return successes * math.log(chance) + others * math.log1p(-chance)

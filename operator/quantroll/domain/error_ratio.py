@@ -6,11 +6,11 @@ stable a look fails only by a proof, and `max` is what holds until there is one.
 
 from quantroll.api.spec import AnalysisMetric
 from quantroll.api.spec.rollout import MAX_ERROR_RATIO
-from quantroll.domain.binomial import upper_tail
+from quantroll.domain.binomial import evidence
 from quantroll.domain.look import Look
 from quantroll.domain.snapshot import RequestCounts, Unknown
 
-ALPHA = 0.05  # of one look
+ALPHA = 0.05  # of all looks of a step together
 
 
 def judge(
@@ -34,18 +34,23 @@ def judge(
 def _beside(metric: AnalysisMetric, counts: RequestCounts, stable: RequestCounts | Unknown | None, said: str) -> Look:
     """Whether more fail than 1 + `maxRegression` times as many of stable's, for as many requests.
 
-    The conditional test of two Poisson rates (Przyborowski and Wilenski, Biometrika 31, 1940, 313-323), exact: of all
-    that failed, the candidate's are binomial, with its part of the requests, weighted so, for a chance.
+    As in the conditional test of two Poisson rates (Przyborowski and Wilenski, Biometrika 31, 1940, 313-323): of all
+    that failed, the candidate's are binomial, with its part of the requests, weighted so, for a chance. Looks are many,
+    at counts that grow: what is held against that chance is evidence that may be looked at again and again.
     """
     if stable is None or isinstance(stable, Unknown):
         return no_answer(metric, stable)
     if stable.total < metric.min_samples:
         return too_few(metric, stable.total, "stable")
     weighted = (1 + (metric.max_regression or 0)) * counts.total
-    p = upper_tail(counts.failed, counts.failed + stable.failed, weighted / (weighted + stable.total))
+    told = evidence(counts.failed, counts.failed + stable.failed, weighted / (weighted + stable.total))
     usual = f"stable's {stable.failed} of {stable.total} ({stable.failed / stable.total:.2%})"
     said = f"{said}; {usual}, maxRegression {metric.max_regression:g}"
-    return Look(metric.name, "Fail", f"{said}: proven to be more") if p <= ALPHA else Look(metric.name, "Pass", said)
+    return (
+        Look(metric.name, "Fail", f"{said}: proven to be more")
+        if told >= 1 / ALPHA
+        else Look(metric.name, "Pass", said)
+    )
 
 
 def no_answer(metric: AnalysisMetric, counts: Unknown | None) -> Look:

@@ -1,8 +1,9 @@
 """Metrics ttft-p99 and itl-p99: the slowest in a hundred, by the engines' own histograms since the step began.
 
 A p99 of few requests is mostly chance. So a look fails only if more than one in a hundred are *proven* to be slower
-than the limit (exact binomial test, one-sided 5 %); a p99 above the limit without that proof is inconclusive. Tokens of
-one request are slow together: the test counts users' requests, whatever the histogram counts.
+than the limit, by evidence that chance gives in 5 % of steps at most, at whichever look; a p99 above the limit without
+that proof is inconclusive. Tokens of one request are slow together: it counts users' requests, whatever the histogram
+counts.
 
 The prober's requests are in the histograms, and nothing tells them from the users'. Both revisions get the same ones,
 so they stay in; they are taken off the number of requests that a look needs.
@@ -12,13 +13,13 @@ import math
 
 from quantroll.api.spec import AnalysisMetric
 from quantroll.api.spec.benchmark import milliseconds
-from quantroll.domain.binomial import upper_tail
+from quantroll.domain.binomial import evidence
 from quantroll.domain.error_ratio import no_answer, too_few
 from quantroll.domain.look import Look
 from quantroll.domain.snapshot import Histogram, RequestCounts, Unknown
 
 QUANTILE = 0.99
-ALPHA = 0.05  # of one look
+ALPHA = 0.05  # of all looks of a step together
 
 Answer = Histogram | Unknown | None
 
@@ -114,7 +115,7 @@ def _held_to(metric: AnalysisMetric, found: Histogram, requests: int, limit: flo
     if value <= limit:
         return Look(metric.name, "Pass", said)
     slow = share_above(found, limit)
-    if upper_tail(math.floor(slow * requests), requests, 1 - QUANTILE) <= ALPHA:
+    if evidence(math.floor(slow * requests), requests, 1 - QUANTILE) >= 1 / ALPHA:
         return Look(metric.name, "Fail", f"{said}: {slow:.1%} of them took longer")
     return Look(
         metric.name,

@@ -1,11 +1,12 @@
 """Binomial tails, beside scipy's."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import integrate, stats
 
-from quantroll.domain.binomial import lower_tail, upper_tail
+from quantroll.domain.binomial import evidence, lower_tail, upper_tail
 
 
 @given(st.integers(0, 3000), st.integers(-2, 3002), st.sampled_from([1e-4, 0.01, 0.05, 0.5, 0.75, 0.99]))
@@ -25,3 +26,60 @@ def test_millions_of_trials_far_out_are_nothing_and_take_no_time():
 def test_what_is_no_chance(chance):
     with pytest.raises(ValueError, match="lies in"):
         upper_tail(1, 2, chance)
+
+
+COUNTS = st.integers(0, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+CHANCES = st.sampled_from([0.001, 0.01, 0.1, 0.3, 0.5, 0.9, 0.99])
+
+
+@given(COUNTS, CHANCES)
+def test_evidence_is_a_fair_game_at_the_chance_itself(counts, chance):
+    """What the next trial makes of it is on average what it was: all that Ville's inequality asks for."""
+    x, n = counts
+    now = evidence(x, n, chance)
+    after = chance * evidence(x + 1, n + 1, chance) + (1 - chance) * evidence(x, n + 1, chance)
+    assert after == pytest.approx(now, rel=1e-6, abs=1e-9)
+    assert evidence(0, 0, chance) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("x", "n", "chance"), [(5, 100, 0.01), (21, 1000, 0.01), (7, 20, 0.1), (30, 50, 0.5)])
+def test_it_is_the_likelihood_of_higher_chances_mixed(x, n, chance):
+    b = max(1, round((1 - chance) / (2 * chance)))
+    prior = stats.beta(1, b)
+
+    def mixed(p):
+        return stats.binom.pmf(x, n, p) * prior.pdf(p) / prior.sf(chance)
+
+    expected, _ = integrate.quad(mixed, chance, 1, points=[x / n], limit=200)
+    assert evidence(x, n, chance) == pytest.approx(expected / stats.binom.pmf(x, n, chance), rel=1e-6)
+
+
+@given(COUNTS, CHANCES)
+def test_more_successes_are_more_evidence(counts, chance):
+    x, n = counts
+    assert evidence(x, n, chance) <= evidence(x + 1, n + 1, chance) * (1 + 1e-9)
+
+
+def test_what_is_certain_has_a_number():
+    assert evidence(5_000_000, 5_000_000, 0.01) > 1e300
+    assert evidence(0, 5_000_000, 0.5) < 1e-6
+
+
+@pytest.mark.parametrize(("trials", "chance", "needed", "once"), [
+    (100, 0.01, 5, 4), (300, 0.01, 9, 7), (1000, 0.01, 21, 16), (20, 0.1, 7, 5), (200, 0.5, 122, 113),
+])  # fmt: skip
+def test_what_it_costs_beside_a_test_that_is_made_once(trials, chance, needed, once):
+    assert next(x for x in range(trials) if evidence(x, trials, chance) >= 20) == needed
+    assert next(x for x in range(trials) if upper_tail(x, trials, chance) <= 0.05) == once
+
+
+def test_thirty_looks_are_wrong_in_fewer_than_one_of_twenty_steps():
+    random = np.random.default_rng(7)
+    looks = np.arange(100, 3100, 100)
+    steps = [random.binomial(100, 0.01, len(looks)).cumsum() for _ in range(1000)]
+
+    def wrong(is_proof):
+        return sum(any(is_proof(x, n) for x, n in zip(step, looks, strict=True)) for step in steps)
+
+    assert wrong(lambda x, n: evidence(int(x), int(n), 0.01) >= 20) < 50
+    assert wrong(lambda x, n: upper_tail(int(x), int(n), 0.01) <= 0.05) > 100, "one test, repeated"

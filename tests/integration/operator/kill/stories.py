@@ -68,7 +68,7 @@ PROMOTED = Story("promoted", SPEC, "Steady", _nothing)
 DRIFTED = Story(
     "approved by a person, promoted, drifted, confirmed and rolled back",
     _ONE
-    | _steps({"weight": 50, "duration": "1s", "approval": True})
+    | _steps({"weight": 60, "duration": "1s", "approval": True})
     | {"driftCheck": SPEC["driftCheck"] | _CHECKED_SOON},
     "RolledBack",
     _approval,
