@@ -47,7 +47,7 @@ def started(folder: Path) -> Iterator[None]:
     policy = folder / "audit-policy.yaml"
     policy.write_text(json.dumps(audit.policy(AUDITED)))
     flags = {"kube-apiserver": [f"--audit-policy-file={policy}", f"--audit-log-path={folder / 'audit.log'}"]}
-    with ControlPlaneOnly(folder / "control", flags=flags) as control:
+    with ControlPlaneOnly(folder / "control", flags=flags, env={"GOGC": "400"}) as control:
         control.user(AUDITED, "system:masters")
         with_gateway_api(control)
         with_crd(control)
@@ -79,8 +79,11 @@ class Shared:
 
     def end(self) -> None:
         """Stop it; after a failure its logs are worth more than a tidy folder."""
-        self._control.__exit__(None, None, None)
-        if not self.failed:
+        failure = RuntimeError("a test failed") if self.failed else None
+        self._control.__exit__(type(failure) if failure else None, failure, None)
+        if failure:
+            print(f"\nlogs of the control plane: {self.folder}")
+        else:
             shutil.rmtree(self.folder)
 
 

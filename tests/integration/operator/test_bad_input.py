@@ -91,7 +91,7 @@ class Bench:
 
     def wait(self, name: str, until: Callable[[Object], object], timeout: float = 45) -> Object:
         try:
-            wait_for(name, lambda: until(self.status(name)), timeout, every=0.1)
+            wait_for(name, lambda: until(self.status(name)), timeout, every=0.3)
         except TimeoutError:
             raise AssertionError(f"never seen of {name}: {self.status(name)}") from None
         return self.status(name)
