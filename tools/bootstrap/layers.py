@@ -1,8 +1,8 @@
 """Runs the layers of the test suite, and says at the end how each went, how long it took and which tests failed.
 
 Two at a time: those of `MAIN` one after the other, whose tests say within how many seconds something has to come about,
-and which wait for clusters as often as they compute; and beside them those of `BESIDE`. Of these, the ones in no hurry
-get what of the processors the others leave (SCHED_IDLE), and so delay none of them.
+and which wait for clusters as often as they compute; and beside them those of `BESIDE`. Of these, the ones in no hurry,
+which only compute, get what of the processors the others leave (SCHED_IDLE), and so delay none of them.
 """
 
 import os
@@ -15,9 +15,9 @@ from pathlib import Path
 
 from . import cache
 
-IN_NO_HURRY = ("lint", "type", "imports", "jobs")
+IN_NO_HURRY = ("lint", "type", "imports", "unit", "jobs")
 BESIDE = (*IN_NO_HURRY, "node")
-MAIN = ("unit", "integration", "e2e", "faults")
+MAIN = ("integration", "e2e", "faults")
 ON_A_NODE = ("e2e", "faults", "node")
 LAYERS = ("setup", *BESIDE, *MAIN)
 

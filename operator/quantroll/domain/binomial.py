@@ -10,21 +10,7 @@ def upper_tail(successes: int, trials: int, chance: float) -> float:
     """P(X >= successes) for X of Binomial(trials, chance), chance in (0, 1); 1 for no successes."""
     if not 0 < chance < 1:
         raise ValueError(f"a chance lies in (0, 1), not {chance}")
-    if successes <= 0:
-        return 1.0
-    if successes > trials:
-        return 0.0
-    if successes <= trials * chance:  # the terms fall away from the middle: the other tail is the one to sum up
-        return 1 - upper_tail(trials - successes + 1, trials, 1 - chance)
-    odds = chance / (1 - chance)
-    term = math.exp(_log_chance(successes, trials, chance))
-    total = 0.0
-    for k in range(successes, trials + 1):
-        total += term
-        term *= odds * (trials - k) / (k + 1)
-        if term <= _NEGLIGIBLE * total:
-            break
-    return min(total, 1.0)
+    return min(math.exp(_log_upper_tail(successes, trials, chance)), 1.0)
 
 
 def lower_tail(successes: int, trials: int, chance: float) -> float:
@@ -42,11 +28,26 @@ def evidence(successes: int, trials: int, chance: float) -> float:
     """
     b, others = max(1, round((1 - chance) / (2 * chance))), trials - successes
     # of the beta distribution (successes + 1, others + b), what lies above `chance`
-    above = lower_tail(successes, trials + b, chance)
-    if above <= 0:
-        return 0.0
-    mixed = math.lgamma(successes + 1) + math.lgamma(others + b) - math.lgamma(trials + 1 + b) + math.log(b * above)
+    above = _log_upper_tail(others + b, trials + b, 1 - chance)
+    mixed = math.lgamma(successes + 1) + math.lgamma(others + b) - math.lgamma(trials + 1 + b) + math.log(b) + above
     return math.exp(min(mixed - b * math.log1p(-chance) - _log_likelihood(successes, others, chance), _CERTAIN))
+
+
+def _log_upper_tail(successes: int, trials: int, chance: float) -> float:
+    if successes <= 0:
+        return 0.0
+    if successes > trials:
+        return -math.inf
+    if successes <= trials * chance:  # the terms fall away from the middle: the other tail is the one to sum up
+        return math.log1p(-upper_tail(trials - successes + 1, trials, 1 - chance))
+    odds = chance / (1 - chance)
+    term, total = 1.0, 0.0
+    for k in range(successes, trials + 1):
+        total += term
+        term *= odds * (trials - k) / (k + 1)
+        if term <= _NEGLIGIBLE * total:
+            break
+    return _log_chance(successes, trials, chance) + math.log(total)
 
 
 def _log_chance(successes: int, trials: int, chance: float) -> float:

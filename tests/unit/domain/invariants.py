@@ -6,7 +6,7 @@ from datetime import datetime
 from math import ceil
 
 from quantroll.api.status import QuantizedModelStatus
-from quantroll.constants import BASELINE, Reason
+from quantroll.constants import BASELINE, Condition, Reason
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import WantedConfirm, WantedQuantize
@@ -24,6 +24,8 @@ def check(seen: Snapshot, decided: Plan, now: datetime) -> None:
     _no_weight_without_a_proof(seen, decided)
     _promoted_by_proof(seen, decided)
     _no_eval_no_quantization(decided)
+    _made_once(decided)
+    _bad_spec_is_told(seen, decided)
     _missing_data_decides_nothing(seen, decided)
     _comes_to_rest(seen, decided, now)
 
@@ -206,6 +208,31 @@ def _no_eval_no_quantization(decided: Plan) -> None:
         assert prepared
         assert base
         assert base.evaluation, "quantized without anything to compare with"
+
+
+def _made_once(decided: Plan) -> None:
+    """I6: one Job for a key, and none for an artifact that is there."""
+    jobs = decided.wanted.jobs
+    assert len({job.key for job in jobs}) == len(jobs)
+    there = {row.artifact.key for row in decided.status.variants if row.artifact}
+    assert not there & {job.key for job in jobs if isinstance(job, WantedQuantize)}
+
+
+def _bad_spec_is_told(seen: Snapshot, decided: Plan) -> None:
+    """I10: a spec that cannot be read or used begins nothing and raises no weight of a candidate."""
+    if seen.spec and not seen.spec_error:
+        return
+    stalled = next(c for c in decided.status.conditions if c.type == Condition.STALLED)
+    assert (stalled.status, stalled.reason) == ("True", Reason.SPEC_INVALID)
+    assert stalled.message
+    known = next((c for c in seen.status.conditions if c.type == Condition.STALLED), None)
+    if known is None or known.reason != Reason.SPEC_INVALID:
+        assert Reason.SPEC_INVALID in {event.reason for event in decided.events}
+    assert all(isinstance(job, WantedConfirm) for job in decided.wanted.jobs)
+    before, after = seen.status.rollout, decided.status.rollout
+    if after and after.kind == "Rollout":
+        assert before, "a rollout that nobody can have asked for"
+        assert after.weight <= before.weight
 
 
 def _comes_to_rest(seen: Snapshot, decided: Plan, now: datetime) -> None:
