@@ -61,7 +61,7 @@ unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 
 integration: venv ## against a real kube-apiserver, without a node
 	@$(BOOTSTRAP) bench > /dev/null
-	@$(PY) -m pytest -q tests/integration tests/tools tests/chart -m "integration and not kill" --timeout 300 -n 6 --dist loadgroup
+	@$(PY) -m pytest -q tests/integration tests/tools tests/chart -m "integration and not kill" --timeout 300 -n 4 --dist loadgroup
 
 test-kill: venv ## the operator killed before and after each of its writes; minutes
 	@$(BOOTSTRAP) tools > /dev/null

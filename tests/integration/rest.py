@@ -31,14 +31,18 @@ class Rest:
         data = None if body is None else json.dumps(body)
         url = f"{path}?{urlencode(query)}"
         try:
-            self._connection.request(method, url, data, headers)
+            response = self._asked(method, url, data, headers)
         except (OSError, http.client.HTTPException):  # closed by the server while nobody used it
             self._connection.close()
-            self._connection.request(method, url, data, headers)
-        with self._connection.getresponse() as response:
+            response = self._asked(method, url, data, headers)
+        with response:
             text = response.read().decode()
             known = response.headers.get_content_type() == "application/json"
             return response.status, json.loads(text) if known else {"message": text}
+
+    def _asked(self, method: str, url: str, data: str | None, headers: dict[str, str]) -> http.client.HTTPResponse:
+        self._connection.request(method, url, data, headers)
+        return self._connection.getresponse()
 
 
 def models(namespace: str, name: str = "", subresource: str = "") -> str:

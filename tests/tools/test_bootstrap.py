@@ -156,8 +156,8 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
     monkeypatch.setenv("E2E", "skip")
     assert layers.run() == 1
     assert makes.seen[0] == "setup"
-    assert [layer for layer in makes.seen if layer in layers.MAIN] == ["unit", "integration"]
-    assert [layer for layer in makes.seen if layer in layers.BESIDE] == ["lint", "type", "imports", "jobs"]
+    assert [layer for layer in makes.seen if layer in layers.MAIN] == ["integration"]
+    assert [layer for layer in makes.seen if layer in layers.BESIDE] == ["lint", "type", "imports", "unit", "jobs"]
     summary = capsys.readouterr().out
     assert f"{failing:12} FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary
@@ -200,9 +200,9 @@ def test_the_table_says_how_long_each_took_and_how_busy_the_machine_was(monkeypa
 
 
 def test_what_is_in_no_hurry_gets_what_the_others_leave_and_tells_all_at_its_end(monkeypatch, capfd, tmp_path):
-    (tmp_path / "Makefile").write_text("lint:\n\t@chrt -p $$$$; echo oops >&2; exit 3\nunit node:\n\t@chrt -p $$$$\n")
+    (tmp_path / "Makefile").write_text("lint:\n\t@chrt -p $$$$; echo oops >&2; exit 3\nfaults node:\n\t@chrt -p $$$$\n")
     monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
-    assert layers.run(["lint", "node", "unit"]) == 1
+    assert layers.run(["lint", "node", "faults"]) == 1
     said = capfd.readouterr()
     lint, node = said.err.split("==> layer lint")[1].split("==> layer node")
     assert "SCHED_IDLE" in lint, "told as a whole, when it has ended"
@@ -231,8 +231,8 @@ def test_what_could_not_be_run_beside_the_others_has_failed(monkeypatch, capsys)
         raise FileNotFoundError("chrt")
 
     monkeypatch.setattr(layers, "_make_beside", broken)
-    assert layers.run(["lint", "unit"]) == 1
-    assert makes.seen == ["unit"]
+    assert layers.run(["lint", "faults"]) == 1
+    assert makes.seen == ["faults"]
     assert "lint         FAILED  was not run" in capsys.readouterr().out
 
 
@@ -251,7 +251,7 @@ def test_when_the_main_ones_are_interrupted_nothing_else_is_begun(monkeypatch):
     monkeypatch.setattr(layers, "_make", interrupted)
     monkeypatch.setattr(layers, "_make_beside", beside)
     with pytest.raises(KeyboardInterrupt):
-        layers.run(["lint", "type", "unit"])
+        layers.run(["lint", "type", "faults"])
     assert makes.seen == ["lint"]
 
 

@@ -24,6 +24,7 @@ from quantroll.constants import (
 )
 from quantroll.controller import views
 from quantroll.controller.children import Children
+from quantroll.controller.departed import Departed
 from quantroll.controller.difference import differs, has_more, job_differs, same_stamp, stamped
 from quantroll.controller.gather import Outside, gather
 from quantroll.controller.render import render
@@ -47,8 +48,11 @@ Look = Callable[[tuple[str, str]], tuple[Body, Children] | None]
 class Reconciler:
     """Passes over QuantizedModels; `look` shows one with its children as last watched."""
 
-    def __init__(self, look: Look, settings: Settings, outside: Outside, clock: Clock) -> None:
+    def __init__(
+        self, look: Look, settings: Settings, outside: Outside, clock: Clock, departed: Departed | None = None
+    ) -> None:
         self._look, self._settings, self._clock = look, settings, clock
+        self._departed = departed or Departed()
         self._outside, self._cluster = outside, outside.cluster
         self._trouble: dict[tuple[str, str], Problem] = {}  # what was refused last time, for the next status
         self._written = Written()
@@ -106,7 +110,8 @@ class Reconciler:
             return REFUSED_PAUSE if told else 0.1
         if self._trouble.pop(key, None):
             return 0.1  # it works now: the status has to say so
-        return max((decided.wake_at - now).total_seconds(), 0.05) if decided.wake_at else math.inf
+        due = max((decided.wake_at - now).total_seconds(), 0.05) if decided.wake_at else math.inf
+        return min(due, self._departed.pause(key) or math.inf)
 
     def _with_edits(self, key: tuple[str, str], model: Body, children: Children, seen: Snapshot) -> Snapshot:
         """With whether somebody else has changed the route.
@@ -162,7 +167,9 @@ class Reconciler:
         observed = children.get(kind, name)
         try:
             if observed is None:
-                return await self._create(manifest)
+                owner = (manifest["metadata"]["namespace"], manifest["metadata"]["labels"][LABEL_OWNER])
+                held = kind == "Job" and self._departed.pause(owner, name)
+                return None if held else await self._create(manifest)
             if kind == "Job":
                 await self._keep_job(manifest, observed, children)
             elif kind != "PersistentVolumeClaim" and differs(manifest, observed):

@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
+from quantroll.controller.departed import Departed
 from quantroll.controller.packed import Packed, Packer
 from quantroll.controller.queue import Key
 
@@ -25,6 +26,7 @@ class Seen:
 
     def __init__(self, packer: Packer, news: Callable[[Key], None]) -> None:
         self._packer, self._news = packer, news
+        self.departed = Departed()
         self._objects: dict[str, dict[Key, tuple[Key, Packed]]] = {}  # owner and object, by kind and name
         self._owned: dict[Key, list[tuple[str, Key]]] = {}  # kinds and names, by owner
 
@@ -51,6 +53,8 @@ class Seen:
         self._owned[owner].remove((kind, name))
         if not self._owned[owner]:
             del self._owned[owner]
+        if kind == "Job":
+            self.departed.note(owner, name[1])
         self._news(owner)
 
     def keep(self, kind: str, namespace: str | None, names: AbstractSet[Key]) -> None:

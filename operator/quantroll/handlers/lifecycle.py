@@ -62,7 +62,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     metrics = metrics_from(ours, telemetry)
     memo.stack.callback(metrics.close)
     outside = Outside(cluster=cluster, engines=VllmEngines(), metrics=metrics, telemetry=telemetry)
-    reconciler = Reconciler(look_at(kwargs[MODELS], seen), ours, outside, WallClock())
+    reconciler = Reconciler(look_at(kwargs[MODELS], seen), ours, outside, WallClock(), seen.departed)
     memo.queue = WorkQueue(reconciler.run_pass, workers=ours.workers, resync=ours.resync_seconds, telemetry=telemetry)
     if port := ours.metrics.port:
         look = partial(note, memo, telemetry, watches)

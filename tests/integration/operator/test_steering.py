@@ -178,6 +178,7 @@ def test_without_a_gateway_the_service_splits(operator, player, apply, status, r
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 def test_drift_is_seen_confirmed_and_rolled_back(operator, player, prometheus, apply, status, rest, namespace):
     """The schedule has minutes; this test takes two of them."""
     spec = analyzed("gptq4")

@@ -15,6 +15,7 @@ from quantroll.builders.jobs import CONTAINER
 from quantroll.constants import ANNOTATION_KEY, LABEL_COMPONENT
 from quantroll.controller import reconcile
 from quantroll.controller.children import Children
+from quantroll.controller.departed import PAUSE, Departed
 from quantroll.controller.difference import stamped
 from quantroll.controller.gather import Outside
 from quantroll.controller.reconcile import REFUSED_PAUSE, Reconciler
@@ -435,6 +436,25 @@ def test_a_status_that_cannot_be_read_counts_as_none(world):
     world.model["status"] = {"phase": "FromAnotherVersion"}
     world.run()
     assert QuantizedModelStatus.model_validate(world.model["status"]).phase == "Pending"
+
+
+def test_a_job_that_went_just_now_is_made_again_a_moment_later(world):
+    """Else the Job controller would take it for the old one, and wait for the pods of that."""
+
+    def seconds() -> float:
+        return world.at.timestamp()
+
+    departed = Departed(seconds)
+    operator = Reconciler(world.look, SETTINGS, Outside(world, world, world), world, departed)
+    world.again(operator)
+    name = world.job()["metadata"]["name"]
+    del world.objects["Job", name]
+    departed.note(KEY, name)
+    assert 0 < world.again(operator) <= PAUSE
+    assert ("create", f"Job/{name}") not in world.did
+    world.at += timedelta(seconds=PAUSE)
+    world.again(operator)
+    assert ("create", f"Job/{name}") in world.did
 
 
 def test_a_job_that_is_being_deleted_is_not_there(world):

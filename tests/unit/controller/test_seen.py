@@ -74,3 +74,13 @@ def test_what_a_listing_does_not_have_is_gone_as_far_as_it_looked(seen, news, na
     assert ("Pod", "of another kind") in names(seen)
     went = [("team", "tiny"), ("other", "tiny")]
     assert news == [key for key, name in zip(went, ("went", "elsewhere"), strict=True) if name not in left]
+
+
+def test_the_name_of_a_job_that_went_is_free_a_moment_later(seen):
+    seen.put("Job", shown("a"))
+    seen.put("Pod", shown("b"))
+    seen.drop("Pod", ("team", "b"))
+    assert seen.departed.pause(("team", "tiny")) == 0
+    seen.drop("Job", ("team", "a"))
+    assert 1.5 < seen.departed.pause(("team", "tiny"), "a") <= 2
+    assert seen.departed.pause(("team", "tiny"), "b") == seen.departed.pause(("team", "other"), "a") == 0
