@@ -104,7 +104,8 @@ class PrometheusMetrics:
         try:
             async with asyncio.timeout(self._timeout):
                 answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._prometheus.ask, query)
-            result = "ok" if answer else "empty"
+            counts = all(series.is_count for series in answer)
+            result = "empty" if not answer else "ok" if counts else "nan"
         except TimeoutError as error:
             result = "timeout"
             self._late = f"Prometheus: no answer within {self._timeout:g} s"

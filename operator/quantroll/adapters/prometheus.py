@@ -48,13 +48,18 @@ class Series(BaseModel):
     @property
     def number(self) -> float:
         """The value; raises NoAnswer where it is not a finite number of zero or more."""
+        if not self.is_count:
+            raise NoAnswer(f"Prometheus has {_line(self.value[1], 30)!r} where a count belongs")
+        return float(self.value[1])
+
+    @property
+    def is_count(self) -> bool:
+        """Whether it is a finite number of zero or more."""
         try:
             number = float(self.value[1])
         except ValueError:
-            number = math.nan
-        if not math.isfinite(number) or number < 0:
-            raise NoAnswer(f"Prometheus has {_line(self.value[1], 30)!r} where a count belongs")
-        return number
+            return False
+        return math.isfinite(number) and number >= 0
 
 
 class _Vector(BaseModel):

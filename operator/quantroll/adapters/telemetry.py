@@ -98,11 +98,11 @@ class OperatorTelemetry(Telemetry):
         )
         self._questions = Counter(
             "quantroll_metric_query",
-            "Questions to Prometheus by result: ok, empty, timeout, error.",
+            "Questions to Prometheus by result: ok, empty, nan (no count), timeout, error.",
             ["result"],
             registry=self.registry,
         )
-        for result in ("ok", "empty", "timeout", "error"):
+        for result in ("ok", "empty", "nan", "timeout", "error"):
             self._questions.labels(result)
         self._answered = Histogram(
             "quantroll_metric_query_duration_seconds",

@@ -160,7 +160,7 @@ def test_requests_and_questions():
     assert series(told, "rest_client_requests_total") == {("200", "PUT"): 1, ("409", "PUT"): 1, ("<error>", "GET"): 1}
     assert series(told, "rest_client_request_duration_seconds_count") == {("PUT",): 2, ("GET",): 1}
     asked = series(told, "quantroll_metric_query_total")
-    assert asked == {("ok",): 1, ("empty",): 0, ("timeout",): 1, ("error",): 0}
+    assert asked == {("ok",): 1, ("empty",): 0, ("nan",): 0, ("timeout",): 1, ("error",): 0}
 
 
 def test_a_thousand_models_have_a_bounded_number_of_series():
@@ -300,8 +300,9 @@ def test_it_is_told_how_questions_to_prometheus_fared():
         for answer in ((200, JSON, json.dumps(document([]))), (200, "text/html", "<html>"), hangs):
             server.says(answer)
             asyncio.run(ask())
-        server.vector(({"part": "now", "revision": "r1"}, "1"))
-        asyncio.run(ask())
+        for value in ("1", "NaN", "-1", "+Inf"):
+            server.vector(({"part": "now", "revision": "r1"}, value))
+            asyncio.run(ask())
     asked = series(told, "quantroll_metric_query_total")
-    assert asked == {("ok",): 1, ("empty",): 1, ("timeout",): 1, ("error",): 1}
-    assert series(told, "quantroll_metric_query_duration_seconds_count")[()] == 4
+    assert asked == {("ok",): 1, ("empty",): 1, ("nan",): 3, ("timeout",): 1, ("error",): 1}
+    assert series(told, "quantroll_metric_query_duration_seconds_count")[()] == 7
