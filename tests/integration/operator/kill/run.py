@@ -22,7 +22,7 @@ from integration.operator.kill.proxy import Fuse, Proxy, Write
 from integration.operator.kill.stories import Story
 from integration.operator.kill.world import KINDS, World
 
-QUIET = 1.0  # seconds without a write after which the operator is taken to be done
+QUIET = 3.0  # seconds without a write after which the operator, which may just have started, is taken to be done
 START, STORY = 90.0, 180.0  # seconds until given up
 COMMAND = [sys.executable, "-m", "kopf", "run", "-m", "quantroll.app", "--standalone", "-n"]
 
