@@ -95,7 +95,11 @@ class Proxy:
     async def watching(self, plurals: Collection[str]) -> None:
         """Until the running operator has a watch on all of these."""
         async with self._news:
-            await self._news.wait_for(lambda: self._watched.issuperset(plurals))
+            await self._news.wait_for(lambda: self.is_watched(plurals))
+
+    def is_watched(self, plurals: Collection[str]) -> bool:
+        """Whether the running operator has one on all of these; one that was killed has none."""
+        return self._watched.issuperset(plurals)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()

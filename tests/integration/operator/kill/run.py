@@ -176,7 +176,7 @@ async def quiet(proxy: Proxy) -> None:
     """Until the operator, started again perhaps, watches everything and has not written for a while."""
     async with asyncio.timeout(START):
         before = -1
-        while before != len(proxy.writes):
+        while before != len(proxy.writes) or not proxy.is_watched(KINDS):  # killed at its last write so far, perhaps
             await proxy.watching(KINDS)
             before = len(proxy.writes)
             await asyncio.sleep(QUIET)
