@@ -89,7 +89,7 @@ class Shared:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    shared = node.config.stash.setdefault(Shared.KEY, None) or Shared()
+    shared = node.config.stash.get(Shared.KEY, None) or Shared()
     node.config.stash[Shared.KEY] = shared
     node.workerinput["cluster"] = str(shared.folder)
 

@@ -11,7 +11,7 @@ from .procs import State
 
 NODE_IP = "10.250.0.1"  # one address on the namespace's `lo` for all: API, node, DNS, gateway
 API_PORT = 6443
-SELDOM_COLLECTED = {"GOGC": "200"}  # a fifth of an API server's work was the collector's; for some 300 MB it is half
+SELDOM_COLLECTED = {"GOGC": "200"}  # here is more memory than processor; the default is 100
 SERVICE_CIDR, CLUSTER_CIDR = "10.96.0.0/16", "10.244.0.0/16"
 
 

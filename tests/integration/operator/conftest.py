@@ -1,5 +1,6 @@
 """The operator as a process of its own beside a real API server."""
 
+import itertools
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -144,3 +145,18 @@ def status(cluster: Cluster, rest: Rest, namespace: str) -> Iterator[Callable[..
 
     yield get
     watched.close()
+
+
+@pytest.fixture
+def command(rest: Rest, namespace: str, status: Callable[..., dict[str, object]]) -> Callable[..., dict[str, object]]:
+    """Annotate the model, and what came of it."""
+    tokens = itertools.count()
+
+    def give(verb: str, subject: str, **more: object) -> dict[str, object]:
+        value = f"{subject}/{next(tokens)}"
+        notes = {f"quantroll.io/{verb}": value}
+        assert rest.request("PATCH", models(namespace, "tiny"), {"metadata": {"annotations": notes}})[0] == 200
+        seen = status(lambda s: any(c["value"] == value for c in s.get("commands", [])), **more)
+        return next(c for c in seen["commands"] if c["value"] == value)
+
+    return give

@@ -1,7 +1,6 @@
 """Commands, suspension, analysis and routing without a gateway, against a real API server; a scripted Prometheus."""
 
 import copy
-import itertools
 import json
 import time
 from datetime import datetime
@@ -83,21 +82,6 @@ def operator(cluster, namespace, tmp_path, prometheus):
     settings = {**copy.deepcopy(SETTINGS), "prometheus": {"url": prometheus.script.url, "timeoutSeconds": 2}}
     with running(Operator(cluster.client, tmp_path, namespace, settings)) as process:
         yield process
-
-
-@pytest.fixture
-def command(rest, namespace, status):
-    """Annotate the model, and what came of it."""
-    tokens = itertools.count()
-
-    def give(verb, subject, **more):
-        value = f"{subject}/{next(tokens)}"
-        notes = {f"quantroll.io/{verb}": value}
-        assert rest.request("PATCH", models(namespace, "tiny"), {"metadata": {"annotations": notes}})[0] == 200
-        seen = status(lambda s: any(c["value"] == value for c in s.get("commands", [])), **more)
-        return next(c for c in seen["commands"] if c["value"] == value)
-
-    return give
 
 
 def analyzed(*variants, **rollout):

@@ -10,7 +10,7 @@ from bench import audit
 from cluster.procs import wait_for
 from integration.conftest import Cluster
 from integration.operator.conftest import SETTINGS, Operator, running
-from integration.operator.test_steering import ANALYSIS, Prometheus, command
+from integration.operator.test_steering import ANALYSIS, Prometheus
 from unit.adapters.prometheus_server import serving
 from unit.domain import world
 
@@ -28,8 +28,6 @@ SPEC = world.spec_with(
     rollout__rollback={"keepWarm": "24h"},  # as is the default: what goes after that is no part of the rollout
     storage={"reclaimPolicy": "Delete"},
 )
-
-__all__ = ["command"]  # a fixture
 
 
 @pytest.fixture

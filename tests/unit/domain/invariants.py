@@ -23,6 +23,7 @@ def check(seen: Snapshot, decided: Plan, now: datetime) -> None:
     _stable_stays(seen, decided)
     _no_weight_without_a_proof(seen, decided)
     _promoted_by_proof(seen, decided)
+    _left_behind_a_pass(seen, decided)
     _no_eval_no_quantization(decided)
     _made_once(decided)
     _bad_spec_is_told(seen, decided)
@@ -194,6 +195,18 @@ def _promoted_by_proof(seen: Snapshot, decided: Plan) -> None:
     going_back = seen.status.rollout is not None and seen.status.rollout.kind == "Rollback"
     if after and after.variant != BASELINE and (before is None or before.revision != after.revision):
         assert going_back or _proof(decided.status, after.variant, after.revision)
+
+
+def _left_behind_a_pass(seen: Snapshot, decided: Plan) -> None:
+    """I5: a step is left by a look that passed, which is recorded, or because a person has had the wait left out."""
+    before, after = seen.status.rollout, decided.status.rollout
+    if before is None or after is None or before.id != after.id or not 0 <= before.step < after.step:
+        return
+    assert seen.spec
+    if after.kind == "Rollback" or not seen.spec.rollout.analysis.metrics:
+        return
+    hurried = after.skip_to is not None and after.skip_to > before.step
+    assert hurried or (after.passed and (after.passed.step, after.passed.verdict) == (before.step, "Pass"))
 
 
 def _proof(status: QuantizedModelStatus, variant: str, revision: str) -> bool:

@@ -288,27 +288,69 @@ class Loop(RuleBasedStateMachine):
         assert QuantizedModelStatus.model_validate(wire) == self.world.status
 
     def teardown(self):
-        """When all is well again, the loop comes to an end by itself."""
-        if not hasattr(self, "world"):
-            return
-        world = self.world
-        world.gateway_api = True
-        world.requests, world.quality = RequestCounts(500, 0), HEALTHY
-        world.stable_requests, world.pairs = None, AS_GOOD
-        world.edit(
-            model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
-            driftCheck__metric="Probe", driftCheck__missingData={"maxStaleness": "15d"}, rollout__windows=[],
-            driftCheck__schedule="@weekly",
-        )  # fmt: skip
-        world.settle()
-        assert world.stalled() in (None, "Rejected", "RolledBack", "Flapping")
+        if hasattr(self, "world"):
+            it_ends_by_itself(self.world)
 
 
-Loop.TestCase.settings = settings(
-    max_examples=100,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes longer than a test may
-)
+class Steps(RuleBasedStateMachine):
+    """One rollout of which not all is known: nothing else happens to it, so its steps are held, and left, often."""
+
+    @initialize(approval=st.booleans())
+    def begin(self, approval):
+        steps = [{"weight": weight, "duration": "1m"} for weight in (5, 20, 60)]
+        self.world = World(spec_with(rollout__steps=[*steps[:2], {**steps[2], "approval": approval}]))
+        self.world.until("Analyzing")
+
+    @rule(requests=st.sampled_from([RequestCounts(500, 0), RequestCounts(3, 0), UNREACHABLE]),
+          pairs=st.sampled_from([AS_GOOD, PairCounts(3, 1, 0, 0, 9), UNREACHABLE]))  # fmt: skip
+    def prometheus_counts(self, requests, pairs):
+        self.world.requests, self.world.pairs = requests, pairs
+
+    @rule(seconds=st.sampled_from([10, 60, 200]))
+    def time_goes_by(self, seconds):
+        for _ in range(2):
+            self.world.tick()
+            self.world.works()
+        self.world.passes(seconds=seconds)
+
+    @precondition(lambda self: self.world.status.rollout)
+    @rule(verb=st.sampled_from(["approve", "promote"]), token=st.integers(0, 2), detailed=st.booleans())
+    def a_command(self, verb, token, detailed):
+        rollout = self.world.status.rollout
+        self.world.commands[verb] = f"{rollout.id}{f':{rollout.step}' if detailed else ''}/{token}"
+
+    @rule(half=st.booleans())
+    def the_operator_dies_after_its_write(self, half):
+        self.world.dies(half=half)
+
+    def teardown(self):
+        if hasattr(self, "world"):
+            self.world.edit(rollout__steps=[{"weight": weight, "duration": "1m"} for weight in (5, 20, 60)])
+            it_ends_by_itself(self.world)
+            assert self.world.status.stable.variant == "gptq4"
+
+
+def it_ends_by_itself(world):
+    """When all is well again, the loop comes to an end."""
+    world.gateway_api = True
+    world.requests, world.quality = RequestCounts(500, 0), HEALTHY
+    world.stable_requests, world.pairs = None, AS_GOOD
+    world.edit(
+        model__dtype="bfloat16", serving__engine="vllm-cpu", qualityGate__minSamples=500, suspend=False,
+        driftCheck__metric="Probe", driftCheck__missingData={"maxStaleness": "15d"}, rollout__windows=[],
+        driftCheck__schedule="@weekly",
+    )  # fmt: skip
+    world.settle()
+    assert world.stalled() in (None, "Rejected", "RolledBack", "Flapping")
+
+
+for machine in (Loop, Steps):
+    machine.TestCase.settings = settings(
+        max_examples=100,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes longer than a test may
+    )
 TestLoop = pytest.mark.timeout(300)(Loop.TestCase)  # half a minute of computing, on a machine that does nothing else
+TestSteps = pytest.mark.timeout(300)(Steps.TestCase)

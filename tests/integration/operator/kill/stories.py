@@ -5,28 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantroll.constants import GROUP
+from unit.domain import world
 
 Object = dict[str, Any]
 
 NAME = "tiny"
-SPEC: Object = {
-    "model": {"source": "pvc://tiny/model"},
-    "variants": [
-        {"name": "gptq4", "scheme": "W4A16"},
-        {"name": "rtn4", "scheme": "W4A16", "algorithm": "RTN", "allowNaive": True},
-    ],
-    "calibration": {"dataset": "pvc://tiny/calibration.jsonl", "samples": 256, "maxSequenceLength": 64},
-    "qualityGate": {"verifiedAgainst": "bfloat16", "evalSet": {"source": "pvc://tiny/eval.jsonl"}},
-    "serving": {"engine": "vllm-cpu", "replicas": 2},
-    "rollout": {
-        "steps": [{"weight": 10, "duration": "1s"}, {"weight": 60, "duration": "1s"}],
-        "analysis": {"metrics": []},  # shifts by time alone
-        "routing": {"parentRefs": [{"name": "public"}]},
-        "deadlines": {"modelLoad": "60s", "drain": "1s"},
-    },
-    "driftCheck": {"schedule": "@weekly"},
-    "storage": {"reclaimPolicy": "Delete"},
-}
+SPEC: Object = world.spec_with(
+    variants=[variant for variant in world.SPEC["variants"] if variant["name"] != "int8"],
+    rollout__steps=[{"weight": 10, "duration": "1s"}, {"weight": 60, "duration": "1s"}],
+    rollout__analysis={"metrics": []},  # shifts by time alone
+    rollout__deadlines={"modelLoad": "60s", "drain": "1s"},
+    rollout__rollback={},
+    storage={"reclaimPolicy": "Delete"},
+)
 ALREADY_DRIFTED = (320, 80)  # right and wrong, as Prometheus has them of whatever serves
 _CHECKED_SOON = {"afterPromotion": ["2s"], "window": "1h", "minSamples": 100, "confirm": {"items": 400}}
 _ONE = SPEC | {"variants": SPEC["variants"][:1]}

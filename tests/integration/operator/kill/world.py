@@ -155,5 +155,6 @@ class World:
         self.invariants.model(self.model)
         asked = self._story.asks(self.model.get("status", {}))
         if not asked.items() <= self.model.get("metadata", {}).get("annotations", {}).items():
-            await self.call("PATCH", f"{self.path(PLURAL)}/{NAME}", {"metadata": {"annotations": asked}})
+            answer = await self.call("PATCH", f"{self.path(PLURAL)}/{NAME}", {"metadata": {"annotations": asked}})
+            assert answer["kind"] == "QuantizedModel", answer
         self._changed.set()
