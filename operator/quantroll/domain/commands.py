@@ -121,7 +121,7 @@ def _rollback(draft: Draft, spec: QuantizedModelSpec, subject: str, detail: str 
         return False, memory.why_none(draft, detail)
     if rollout and rollout.draining != target.revision:
         return None  # what served before still has requests: it goes first
-    rollback.begin(draft, target, Reason.ROLLBACK_REQUESTED, f"asked for by the annotation {GROUP}/rollback")
+    rollback.begin(draft, spec, target, Reason.ROLLBACK_REQUESTED, f"asked for by the annotation {GROUP}/rollback")
     return True, f"going back from {stable.variant} to {target.variant}"
 
 

@@ -309,7 +309,7 @@ def _conclude(
     if decision.verdict != "Breached":
         return
     if spec.drift_check.on_breach == "Rollback":
-        rollback.begin(draft, target, Reason.FLOOR_BREACHED, decision.message)
+        rollback.begin(draft, spec, target, Reason.FLOOR_BREACHED, decision.message)
 
 
 def _counted_for(draft: Draft, spec: QuantizedModelSpec, check: DriftCheckStatus, floor: float) -> str:

@@ -74,26 +74,30 @@ def rolling_back(
 
 
 def promote(draft: Draft, rollout: RolloutStatus, candidate: RevisionStatus, old: RevisionStatus | None) -> None:
-    """The candidate, which has all the traffic, is the stable revision from here on; the old one drains."""
+    """The candidate, which has all the traffic, is the stable revision from here on; the old one drains.
+
+    One that is kept warm does so meanwhile: nothing is waited for.
+    """
     memory.forget(draft, candidate.revision)
     draft.set(
         stable=candidate.model_copy(update={"since": draft.now, "served_at": draft.now, "rollout": rollout.id}),
         candidate=None,
-        rollout=rollout.model_copy(
-            update={"draining": old.revision if old else None, "since": draft.now, "weight": 100}
-        ),
     )
+    if old and _is_kept_warm(draft, old.revision):
+        draft.set(rollout=None)
+        draft.wake(draft.now)
+        return
+    gone = old.revision if old else None
+    draft.set(rollout=rollout.model_copy(update={"draining": gone, "since": draft.now, "weight": 100}))
     draft.wanted.kept.update({old.revision} if old else ())
     draft.say(Phase.DRAINING, _drains(candidate))
     draft.wake(draft.now + SETTLE)
 
 
 def draining(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, revision: str) -> None:
-    """The previous stable revision has lost its weight: wait for its last requests, then keep it warm or let it go."""
+    """The previous stable revision has lost its weight: wait for its last requests, then let it go."""
     if _is_drained(draft, spec, rollout, revision) and not _is_last(draft, revision):
         draft.set(rollout=None)
-        if rollout.kind == "Rollout":
-            memory.keep_warm(draft, spec, revision)
         draft.wake(draft.now)
         return
     draft.wanted.kept.add(revision)
@@ -101,10 +105,14 @@ def draining(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, rev
 
 
 def nothing_goes(draft: Draft) -> bool:
-    """Whether draining has just ended, and what has drained keeps its pods: then nothing is waited for any more."""
-    before = draft.seen.status.rollout
-    drained = before.draining if before and before.kind == "Rollout" and draft.status.rollout is None else None
-    return any(past.revision == drained and past.warm_until for past in draft.status.last_good)
+    """Whether a promotion has just been made, and what served before keeps its pods: then nothing is waited for."""
+    before = draft.seen.status.stable
+    served_before = before.revision if before and draft.status.rollout is None else ""
+    return draft.status.stable != before and _is_kept_warm(draft, served_before)
+
+
+def _is_kept_warm(draft: Draft, revision: str) -> bool:
+    return any(past.revision == revision and past.warm_until for past in draft.status.last_good)
 
 
 def _drains(stable: RevisionStatus | None) -> str:

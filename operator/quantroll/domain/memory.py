@@ -1,6 +1,7 @@
 """What is remembered: revisions to go back to, and revisions that are not to be tried again."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from quantroll.api.base import parse_duration
 from quantroll.api.spec import QuantizedModelSpec
@@ -78,10 +79,20 @@ def generation_of(draft: Draft, rollout: RolloutStatus) -> int:
     return int(text) if text.isdecimal() else draft.edition
 
 
-def retire(draft: Draft, old: RevisionStatus) -> None:
-    """Remember a revision that has served well until now."""
+def retire(draft: Draft, spec: QuantizedModelSpec, old: RevisionStatus) -> None:
+    """Remember a revision that has served well until now, and have it keep its pods for a while.
+
+    Not for less than its last requests may take. Where new pods need the room of the old ones, they are not kept.
+    """
+    kept = parse_duration(spec.rollout.rollback.keep_warm)
+    warm = kept > timedelta(0) and not capacity.replaces(spec)
     entry = PastRevision(
-        revision=old.revision, variant=old.variant, recovery=old.recovery, until=draft.now, spec=old.spec
+        revision=old.revision,
+        variant=old.variant,
+        recovery=old.recovery,
+        until=draft.now,
+        spec=old.spec,
+        warm_until=draft.now + max(kept, parse_duration(spec.rollout.deadlines.drain)) if warm else None,
     )
     others = [past for past in draft.status.last_good if past.revision != old.revision]
     draft.set(last_good=[entry, *others][:LAST_GOOD])
@@ -92,19 +103,16 @@ def forget(draft: Draft, revision: str) -> None:
     draft.set(last_good=[past for past in draft.status.last_good if past.revision != revision])
 
 
-def keep_warm(draft: Draft, spec: QuantizedModelSpec, revision: str) -> None:
-    """Let a revision that has just been drained keep its pods for a while."""
-    kept = parse_duration(spec.rollout.rollback.keep_warm)
-    if kept > timedelta(0):
-        _set_warm(draft, {revision: draft.now + kept})
+def cool_down(draft: Draft, spec: QuantizedModelSpec) -> None:
+    """The room is needed for others: nothing is kept warm for longer than its last requests may take."""
+    drain = parse_duration(spec.rollout.deadlines.drain)
+    ends = {
+        past.revision: min(past.warm_until, past.until + drain) for past in draft.status.last_good if past.warm_until
+    }
+    _set_warm(draft, {revision: end if end > draft.now else None for revision, end in ends.items()})
 
 
-def cool_down(draft: Draft) -> None:
-    """Nothing is kept warm any more: the room is needed for a candidate."""
-    draft.set(last_good=[past.model_copy(update={"warm_until": None}) for past in draft.status.last_good])
-
-
-def _set_warm(draft: Draft, until: dict[str, object]) -> None:
+def _set_warm(draft: Draft, until: Mapping[str, datetime | None]) -> None:
     draft.set(
         last_good=[
             past.model_copy(update={"warm_until": until[past.revision]}) if past.revision in until else past
@@ -117,7 +125,7 @@ def serve_warm(draft: Draft, spec: QuantizedModelSpec) -> None:
     """Pods of revisions that are kept warm."""
     known = {server.revision for server in draft.wanted.servers} | draft.wanted.kept
     if capacity.replaces(spec):
-        cool_down(draft)  # the room is needed
+        cool_down(draft, spec)
     for past in draft.status.last_good:
         if past.warm_until is None:
             continue

@@ -100,7 +100,7 @@ def _hold_on(draft: Draft, spec: QuantizedModelSpec) -> None:
         return
     draft.held, draft.wanted.keep_jobs = "a spec that can be used", True
     _steer(draft, spec, lambda draft, spec: rollout.advance(draft, spec, None, _rejection_key(draft, spec)))
-    if draft.status.rollout is None and draft.phase in (Phase.DRAINING, Phase.ROLLING_BACK):
+    if draft.status.rollout is None and draft.phase in (Phase.PROMOTING, Phase.DRAINING, Phase.ROLLING_BACK):
         draft.say(Phase.STEADY, f"{draft.status.stable.variant} serves; what comes next waits for {draft.held}")
     _serve(draft, spec)
 

@@ -15,9 +15,9 @@ from quantroll.domain.steps import promotion
 from quantroll.domain.traffic import can_split, is_applied, report_route
 
 
-def begin(draft: Draft, target: RevisionStatus, reason: Reason, message: str) -> None:
+def begin(draft: Draft, spec: QuantizedModelSpec, target: RevisionStatus, reason: Reason, message: str) -> None:
     """Have the traffic go back to `target`; what serves now is rejected for `reason` once that is done."""
-    memory.cool_down(draft)
+    memory.cool_down(draft, spec)
     draft.set(
         candidate=target,
         rollout=RolloutStatus(

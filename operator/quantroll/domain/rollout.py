@@ -19,7 +19,7 @@ def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> 
     """Make a revision the candidate."""
     load = parse_duration(spec.rollout.deadlines.model_load)
     total = parse_duration(spec.rollout.deadlines.total)
-    memory.cool_down(draft)
+    memory.cool_down(draft, spec)
     draft.set(
         candidate=candidate,
         rollout=RolloutStatus(
@@ -333,5 +333,5 @@ def _promoting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, c
         return
     old = draft.status.stable
     if old:
-        memory.retire(draft, old)
+        memory.retire(draft, spec, old)
     leaving.promote(draft, rollout, candidate, old)

@@ -168,16 +168,14 @@ def introduce(draft: Draft) -> None:
     """Name whatever has pods and a Service in the route, with a share of 0 if it gets nothing.
 
     A gateway that hears of a backend and of its weight at once may give it requests before it knows where they go, as
-    may one that hears of its end and of the weights of the others: Envoy answers 503 then. A candidate that starts is
-    named along with its first weight, the smallest, for a write that every rollout would cost.
+    may one that hears of its end and of the weights of the others: Envoy answers 503 then.
     """
-    wanted, rollout, candidate = draft.wanted, draft.status.rollout, draft.status.candidate
+    wanted = draft.wanted
     if wanted.shares is None:
         return
-    starts = candidate is not None and rollout is not None and rollout.kind == "Rollout" and rollout.step < 0
-    left_out = {part.revision for part in wanted.shares} | ({candidate.revision} if candidate and starts else set())
     there = [server.revision for server in wanted.servers] + sorted(wanted.kept)
-    named = [revision for revision in there if revision in draft.seen.services and revision not in left_out]
+    weighted = {part.revision for part in wanted.shares}
+    named = [revision for revision in there if revision in draft.seen.services and revision not in weighted]
     wanted.shares += tuple(Share(revision=revision, weight=0) for revision in named)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from math import ceil
 
+from quantroll.api.base import parse_duration
 from quantroll.api.status import QuantizedModelStatus
 from quantroll.constants import BASELINE, Condition, Reason
 from quantroll.domain.plan import Plan, plan
@@ -21,6 +22,7 @@ def check(seen: Snapshot, decided: Plan, now: datetime) -> None:
     _one_writer(seen, decided)
     _shares(seen, decided)
     _stable_stays(seen, decided)
+    _last_requests_end(seen, decided, now)
     _no_weight_without_a_proof(seen, decided)
     _promoted_by_proof(seen, decided)
     _left_behind_a_pass(seen, decided)
@@ -59,6 +61,17 @@ def _status_fits(decided: Plan) -> None:
     assert QuantizedModelStatus.model_validate(wire) == decided.status
     assert len(json.dumps(wire)) < STATUS_LIMIT
     assert decided.status.phase
+
+
+def _last_requests_end(seen: Snapshot, decided: Plan, now: datetime) -> None:
+    """What has lost its traffic a moment ago and is kept warm may have requests yet: it keeps its pods."""
+    if seen.spec is None or not decided.wanted.settled:
+        return
+    drain = parse_duration(seen.spec.rollout.deadlines.drain)
+    stays = {server.revision for server in decided.wanted.servers} | decided.wanted.kept
+    warm = {past.revision for past in seen.status.last_good if past.warm_until}
+    for past in decided.status.last_good:
+        assert past.revision not in warm or past.revision in stays or now >= past.until + drain
 
 
 def _one_writer(seen: Snapshot, decided: Plan) -> None:
@@ -173,7 +186,8 @@ def _stable_stays(seen: Snapshot, decided: Plan) -> None:
     else:
         assert seen.selected == after.revision
     assert seen.server(after.revision).ready >= _full_size(seen), "full size before promotion"
-    assert before.revision in decided.wanted.kept, "the old one is drained before it goes"
+    stays = {server.revision for server in decided.wanted.servers} | decided.wanted.kept
+    assert before.revision in stays, "the old one is drained before it goes"
 
 
 def _no_weight_without_a_proof(seen: Snapshot, decided: Plan) -> None:

@@ -5,6 +5,8 @@ from datetime import timedelta
 from unit.domain.test_drift_check import BAD, WORSE, check
 from unit.domain.world import World, spec_with
 
+DRAIN = timedelta(minutes=10)
+
 
 def promoted(keep_warm: str = "24h") -> World:
     world = World(spec_with(rollout__rollback={"keepWarm": keep_warm}))
@@ -40,11 +42,29 @@ def test_nothing_is_kept_where_nothing_is_asked():
 def test_room_is_made_for_the_next_candidate():
     world = promoted()
     old = world.status.last_good[0].revision
+    world.passes(minutes=10)
     world.edit(qualityGate__minAcceptable=0.99)
     world.until("CandidateStarting")
     world.tick()
     assert old not in world.replicas
     assert world.status.last_good[0].warm_until is None
+
+
+def test_the_last_requests_of_what_is_kept_warm_are_not_cut_for_the_next_candidate():
+    world = promoted()
+    past = world.status.last_good[0]
+    world.edit(qualityGate__minAcceptable=0.99)
+    world.until("CandidateStarting")
+    assert past.revision in world.replicas
+    assert world.status.last_good[0].warm_until == past.until + DRAIN
+    world.now = past.until + DRAIN
+    world.tick()
+    assert past.revision not in world.replicas
+
+
+def test_what_is_kept_warm_for_less_than_its_last_requests_may_take_stays_for_those():
+    past = promoted("1m").status.last_good[0]
+    assert past.warm_until == past.until + DRAIN
 
 
 def test_a_warm_revision_is_gone_back_to_at_once():

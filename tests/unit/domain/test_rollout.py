@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from quantroll.api.status import Share
-from quantroll.constants import Reason
+from quantroll.constants import Condition, Reason
 from quantroll.domain.capacity import share_of
 from quantroll.domain.snapshot import Problem, RouteView, ServerView
 from unit.domain.world import SPEC, World, spec_with, steady
@@ -447,20 +447,27 @@ def test_a_candidate_behind_a_rung_that_fails_now_is_not_shifted_on():
     assert world.status.rollout.reason == "Superseded"
 
 
-@pytest.mark.parametrize(("kept", "phase"), [("1h", "Steady"), ("0s", "Draining")])
-def test_the_end_of_draining_is_the_end_where_no_pod_goes(kept, phase):
-    """Kept warm, nothing is waited for; else it is settled once the pods are gone."""
-    world = in_phase("Draining", rollout__rollback={"keepWarm": kept})
+def test_it_is_settled_a_pass_after_the_pods_of_what_has_drained_are_gone():
+    world = in_phase("Draining")
     for _ in range(20):
         decided = world.tick()
         if world.status.rollout is None:
             break
         world.works()
         world.now = max(world.now, decided.wake_at)
-    assert world.status.rollout is None
-    assert world.status.phase == phase
+    assert (world.status.rollout, world.status.phase) == (None, "Draining")
     world.tick()
     assert world.status.phase == "Steady"
+
+
+def test_a_promotion_waits_for_nothing_where_no_pod_goes():
+    world = in_phase("Promoting", rollout__rollback={"keepWarm": "1h"})
+    old, new = world.status.stable.revision, candidate(world)
+    world.works()
+    world.tick()
+    assert (world.status.phase, world.status.rollout, world.status.stable.revision) == ("Steady", None, new)
+    assert world.condition(Condition.PROMOTED)[0] == "True"
+    assert set(world.replicas) == {old, new}
 
 
 def test_what_the_gateway_did_last_counts_until_it_has_answered():
@@ -550,7 +557,11 @@ def test_a_gateway_knows_a_backend_before_it_gets_everything_and_until_it_is_gon
     world = World(spec_with(rollout__rollback={"keepWarm": "1h"}))
     world.until("CandidateStarting")
     old, new = world.status.stable.revision, world.status.candidate.revision
-    assert named(world) == {old: 100}, "with its first weight, for one write less"
+    assert named(world) == {old: 100}, "its Service comes first"
+    world.tick()
+    assert named(world) == {old: 100, new: 0}
+    world.until("Shifting")
+    assert named(world) == {old: 90, new: 10}
     world.until("Promoting")
     assert named(world) == {old: 0, new: 100}
     world.until("Steady")

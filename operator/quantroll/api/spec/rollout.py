@@ -236,7 +236,8 @@ class Rollback(ApiModel):
     """Where to go back to."""
 
     keep_warm: Duration = "24h"
-    """How long the previous revision keeps its pods after it was replaced."""
+    """How long the previous revision keeps its pods after it was replaced; at least for `deadlines.drain`. 0s: until it
+    has drained."""
     target: Literal["LastGood", "Baseline"] = "LastGood"
     """LastGood: the revision that served before; Baseline: the full-precision model."""
     cooldown: Duration = "24h"
