@@ -9,7 +9,6 @@ import pytest
 from cluster.procs import wait_for
 from integration.operator.player import report_for
 from integration.operator.test_spine import FOREVER, phase, spec_with
-from integration.operator.test_steering import command  # noqa: F401 - a fixture
 from integration.rest import models
 from quantroll.api.jobs import EvaluateInput, PrepareInput, QuantizeInput
 

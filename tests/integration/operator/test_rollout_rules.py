@@ -8,7 +8,6 @@ import pytest
 from cluster.procs import wait_for
 from integration.operator.conftest import SETTINGS, Operator
 from integration.operator.test_spine import FOREVER, condition, phase, spec_with
-from integration.operator.test_steering import command  # noqa: F401 - a fixture
 from integration.rest import models
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
