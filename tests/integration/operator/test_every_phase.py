@@ -26,7 +26,7 @@ PHASES = [*JOBS, "Selecting", "CandidateStarting", *FOLLOWING, "Steady", "Reject
 
 
 @pytest.fixture
-def held(player, apply, status, command):  # noqa: F811
+def held(player, apply, status, command):
     """Bring a model to a phase in which it stays until `player` plays on; the status in it."""
 
     def hold(moment):

@@ -30,7 +30,7 @@ def replicas_of(rest, namespace):
     return {d["metadata"]["labels"]["quantroll.io/variant"]: d["spec"]["replicas"] for d in serving}
 
 
-def test_promote_then_rollback_then_abort_of_a_way_back(operator, player, apply, status, command):  # noqa: F811
+def test_promote_then_rollback_then_abort_of_a_way_back(operator, player, apply, status, command):
     apply(ruled("gptq4", steps=FOREVER, rollback={"keepWarm": "0s"}))
     name = status(phase("Analyzing"), timeout=80)["rollout"]["id"]
     assert not command("promote", f"{name}:7")["accepted"]
@@ -92,7 +92,7 @@ def test_a_closed_window_is_waited_for_and_an_open_one_is_not(operator, player, 
 
 
 @pytest.mark.parametrize("reason", ["EngineUnknown", "SpecInvalid"])
-def test_abort_works_under_a_spec_that_cannot_be_taken_up(reason, operator, player, apply, status, command):  # noqa: F811
+def test_abort_works_under_a_spec_that_cannot_be_taken_up(reason, operator, player, apply, status, command):
     spec = ruled("gptq4", steps=FOREVER)
     apply(spec)
     rollout = status(phase("Analyzing"), timeout=80)["rollout"]
@@ -112,7 +112,7 @@ def test_abort_works_under_a_spec_that_cannot_be_taken_up(reason, operator, play
 
 
 def test_two_rollbacks_flap_and_are_remembered_beyond_the_status(
-    operator, player, apply, status, command, rest, namespace  # noqa: F811
+    operator, player, apply, status, command, rest, namespace
 ):  # fmt: skip
     player.never_ready = {"gptq4", "int8"}
     apply(ruled("int8", "gptq4", deadlines={"modelLoad": "6s"}))
