@@ -95,13 +95,13 @@ def route_view(route: Body, owner: str) -> RouteView:
     """The weights that the route carries, and whether every gateway it names has accepted them."""
     refs = [ref for rule in route["spec"].get("rules", []) for ref in rule.get("backendRefs", [])]
     prefix = names.revision(owner, "")
+    named = [str(ref["name"]).removeprefix(prefix)[:NAME_LIMIT] for ref in refs]
+    weights = [ref.get("weight", 1) for ref in refs]
     shares = tuple(
-        Share(revision=str(ref["name"]).removeprefix(prefix)[:NAME_LIMIT], weight=weight)
-        for ref in refs
-        if (weight := ref.get("weight", 1))
+        Share(revision=revision, weight=weight) for revision, weight in zip(named, weights, strict=True) if weight
     )
     wrong, refused = _route_problem(route) or ("", False)
-    return RouteView(shares=shares, accepted=not wrong, refused=refused, message=wrong)
+    return RouteView(shares=shares, named=frozenset(named), accepted=not wrong, refused=refused, message=wrong)
 
 
 def _route_problem(route: Body) -> tuple[str, bool] | None:

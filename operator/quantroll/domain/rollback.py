@@ -12,7 +12,7 @@ from quantroll.domain.draft import Draft, clip
 from quantroll.domain.leaving import promote
 from quantroll.domain.snapshot import ServerView
 from quantroll.domain.steps import promotion
-from quantroll.domain.traffic import can_split, is_applied, report_route
+from quantroll.domain.traffic import can_split, is_applied, is_named, report_route
 
 
 def begin(draft: Draft, spec: QuantizedModelSpec, target: RevisionStatus, reason: Reason, message: str) -> None:
@@ -46,7 +46,7 @@ def advance(
     draft.say(Phase.ROLLING_BACK, f"going back to {target.variant}: {rollout.message}")
     stays = stable is not None and draft.seen.server(stable.revision).ready > 0
     weight = carried_by(spec, server.ready) if stays or not server.ready else 100
-    if weight > rollout.weight and can_split(draft, spec):
+    if weight > rollout.weight and can_split(draft, spec) and is_named(draft, spec, target.revision):
         _change(draft, rollout, step=promotion(spec), weight=weight, since=None)
     elif weight < rollout.weight and stays:
         _change(draft, rollout, weight=weight, since=None)  # pods lost on the way, and what served before still does

@@ -12,7 +12,7 @@ from quantroll.domain import analysis, approval, leaving, memory, placing, quali
 from quantroll.domain.capacity import pods_for
 from quantroll.domain.draft import Draft
 from quantroll.domain.leaving import take_back
-from quantroll.domain.traffic import by_route, can_split, is_applied, is_edited, report_route, share_problem
+from quantroll.domain.traffic import by_route, can_split, is_applied, is_edited, is_named, report_route, share_problem
 
 
 def begin(draft: Draft, spec: QuantizedModelSpec, candidate: RevisionStatus) -> None:
@@ -129,14 +129,15 @@ def _starting(draft: Draft, spec: QuantizedModelSpec, rollout: RolloutStatus, ca
     step = steps.ahead(spec, rollout)
     first = steps.weight_at(spec, step)
     needed, server = pods_for(spec, first), draft.seen.server(candidate.revision)
+    ready = server.ready >= needed and is_named(draft, spec, candidate.revision)
     if not can_split(draft, spec):
         draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant} waits for the Gateway API")
         return
-    if server.ready >= needed and (closed := windows.closed(draft, spec)):
+    if ready and (closed := windows.closed(draft, spec)):
         _change(draft, windows.hold(draft, rollout), deadline=None)
         draft.say(Phase.CANDIDATE_STARTING, f"{candidate.variant} is ready and waits for {closed}")
         return
-    if server.ready >= needed:
+    if ready:
         counted = spec.serving.replicas
         rollout = _change(draft, rollout, step=step, weight=first, replicas=counted, since=None, deadline=None)
         phase = Phase.SHIFTING if steps.in_steps(spec, rollout) else Phase.PROMOTING

@@ -61,6 +61,7 @@ class RouteView:
     """The HTTPRoute as the gateway reports it."""
 
     shares: tuple[Share, ...] = ()  # those above 0
+    named: frozenset[str] = frozenset()  # all revisions that are backends
     accepted: bool = False  # by every parent, references resolved, at the route's present generation
     refused: bool = False  # a gateway said no, rather than nothing
     message: str = ""

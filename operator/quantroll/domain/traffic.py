@@ -28,6 +28,12 @@ def can_split(draft: Draft, spec: QuantizedModelSpec) -> bool:
     return draft.seen.gateway_api or not by_route(spec)
 
 
+def is_named(draft: Draft, spec: QuantizedModelSpec, revision: str) -> bool:
+    """Whether the gateway may know a revision by now, so that it can be given requests; see `introduce`."""
+    route = draft.seen.route if by_route(spec) else None
+    return route is None or revision in route.named
+
+
 def is_taken_back(rollout: RolloutStatus) -> bool:
     """Whether the candidate is on its way out."""
     return rollout.kind == "Rollout" and rollout.reason is not None
@@ -154,7 +160,7 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
         asked = bool(draft.status.drift and draft.status.drift.confirming) and not is_alone(spec)
         wanted.servers.append(server_of(spec, stable, left_for_stable(spec, beside(spec) if asked else 0)))
     shares = desired_shares(draft)
-    serving = draft.seen.server(stable.revision).ready > 0 or draft.seen.route is not None
+    serving = draft.seen.route is not None or any(draft.seen.server(share.revision).ready for share in shares)
     wanted.shares = shares if serving and by_route(spec) and draft.seen.gateway_api else None
     desired = list(shares) if wanted.shares or (serving and not by_route(spec)) else []
     traffic = Traffic(desired=desired, applied=_applied_shares(draft, spec))

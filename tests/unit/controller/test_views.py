@@ -179,7 +179,8 @@ def test_pods_that_serve():
 
 
 def route(*answers, refs=({"name": "public"},), generation=3):
-    backends = [{"name": "tiny-aaa", "weight": 90}, {"name": "tiny-bbb", "weight": 10}]
+    weights = {"aaa": 90, "bbb": 10, "ccc": 0}
+    backends = [{"name": f"tiny-{revision}", "weight": weight} for revision, weight in weights.items()]
     return {
         "metadata": {"name": "tiny", "namespace": "team", "generation": generation},
         "spec": {"parentRefs": list(refs), "rules": [{"backendRefs": backends}]},
@@ -202,6 +203,7 @@ PUBLIC = {"name": "public"}
 def test_an_accepted_route():
     view = views.route_view(route(answer(PUBLIC)), "tiny")
     assert view.shares == (Share(revision="aaa", weight=90), Share(revision="bbb", weight=10))
+    assert view.named == {"aaa", "bbb", "ccc"}
     assert view.accepted
     assert view.message == ""
 

@@ -120,6 +120,8 @@ def _shares(seen: Snapshot, decided: Plan) -> None:
             others = [seen.server(r).ready for r in carried if r != share.revision]
             assert ready or not any(others) or _may_be_down(seen), "all traffic to a revision without a ready pod"
         else:
+            known = seen.route is None or share.revision in seen.route.named
+            assert known, "requests to what the gateway may not know"
             needed = ceil(share.weight * replicas / 100)
             rollout = decided.status.rollout
             if rollout and rollout.kind == "Rollback" and not seen.server(stable.revision).ready:

@@ -106,6 +106,7 @@ def test_a_way_back_goes_with_the_pods():
     world.commands["rollback"] = f"{world.status.stable.rollout}/1"
     world.tick()
     target, weights = world.status.candidate.revision, []
+    world.tick()  # the route names it
     for _ in range(20):
         if world.status.candidate is None:
             break
@@ -162,6 +163,7 @@ def test_with_one_replica_nothing_serves_in_between_and_a_share_is_all():
     world.until("CandidateStarting")
     stable, candidate = world.status.stable.revision, world.status.candidate.revision
     assert world.replicas == {stable: 0, candidate: 1}
+    world.tick()  # the route names it
     world.ready(candidate)
     world.tick()
     assert (world.status.rollout.step, world.status.rollout.weight) == (0, 100)

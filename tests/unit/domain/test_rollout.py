@@ -534,6 +534,7 @@ def test_without_room_a_blip_of_what_serves_costs_it_no_pod():
     world.commands["rollback"] = f"{world.status.stable.rollout}/1"
     world.tick()
     bad, target = world.status.stable.revision, world.status.candidate.revision
+    world.tick()  # the route names it
     world.ready(target, 1)
     world.ready(bad, 0)
     before = dict(world.replicas)
@@ -578,6 +579,29 @@ def test_what_is_to_be_gone_back_to_is_named_while_it_starts():
     assert named(world) == {bad: 100}, "its Service comes first"
     world.tick()
     assert named(world) == {bad: 100, target: 0}
+
+
+def test_a_candidate_that_is_ready_at_once_is_named_before_its_first_weight():
+    world = World(SPEC)
+    world.until("CandidateStarting")
+    old, new = world.status.stable.revision, world.status.candidate.revision
+    world.works()
+    world.tick()
+    assert (world.status.phase, named(world)) == ("CandidateStarting", {old: 100, new: 0})
+    world.tick()
+    assert (world.status.phase, named(world)) == ("Shifting", {old: 90, new: 10})
+
+
+def test_without_a_route_the_traffic_goes_back_all_the_same():
+    """Somebody has deleted it, and no pod of what served is left that it could lead to."""
+    world, bad, target = going_back()
+    world.tick()
+    world.route, world.backends = None, ()
+    world.ready(bad, 0)
+    world.ready(target)
+    for _ in range(3):
+        world.tick()
+    assert named(world)[target] == 100
 
 
 def test_a_candidate_that_is_taken_back_is_named_until_it_is_drained():

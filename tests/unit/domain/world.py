@@ -248,7 +248,8 @@ class World:
         self.selected = wanted.selected if wanted.stable else None
         given = tuple(share for share in wanted.shares or () if share.weight)
         if wanted.shares and (self.route is None or self.route.shares != given or self.backends != wanted.shares):
-            self.route = RouteView(shares=given, accepted=False, message="not answered yet")
+            named = frozenset(share.revision for share in wanted.shares)
+            self.route = RouteView(shares=given, named=named, accepted=False, message="not answered yet")
             self.backends = wanted.shares
 
     def _create(self, wanted: WantedJob) -> None:
