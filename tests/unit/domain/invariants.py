@@ -4,15 +4,21 @@ import json
 from dataclasses import replace
 from datetime import datetime
 from math import ceil
+from typing import Any
 
 from quantroll.api.base import parse_duration
 from quantroll.api.status import QuantizedModelStatus
+from quantroll.builders.meta import Owner
 from quantroll.constants import BASELINE, Condition, Reason
+from quantroll.controller.render import render
 from quantroll.domain.plan import Plan, plan
 from quantroll.domain.snapshot import Snapshot
 from quantroll.domain.wanted import WantedConfirm, WantedQuantize
+from quantroll.settings import Images, Settings
 
 STATUS_LIMIT = 64 * 1024
+OWNER = Owner(name="tiny", namespace="ml", uid="u")
+IMAGES = Images(client="client:1", quantize="quantize:1")
 PASSES = 8  # within which a plan on its own output comes to rest
 
 
@@ -278,3 +284,23 @@ def _comes_to_rest(seen: Snapshot, decided: Plan, now: datetime) -> None:
 
 def _with_status(seen: Snapshot, status: QuantizedModelStatus) -> Snapshot:
     return replace(seen, status=status)
+
+
+def goes_with_the_model(seen: Snapshot, now: datetime) -> None:
+    """I7: what a plan wants is deleted with the model, but for the claim that is retained; the user's are only read."""
+    wanted = plan(seen, now).wanted
+    if seen.spec is None or not wanted.settled:
+        return
+    for manifest in render(OWNER, seen.spec, wanted, Settings(images=IMAGES, engines=seen.engines)):
+        owners = [reference["uid"] for reference in manifest["metadata"].get("ownerReferences", [])]
+        retained = manifest["kind"] == "PersistentVolumeClaim" and seen.spec.storage.reclaim_policy != "Delete"
+        assert owners == ([] if retained else [OWNER.uid]), manifest["metadata"]["name"]
+        pod = manifest["spec"].get("template", {}).get("spec", {})
+        given = {volume["name"] for volume in pod.get("volumes", []) if _claim(volume) == "tiny"}
+        for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
+            mounts = [mount for mount in container.get("volumeMounts", []) if mount["name"] in given]
+            assert all(mount.get("readOnly") for mount in mounts), container["name"]
+
+
+def _claim(volume: dict[str, Any]) -> str:
+    return str(volume.get("persistentVolumeClaim", {}).get("claimName", ""))

@@ -1,5 +1,6 @@
 """Random worlds: whatever happens in whatever order, every pass keeps the invariants, and the end is a settled one."""
 
+import copy
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -7,7 +8,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from quantroll.api.jobs import ConfirmResult
 from quantroll.api.status import QuantizedModelStatus, Share
@@ -23,6 +24,7 @@ from quantroll.domain.snapshot import (
     ServerView,
     Unknown,
 )
+from unit.domain import invariants
 from unit.domain.world import BAD, PROVEN, SPEC, UNSURE, World, spec_with
 
 REASONS = [
@@ -287,6 +289,10 @@ class Loop(RuleBasedStateMachine):
         wire = json.loads(json.dumps(self.world.status.to_wire()))
         assert QuantizedModelStatus.model_validate(wire) == self.world.status
 
+    @invariant()
+    def all_goes_with_the_model(self):
+        invariants.goes_with_the_model(self.world.snapshot(), self.world.now)
+
     def teardown(self):
         if hasattr(self, "world"):
             it_ends_by_itself(self.world)
@@ -331,7 +337,26 @@ class Steps(RuleBasedStateMachine):
 
 
 def it_ends_by_itself(world):
-    """When all is well again, the loop comes to an end."""
+    """When all is well again, the loop comes to an end: the same one if the operator is killed right now (I8)."""
+    killed = copy.deepcopy(world)
+    killed.dies(half=False)
+    world.tick()
+    for one in (killed, world):
+        all_is_well(one)
+    assert end_of(killed) == end_of(world)
+
+
+def end_of(world):
+    """What is left of it, without times."""
+    rows = [(row.name, row.verdict, row.revision) for row in world.status.variants]
+    rejected = {(entry.revision, entry.reason) for entry in world.status.rejected}
+    past = [(past.revision, past.warm_until is None) for past in world.status.last_good]
+    serves = world.status.stable and world.status.stable.revision
+    return serves, world.replicas, world.backends, rows, rejected, past, world.status.phase
+
+
+def all_is_well(world):
+    """From here on, until nothing moves any more."""
     world.gateway_api = True
     world.requests, world.quality = RequestCounts(500, 0), HEALTHY
     world.stable_requests, world.pairs = None, AS_GOOD
