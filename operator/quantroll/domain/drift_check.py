@@ -151,19 +151,14 @@ def _ages(spec: QuantizedModelSpec) -> list[timedelta]:
 def _screen(draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus, drift: Drift) -> None:
     """Compare the prober's counts with the floor."""
     floor, counts = floor_of(draft.status, spec), draft.seen.quality
-    since = stable.since or draft.now
     if counts is None:
         draft.wake(draft.now)
         return
     if floor is None:
         _close(draft, spec, "Unknown", "the baseline has no score to hold it to")
         return
-    if isinstance(counts, Unknown):
-        _close(draft, spec, "Unknown", counts.cause)
-        return
-    if counts.samples < spec.drift_check.min_samples:
-        first = schedule.is_first(_ages(spec), since, drift.last, drift.next or draft.now)
-        _too_few(draft, spec, stable, counts, confirm_all_the_same=first)
+    if isinstance(counts, Unknown) or counts.samples < spec.drift_check.min_samples:
+        _cannot_tell(draft, spec, stable, drift, counts)
         return
     value, found = counts.right / counts.answers, screen(counts.right, counts.answers, floor, counts.samples)
     said = f"{counts.right} of {counts.answers} {_answers(spec)} are right ({value:.3f}), floor {floor:.3f}"
@@ -194,9 +189,22 @@ def _tell(draft: Draft, right: int, asked: int, floor: float, *, samples: int, t
     )
 
 
-def _too_few(
-    draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus, counts: QualityCounts, *, confirm_all_the_same: bool
+def _cannot_tell(
+    draft: Draft, spec: QuantizedModelSpec, stable: RevisionStatus, drift: Drift, counts: QualityCounts | Unknown
 ) -> None:
+    """The first check after a promotion asks both revisions then: it needs nobody's counts."""
+    said, too_early = (counts.cause, False) if isinstance(counts, Unknown) else _too_few(draft, spec, counts)
+    since = stable.since or draft.now
+    if schedule.is_first(_ages(spec), since, drift.last, drift.next or draft.now):
+        _suspect(draft, spec, stable, f"the first check after the promotion: {said}", verdict="Pending")
+    elif too_early:
+        _close(draft, spec, "Pending", f"too early to tell: {said}")
+    else:
+        _close(draft, spec, "Unknown", said)
+
+
+def _too_few(draft: Draft, spec: QuantizedModelSpec, counts: QualityCounts) -> tuple[str, bool]:
+    """What is missing, and whether there has merely been too little time for it."""
     needed = spec.drift_check.min_samples
     age = window(draft.status, spec, draft.now)
     expected = spec.probe.items_per_hour * age.total_seconds() / 3600
@@ -204,12 +212,7 @@ def _too_few(
         said = f"the probe has {counts.distinct} distinct items and driftCheck.minSamples is {needed}: add items"
     else:
         said = f"{counts.answers} {_answers(spec)} in the window, driftCheck.minSamples is {needed}"
-    if confirm_all_the_same:
-        _suspect(draft, spec, stable, f"the first check after the promotion: {said}", verdict="Pending")
-    elif expected < needed and age < parse_duration(spec.drift_check.window):
-        _close(draft, spec, "Pending", f"too early to tell: {said}")
-    else:
-        _close(draft, spec, "Unknown", said)
+    return said, expected < needed and age < parse_duration(spec.drift_check.window)
 
 
 def _close(draft: Draft, spec: QuantizedModelSpec, verdict: DriftVerdict, message: str) -> None:

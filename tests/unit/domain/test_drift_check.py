@@ -128,6 +128,18 @@ def test_a_missed_slot_runs_once():
     assert world.status == before
 
 
+@pytest.mark.parametrize("counts", [Unknown("Prometheus does not answer"), QualityCounts(3, 0, 1000)])
+def test_the_first_check_after_a_promotion_needs_no_counts(counts):
+    world = steady()
+    world.quality = counts
+    assert check(world) == "Pending"
+    assert world.status.drift.confirming, world.status.drift.message
+    world.settle()
+    assert world.status.drift.verdict == "Healthy"
+    assert check(world) in ("Unknown", "Pending"), "those after it do"
+    assert world.status.drift.confirming is None
+
+
 UNKNOWNS = [
     Unknown("Prometheus does not answer: connection refused"),
     QualityCounts(right=0, wrong=0, distinct=1000),
@@ -757,7 +769,7 @@ def test_a_query_of_the_admins_is_screened_and_confirmed_as_the_probe_is():
     ("known", "there"), [(set(), "there is only Probe"), ({"b", "a"}, "there are a, b, and Probe")]
 )
 def test_a_query_that_is_not_there_is_told_with_those_that_are(known, there):
-    world = World(spec_with(driftCheck={"schedule": "@weekly", "metric": "thumbs"}))
+    world = World(spec_with(driftCheck={"schedule": "@weekly", "metric": "thumbs", "afterPromotion": []}))
     world.queries = frozenset(known)
     world.quality = Unknown("the chart's values have no query thumbs in prometheus.queries")
     world.until("Steady")
