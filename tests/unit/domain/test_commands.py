@@ -320,6 +320,7 @@ def test_a_way_back_is_aborted_and_nothing_is_held_against_its_target(weight):
     stable = world.status.stable
     command(world, "rollback", f"{stable.rollout}/1")
     if weight:
+        world.tick()  # the route names it
         world.works()
         world.tick()
     assert world.status.rollout.weight == weight
