@@ -369,9 +369,9 @@ def all_is_well(world):
     assert world.stalled() in (None, "Rejected", "RolledBack", "Flapping")
 
 
-for machine in (Loop, Steps):
+for machine, examples in ((Loop, 100), (Steps, 40)):
     machine.TestCase.settings = settings(
-        max_examples=100,
+        max_examples=examples,
         stateful_step_count=30,
         deadline=None,
         suppress_health_check=list(HealthCheck),
