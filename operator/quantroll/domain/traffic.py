@@ -160,7 +160,9 @@ def serve(draft: Draft, spec: QuantizedModelSpec) -> None:
         asked = bool(draft.status.drift and draft.status.drift.confirming) and not is_alone(spec)
         wanted.servers.append(server_of(spec, stable, left_for_stable(spec, beside(spec) if asked else 0)))
     shares = desired_shares(draft)
-    serving = draft.seen.route is not None or any(draft.seen.server(share.revision).ready for share in shares)
+    went_back = rollout is not None and rollout.kind == "Rollback" and rollout.weight == 100
+    answering = [stable, candidate] if candidate and went_back else [stable]
+    serving = draft.seen.route is not None or any(draft.seen.server(one.revision).ready for one in answering)
     wanted.shares = shares if serving and by_route(spec) and draft.seen.gateway_api else None
     desired = list(shares) if wanted.shares or (serving and not by_route(spec)) else []
     traffic = Traffic(desired=desired, applied=_applied_shares(draft, spec))

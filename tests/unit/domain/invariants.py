@@ -194,8 +194,11 @@ def _stable_stays(seen: Snapshot, decided: Plan) -> None:
     else:
         assert seen.selected == after.revision
     assert seen.server(after.revision).ready >= _full_size(seen), "full size before promotion"
-    stays = {server.revision for server in decided.wanted.servers} | decided.wanted.kept
-    assert before.revision in stays, "the old one is drained before it goes"
+    drain = parse_duration(seen.spec.rollout.deadlines.drain)
+    past = [one for one in decided.status.last_good if one.warm_until and one.warm_until >= one.until + drain]
+    warm = {one.revision for one in past}
+    served = {server.revision for server in decided.wanted.servers if server.replicas}
+    assert before.revision in decided.wanted.kept | (warm & served), "the old one is drained before it goes"
 
 
 def _no_weight_without_a_proof(seen: Snapshot, decided: Plan) -> None:

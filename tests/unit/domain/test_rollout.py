@@ -470,6 +470,15 @@ def test_a_promotion_waits_for_nothing_where_no_pod_goes():
     assert set(world.replicas) == {old, new}
 
 
+def test_a_promotion_under_a_spec_that_cannot_be_taken_up_waits_for_nothing_either():
+    world = in_phase("Promoting", rollout__rollback={"keepWarm": "1h"})
+    new = candidate(world)
+    world.edit(serving__engine="unheard-of")
+    world.works()
+    world.tick()
+    assert (world.status.phase, world.status.rollout, world.status.stable.revision) == ("Steady", None, new)
+
+
 def test_what_the_gateway_did_last_counts_until_it_has_answered():
     """Every change of the route would be two writes of the status, otherwise."""
     world = in_phase("Shifting")
