@@ -32,10 +32,19 @@ def by_itself(namespace: str | None, name: str | None, body: kopf.Body, memo: ko
     return {(namespace, name): found}
 
 
-async def model_seen(*, type: str | None, namespace: str | None, name: str, memo: kopf.Memo, **_: Any) -> None:  # noqa: A002 - kopf's name
-    """A model came, changed or went."""
+async def model_seen(
+    *,
+    type: str | None,  # noqa: A002 - kopf's name
+    namespace: str | None,
+    name: str,
+    memo: kopf.Memo,
+    models: kopf.Index[Any, Packed],
+    **_: Any,
+) -> None:
+    """A model came, changed or went; of one that was made again, the end of the former may be told later."""
     queue: WorkQueue = memo.queue
-    if type == "DELETED":
-        queue.forget((namespace or "", name))
+    key = (namespace or "", name)
+    if type == "DELETED" and (namespace, name) not in models:
+        queue.forget(key)
     else:
-        queue.add((namespace or "", name))
+        queue.add(key)

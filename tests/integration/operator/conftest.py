@@ -76,6 +76,11 @@ class Operator:
         self.stop(signal.SIGKILL)
 
     @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.is_alive()
+
+    @property
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 

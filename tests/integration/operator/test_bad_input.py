@@ -93,7 +93,8 @@ class Bench:
         try:
             wait_for(name, lambda: until(self.status(name)), timeout, every=0.3)
         except TimeoutError:
-            raise AssertionError(f"never seen of {name}: {self.status(name)}") from None
+            answer, runs = self.rest.request("GET", models(self.namespace, name)), self.operator.runs
+            raise AssertionError(f"never seen of {name}, operator {runs=}: {answer}") from None
         return self.status(name)
 
     def stalls(self, name: str, reason: str) -> str:

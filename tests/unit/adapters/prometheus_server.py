@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 NOW = 1_760_000_000.0
 JSON = "application/json"
+AMPLE = 20.0  # seconds for an answer that comes: what it says is the test, and not how busy the machine is
 
 
 @dataclass

@@ -10,7 +10,7 @@ from quantroll.adapters import promql
 from quantroll.adapters.metrics import NoMetrics, PrometheusMetrics
 from quantroll.adapters.prometheus import Prometheus
 from quantroll.domain.snapshot import Histogram, PairCounts, Unknown
-from unit.adapters.prometheus_server import JSON, NOW, document, serving
+from unit.adapters.prometheus_server import AMPLE, JSON, NOW, document, serving
 
 PAIRS = [
     *(
@@ -38,7 +38,7 @@ def server():
 
 def asked(server, question, **more):
     async def run():
-        metrics = PrometheusMetrics(Prometheus(server.url, timeout=2), 2)
+        metrics = PrometheusMetrics(Prometheus(server.url, timeout=AMPLE), AMPLE)
         try:
             if question == "pairs":
                 return await metrics.pairs("team-a", "chat", "r2", "r1", 600, more.get("ago", 0))

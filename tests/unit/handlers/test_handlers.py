@@ -10,8 +10,12 @@ import urllib.request
 import kopf
 import pytest
 import yaml
+from kopf._cogs.aiokits.aiotoggles import Toggle, ToggleSet
+from kopf._cogs.structs.references import Resource
+from kopf._core.reactor import orchestration
 
 from quantroll.adapters.watching import Watches
+from quantroll.constants import GROUP, PLURAL, VERSION
 from quantroll.controller.packed import Packer, slim
 from quantroll.controller.queue import WorkQueue
 from quantroll.controller.seen import Seen, Shown
@@ -72,15 +76,27 @@ def seen(handler, **given):
     return noted(handler, **given).did
 
 
+THERE = {("team", "tiny"): ["its body"]}
+
+
 @pytest.mark.parametrize(
-    ("type_", "did"), [(None, "add"), ("ADDED", "add"), ("MODIFIED", "add"), ("DELETED", "forget")]
+    ("type_", "models", "did"),
+    [
+        (None, THERE, "add"),
+        ("ADDED", THERE, "add"),
+        ("MODIFIED", THERE, "add"),
+        ("DELETED", {}, "forget"),
+        ("DELETED", THERE, "add"),  # the former one of that name
+    ],
 )
-def test_news_of_a_model(type_, did):
-    assert seen(watches.model_seen, type=type_, namespace="team", name="tiny") == [(did, ("team", "tiny"))]
+def test_news_of_a_model(type_, models, did):
+    asked = {"type": type_, "namespace": "team", "name": "tiny", "models": models}
+    assert seen(watches.model_seen, **asked) == [(did, ("team", "tiny"))]
 
 
 def test_a_users_edit_does_not_wait():
-    assert noted(watches.model_seen, type="MODIFIED", namespace="team", name="tiny").delay == 0
+    asked = {"type": "MODIFIED", "namespace": "team", "name": "tiny", "models": THERE}
+    assert noted(watches.model_seen, **asked).delay == 0
 
 
 BODY = {"metadata": {"name": "x", "managedFields": [{"manager": "kubectl"}]}, "spec": {"a": 1}}
@@ -169,6 +185,29 @@ def fetch(port):
         return answer.read()
 
 
+async def a_watch_of_kopfs_that_ends(memo, monkeypatch):
+    """Kopf names its task; it says nothing when one is cancelled, and starts none again."""
+
+    async def watcher(**_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(orchestration.queueing, "watcher", watcher)
+    ensemble = orchestration.Ensemble(ToggleSet(all), ToggleSet(any), Toggle())
+    model = Resource(GROUP, VERSION, PLURAL)
+    await orchestration.spawn_missing_watchers(
+        processor=watcher, settings=kopf.OperatorSettings(), indexed_resources=[], ensemble=ensemble,
+        watched_resources=[model], watched_namespaces=[None],
+    )  # fmt: skip
+    assert await lifecycle.health(memo=memo) == 0
+    (task,) = ensemble.watcher_tasks.values()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="watch of the models has ended"):
+            await lifecycle.health(memo=memo)
+    memo.models_watched = False
+
+
 def test_start_health_and_end(tmp_path, monkeypatch):
     config, kubeconfig = tmp_path / "config.yaml", tmp_path / "kubeconfig"
     with socket.socket() as free:
@@ -211,6 +250,7 @@ def test_start_health_and_end(tmp_path, monkeypatch):
         assert 'controller_runtime_reconcile_total{controller="quantizedmodels",result="success"} 1.0' in page
         assert gc.get_freeze_count() > 0, "what stays is looked at by no collection"
         gc.unfreeze()
+        await a_watch_of_kopfs_that_ends(memo, monkeypatch)
         for name, what in (("watching", "watches"), ("work", "workers")):
             task = getattr(memo, name)
             task.cancel()

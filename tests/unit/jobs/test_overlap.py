@@ -65,10 +65,10 @@ def test_many_questions_with_the_same_beginning_stay_fast():
     questions = [shared + str(rng.random()) for _ in range(20_000)]
     texts = [shared + str(rng.random()) for _ in range(2_000)]
     index = QuestionIndex(questions)
-    started = time.monotonic()
+    started = time.process_time()
     assert not any(map(index.find, texts))
     assert index.find(questions[123] + " yes")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_an_empty_question_is_in_no_text():
@@ -133,11 +133,11 @@ def test_passages_of_many_items_stay_fast():
     vocabulary = [f"w{n}" for n in range(5_000)]
     items = [" ".join(rng.choices(vocabulary, k=60)) for _ in range(2_000)]
     texts = [" ".join(rng.choices(vocabulary, k=200)) for _ in range(500)]
-    started = time.monotonic()
+    started = time.process_time()
     index = PassageIndex(items)
     assert not any(map(index.find, texts))
     assert index.find(f"{texts[0]} {items[77]}") == " ".join(items[77].split()[:PASSAGE])
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("texts", [[], ["", "two words"]])

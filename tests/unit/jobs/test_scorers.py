@@ -160,7 +160,7 @@ def test_a_pattern_that_is_none_is_named(pattern, capfd):
 
 def test_no_answer_holds_a_pattern_up():
     """Python's own engine takes exponential time for this one."""
-    started = time.monotonic()
+    started = time.process_time()
     assert score("Regex", "a" * 5000, regex={"pattern": "^(a|aa)+$|b"}) == 0
     schema = '{"type": "string", "pattern": "^(a|aa)+$"}'
     assert score("JSONSchema", '"' + "a" * 5000 + '!"', jsonSchema={"schema": schema}) == 0
@@ -168,7 +168,7 @@ def test_no_answer_holds_a_pattern_up():
     for answer in (f"```\n{chr(10) * 200_000}", "1," * 100_000, "1" * 200_000, "answer " * 30_000, "[" * 100_000):
         for name in OF_ITEMS:
             assert make(name, settings).score(answer, item("7", ["7", "8"])) == 0
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 ORDER = """{"type": "object", "required": ["id"], "additionalProperties": false,
