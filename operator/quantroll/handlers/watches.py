@@ -32,19 +32,11 @@ def by_itself(namespace: str | None, name: str | None, body: kopf.Body, memo: ko
     return {(namespace, name): found}
 
 
-async def model_seen(
-    *,
-    type: str | None,  # noqa: A002 - kopf's name
-    namespace: str | None,
-    name: str,
-    memo: kopf.Memo,
-    models: kopf.Index[Any, Packed],
-    **_: Any,
-) -> None:
+async def model_seen(*, type: str | None, namespace: str | None, name: str, memo: kopf.Memo, **given: Any) -> None:  # noqa: A002 - kopf's name
     """A model came, changed or went; of one that was made again, the end of the former may be told later."""
     queue: WorkQueue = memo.queue
     key = (namespace or "", name)
-    if type == "DELETED" and (namespace, name) not in models:
+    if type == "DELETED" and (namespace, name) not in given[MODELS]:
         queue.forget(key)
     else:
         queue.add(key)
