@@ -10,6 +10,7 @@ import pytest
 from bench.jobs import Engine, serving
 from bootstrap import environments
 from demo import data
+from jobs.forked import Parent, loaded_engine
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ def baseline_engine(serve_python: str, tiny: Tiny, tmp_path_factory: pytest.Temp
     """
     with serving(serve_python, tiny.model, tmp_path_factory.mktemp("engine") / "baseline.vllm") as engine:
         yield engine
+
+
+@pytest.fixture(scope="session")
+def vllm(serve_python: str) -> Iterator[Parent]:
+    """A process that has loaded vLLM, and forks engines."""
+    with loaded_engine(serve_python) as parent:
+        yield parent
 
 
 @pytest.fixture(scope="session")

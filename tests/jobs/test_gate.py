@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from bench.jobs import SERVED_MODEL, Ended, Engine, run_job, serving, start_job
+from bench.jobs import SERVED_MODEL, Ended, Engine, run_job, start_job
 from jobs import asking
 from jobs.forked import Parent, loaded
 from quantroll.api.jobs import (
@@ -83,13 +83,11 @@ class Quantizer(NamedTuple):
 class Bench:
     """What is common to all Jobs of this module."""
 
-    def __init__(
-        self, folder: Path, tiny, quantizers: dict[Backend, Quantizer], serve_python: str, engine: Engine
-    ) -> None:
+    def __init__(self, folder: Path, tiny, quantizers: dict[Backend, Quantizer], vllm: Parent, engine: Engine) -> None:
         self.store, self.logs = folder / "store", folder / "logs"
         self.store.mkdir()
         self.logs.mkdir()
-        self.tiny, self.quantizers, self.serve_python = tiny, quantizers, serve_python
+        self.tiny, self.quantizers, self.vllm = tiny, quantizers, vllm
         self.engine = engine
         self.prepared: PrepareResult
         self.answered = 0
@@ -158,7 +156,7 @@ class Bench:
         return self.tiny.model if name == "baseline" else self.store / "models" / key_of("model", name)
 
     def evaluate(self, name) -> EvaluateResult:
-        with serving(self.serve_python, self.model_of(name), self.logs / f"{name}.vllm") as engine:
+        with self.vllm.serving(self.model_of(name), self.logs / f"{name}.vllm") as engine:
             return self.run(f"evaluate {name}", self.evaluate_input(name, engine.url)).evaluate
 
     def evaluate_with_a_kill(self) -> EvaluateResult:
@@ -186,7 +184,7 @@ class Bench:
 
     def evaluate_what_does_not_load(self) -> Ended:
         """vLLM on the CPU knows no 2 bit weights."""
-        with serving(self.serve_python, self.model_of("int2"), self.logs / "int2.vllm") as engine:
+        with self.vllm.serving(self.model_of("int2"), self.logs / "int2.vllm") as engine:
             try:
                 engine.process.wait(300)
             except subprocess.TimeoutExpired:
@@ -196,13 +194,13 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory, tiny, quantize_python, auto_awq_python, serve_python, baseline_engine):
+def bench(tmp_path_factory, tiny, quantize_python, auto_awq_python, vllm, baseline_engine):
     with loaded(quantize_python, "llm_compressor") as compressor, loaded(auto_awq_python, "auto_awq") as auto_awq:
         quantizers = {
             Backend.LLM_COMPRESSOR: Quantizer(quantize_python, compressor),
             Backend.AUTO_AWQ: Quantizer(auto_awq_python, auto_awq),
         }
-        bench = Bench(tmp_path_factory.mktemp("jobs"), tiny, quantizers, serve_python, baseline_engine)
+        bench = Bench(tmp_path_factory.mktemp("jobs"), tiny, quantizers, vllm, baseline_engine)
         bench.prepared = bench.prepare()
         yield bench
 

@@ -4,18 +4,15 @@ For CPUs without AVX-512: what is unpacked is what was quantized. For quick star
 """
 
 import socket
-import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from bench.jobs import ROOT, environment
 from cluster.procs import wait_for
 
 pytestmark = [pytest.mark.jobs, pytest.mark.timeout(300)]
 
-PLUGINS = ROOT / "tools" / "images" / "plugins"
 UNPACKS = """
 import torch
 from unpacked_wna16 import UnpackedWNA16LinearKernel
@@ -55,9 +52,9 @@ assert ("CPUWNA16LinearKernel" in names, "UnpackedWNA16LinearKernel" in names) =
 
 
 @pytest.mark.parametrize("script", [UNPACKS, TAKES_ITS_PLACE], ids=["unpacks", "takes its place"])
-def test_weights_of_four_bits_without_a_kernel_of_vllms(serve_python, script):
-    variables = environment(PYTHONPATH=str(PLUGINS), VLLM_TARGET_DEVICE="cpu")
-    subprocess.run([serve_python, "-c", script], env=variables, check=True, timeout=240)
+def test_weights_of_four_bits_without_a_kernel_of_vllms(vllm, tmp_path, script):
+    said = tmp_path / "said"
+    assert vllm.start(script, said).wait(240) == 0, said.read_text()
 
 
 LISTENS = "0A"  # state of a socket in /proc/net/tcp

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from quantroll.api.jobs import INPUT_VARIABLE, Report
 
@@ -71,12 +71,26 @@ def run_job(job: Any, log: Path, python: str = sys.executable, timeout: float = 
     return Ended(process.returncode, Report.model_validate_json(log.read_bytes()), output)
 
 
+class Process(Protocol):
+    """What is asked of the process of an engine, as subprocess has it."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, and that of its group."""
+
+    def poll(self) -> int | None:
+        """Its exit status; None while it runs."""
+
+    def wait(self, timeout: float) -> int:
+        """Its exit status, once it has ended; raises subprocess.TimeoutExpired."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """A vLLM server that was started, and may be loading yet."""
 
     url: str
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
 
     def requests_answered(self) -> int:
@@ -91,27 +105,47 @@ class Engine:
         return int(sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:request_success_total{")))
 
 
+ENGINE = "vllm.entrypoints.openai.api_server"
+
+
+def engine_environment() -> dict[str, str]:
+    """That of vLLM on the CPU."""
+    return environment(**_ENGINE_VARIABLES)
+
+
+def engine_flags(model: Path, port: int, *more: str) -> list[str]:
+    """Those of vLLM on the CPU that serves a model on loopback."""
+    where = [f"--model={model}", f"--served-model-name={SERVED_MODEL}", "--host=127.0.0.1", f"--port={port}"]
+    return [*where, *_ENGINE_FLAGS.split(), *more]
+
+
 @contextmanager
 def serving(python: str, model: Path, log: Path, *more_flags: str) -> Iterator[Engine]:
     """vLLM on the CPU, in a process group of its own, which is gone afterwards."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [python, "-m", "vllm.entrypoints.openai.api_server", f"--model={model}"]
-    command += [f"--served-model-name={SERVED_MODEL}", "--host=127.0.0.1", f"--port={port}", *_ENGINE_FLAGS.split()]
-    command += more_flags
-    variables = environment(**_ENGINE_VARIABLES)
+    port = free_port()
+    command = [python, "-m", ENGINE, *engine_flags(model, port, *more_flags)]
     with (
         log.open("wb") as output,
-        subprocess.Popen(command, env=variables, stdout=output, stderr=output, start_new_session=True) as process,
+        subprocess.Popen(
+            command, env=engine_environment(), stdout=output, stderr=output, start_new_session=True
+        ) as process,
     ):
         try:
             yield Engine(f"http://127.0.0.1:{port}", process, log)
         finally:
-            _end(process)
+            end_group(process)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def free_port() -> int:
+    """One of loopback that nobody has at the moment."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def end_group(process: Process) -> None:
+    """End a process and all of its group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

@@ -23,6 +23,7 @@ from quantroll.domain.quality_looks import asked_for, planned_looks
 ORDER: tuple[LookVerdict, ...] = ("Fail", "Error", "Inconclusive", "Pass")
 METRIC_LIMIT = 512  # characters of one metric's message
 _STRAY = 10  # requests to both revisions that are still no traffic
+_PATIENCE = timedelta(seconds=30)  # a scrape comes by itself, and so does a prober that has just been started
 
 
 class Looks(NamedTuple):
@@ -166,6 +167,11 @@ def waits_for(said: Looks) -> str:
     if worst is None or worst.verdict == "Fail":
         return "the last look has failed"
     return worst.waits_for
+
+
+def is_told_at(spec: QuantizedModelSpec, found: AnalysisStatus) -> datetime:
+    """When a person is told that Prometheus does not say: after two intervals in which it did not, and not too soon."""
+    return found.at + max(2 * interval(spec), _PATIENCE)
 
 
 def interval(spec: QuantizedModelSpec) -> timedelta:

@@ -100,10 +100,12 @@ def gate_verdict(row: VariantStatus) -> Verdict | None:
 
 
 def _learn(draft: Draft, spec: QuantizedModelSpec, variant: Variant) -> None:
-    row = next(r for r in draft.status.variants if r.name == variant.name)
+    row = before = next(r for r in draft.status.variants if r.name == variant.name)
     row = _learn_artifact(draft, spec, variant, row)
     row = _learn_evaluation(draft, spec, variant, row)
-    draft.set_variant(row.model_copy(update={"measured_with": _parts(draft, spec, variant)}) if row.evaluation else row)
+    if row.evaluation and (row.evaluation is not before.evaluation or not row.measured_with):
+        row = row.model_copy(update={"measured_with": _parts(draft, spec, variant)})
+    draft.set_variant(row)
 
 
 def _parts(draft: Draft, spec: QuantizedModelSpec, variant: Variant) -> str:

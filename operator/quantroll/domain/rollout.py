@@ -285,8 +285,11 @@ def _hold(
         elif take_back(draft, rollout, candidate, Reason.ROLLOUT_DEADLINE, found):
             return
     draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {why}")
-    if said.verdict == "Error":
-        draft.block(Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {why}")
+    if said.verdict == "Error" and rollout.analysis:
+        if draft.now >= (told := analysis.is_told_at(spec, rollout.analysis)):
+            draft.block(Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {why}")
+        else:
+            draft.wake(told)
     elif contradiction:
         draft.block(Reason.SHARE_CONTRADICTS, contradiction)
 

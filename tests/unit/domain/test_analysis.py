@@ -84,6 +84,26 @@ def test_without_data_a_step_is_held_neither_passed_nor_failed(counts):
     assert world.stalled() is None
 
 
+def test_data_that_come_a_moment_later_by_themselves_are_no_call_for_a_person():
+    """A scrape is due, or the prober has just been started: what goes by kstatus would take the rollout for failed."""
+    world = analyzing(rollout__analysis={"interval": "5s"})
+    world.passes(minutes=10)
+    world.requests = Unknown("no recent counts")
+    for _ in range(6):
+        woken = world.tick().wake_at
+        assert world.status.phase == "Analyzing"
+        assert "is held at 10 %: error-ratio: no recent counts" in world.status.message
+        assert world.stalled() is None
+        assert world.condition(Condition.RECONCILING)[0] == "True"
+        assert woken <= world.now + timedelta(seconds=30)
+        world.passes(seconds=5)
+    world.tick()
+    assert world.stalled() == "MetricsUnavailable"
+    world.requests = RequestCounts(500, 0)
+    world.tick()
+    assert world.stalled() is None
+
+
 def test_failed_looks_are_put_up_with_up_to_the_limit():
     world = analyzing(rollout__analysis={"failureLimit": 2})
     world.requests = RequestCounts(500, 400)
@@ -368,8 +388,9 @@ def test_data_that_go_missing_end_the_wait_for_approval_and_the_clock_runs_again
     minutes(world, 1)
     assert world.status.rollout.awaiting_since is None
     assert world.condition(Condition.AWAITING_APPROVAL)[0] == "False"
+    minutes(world, 2)
     assert world.stalled() == "MetricsUnavailable"
-    minutes(world, 62)
+    minutes(world, 60)
     assert world.status.rollout.reason == "RolloutDeadlineExceeded"
 
 

@@ -143,8 +143,9 @@ def test_a_step_says_when_it_ends_and_later_what_holds_it():
     assert wait.until == world.status.rollout.since + timedelta(minutes=2)
     assert "kubectl quantroll promote tiny -n ml" in wait.unblock[1]
     world.requests = Unknown("Prometheus is away")
-    world.passes(minutes=5)
-    world.tick()
+    for _ in range(2):
+        world.passes(minutes=5)
+        world.tick()
     metrics, held, *_ = checked(why(scenes.seen(world)))
     assert metrics.reason == Reason.METRICS_UNAVAILABLE
     assert "Prometheus is away" in metrics.what
