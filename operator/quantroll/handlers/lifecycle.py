@@ -67,7 +67,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **kwargs: Any)
     if port := ours.metrics.port:
         look = partial(note, memo, telemetry, watches)
         await memo.stack.enter_async_context(MetricsPage(telemetry, port, look))
-    memo.models_watched = False
+    memo.models_watched = 0
     memo.watching = asyncio.create_task(watches.run())
     memo.work = asyncio.create_task(work(watches, memo.queue))
     memo.tidying = asyncio.create_task(heap.tidy(lambda: memo.queue.depth > 0))
@@ -105,16 +105,17 @@ async def health(memo: kopf.Memo, **_: Any) -> int:
         raise RuntimeError("the workers have ended")
     if memo.watching.done():
         raise RuntimeError("the watches have ended")
-    if memo.models_watched and not watches_models():
+    watching = watches_of_models()  # there are none before the cluster knows the kind
+    if watching < memo.models_watched:
         raise RuntimeError("kopf's watch of the models has ended")
-    memo.models_watched = watches_models()  # there is none before the cluster knows the kind
+    memo.models_watched = watching
     waiting: int = memo.queue.waiting
     return waiting
 
 
-def watches_models() -> bool:
-    """Whether kopf watches the models: one whose watch ends goes on without it (nolar/kopf#1276)."""
-    return any(task.get_name().startswith(f"watcher for {PLURAL}.") for task in asyncio.all_tasks())
+def watches_of_models() -> int:
+    """How many kopf has, one a namespace or one for all: where one ends, kopf goes on without it (nolar/kopf#1276)."""
+    return sum(task.get_name().startswith(f"watcher for {PLURAL}.") for task in asyncio.all_tasks())
 
 
 def look_at(models: Mapping[Key, Iterable[Packed]], seen: Seen) -> Look:

@@ -193,19 +193,20 @@ async def a_watch_of_kopfs_that_ends(memo, monkeypatch):
 
     monkeypatch.setattr(orchestration.queueing, "watcher", watcher)
     ensemble = orchestration.Ensemble(ToggleSet(all), ToggleSet(any), Toggle())
-    model = Resource(GROUP, VERSION, PLURAL)
+    model = Resource(GROUP, VERSION, PLURAL, namespaced=True)
     await orchestration.spawn_missing_watchers(
         processor=watcher, settings=kopf.OperatorSettings(), indexed_resources=[], ensemble=ensemble,
-        watched_resources=[model], watched_namespaces=[None],
+        watched_resources=[model], watched_namespaces=["team-a", "team-b"],
     )  # fmt: skip
     assert await lifecycle.health(memo=memo) == 0
-    (task,) = ensemble.watcher_tasks.values()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match="watch of the models has ended"):
-            await lifecycle.health(memo=memo)
-    memo.models_watched = False
+    one, other = ensemble.watcher_tasks.values()
+    for task in (one, other):
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="watch of the models has ended"):
+                await lifecycle.health(memo=memo)
+    memo.models_watched = 0
 
 
 def test_start_health_and_end(tmp_path, monkeypatch):
