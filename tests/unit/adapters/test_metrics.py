@@ -419,7 +419,7 @@ pair = st.tuples(st.floats() | st.integers() | st.just(NOW), numbers)
 vectors = st.lists(st.fixed_dictionaries({"metric": metric | values, "value": pair | values}), max_size=6)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=(vectors | values).map(lambda result: json.dumps(document(result))) | values.map(json.dumps) | st.text())
 def test_no_answer_makes_it_raise(server, body):
     server.says((200, JSON, body.encode(errors="replace").decode()))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from scipy import optimize
 from statsmodels.stats.contingency_tables import mcnemar
@@ -17,7 +17,6 @@ from quantroll.domain.difference import (
 )
 from quantroll.domain.paired import Cells
 
-PATIENT = settings(deadline=None)
 counts = st.integers(0, 2000) | st.integers(0, 5)
 tables = st.builds(Cells, counts, counts, counts, counts)
 full_tables = st.builds(Cells, *[st.integers(1, 2000)] * 4)
@@ -40,13 +39,11 @@ def statistic_by_search(cells: Cells, difference: float) -> float:
 
 
 class TestOracles:
-    @PATIENT
     @given(full_tables, st.floats(-0.5, 0.5))
     def test_statistic_equals_numeric_likelihood(self, cells, difference):
         expected = statistic_by_search(cells, difference)
         assert difference_statistic(cells, difference) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
-    @PATIENT
     @given(st.integers(0, 500), st.integers(0, 500))
     def test_at_no_difference_it_is_mcnemar(self, harm, gain):
         assume(harm + gain)
@@ -61,12 +58,10 @@ class TestOracles:
 
 
 class TestStatistic:
-    @PATIENT
     @given(tables, st.floats(-1, 0.9), st.floats(0.001, 0.1))
     def test_falls_with_the_hypothesis(self, cells, difference, more):
         assert difference_statistic(cells, difference) >= difference_statistic(cells, difference + more) - 1e-9
 
-    @PATIENT
     @given(tables, st.floats(-0.999, 0.999))
     @example(Cells(0, 0, 0, 23), 2.5e-281)
     def test_swapping_the_arms_turns_the_sign(self, cells, difference):
@@ -84,7 +79,6 @@ class TestStatistic:
 
 
 class TestBounds:
-    @PATIENT
     @given(tables, st.sampled_from([0.5, 0.8, 0.95, 0.99]))
     def test_enclose_the_estimate_and_agree_with_the_statistic(self, cells, confidence):
         lower, upper = difference_lower_bound(cells, confidence), difference_upper_bound(cells, confidence)

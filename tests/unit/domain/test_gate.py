@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from quantroll.api.spec.slices import SliceFloor
@@ -23,7 +23,6 @@ from quantroll.domain.gate import (
 from quantroll.domain.paired import Cells, mcnemar_p, normal_quantile, recovery_upper_bound, required_n, score_statistic
 
 PASS, FAIL, INCONCLUSIVE, ERROR = Verdict
-PATIENT = settings(deadline=None)  # a busy machine is no failure
 THRESHOLDS = Thresholds(min_acceptable=0.94, confidence=0.95, min_samples=500, min_baseline=0.5, max_error_rate=0.01)
 LENIENT = replace(THRESHOLDS, min_samples=1, min_baseline=0, max_error_rate=1)
 
@@ -263,7 +262,6 @@ class TestPrecedence:
 
 
 class TestProperties:
-    @PATIENT
     @given(evidences, all_thresholds)
     def test_always_a_complete_judgement(self, found, thresholds):
         judgement = judge(found, thresholds)
@@ -278,7 +276,6 @@ class TestProperties:
             assert judgement.verdict is INCONCLUSIVE
             assert judgement.required_n > found.cells.n
 
-    @PATIENT
     @given(tables, all_thresholds)
     def test_passes_exactly_what_the_test_proves(self, cells, thresholds):
         enough = cells.n >= thresholds.min_samples and cells.baseline_score >= thresholds.min_baseline
@@ -287,7 +284,6 @@ class TestProperties:
         judgement = judge(evidence(cells), thresholds)
         assert (judgement.verdict is PASS) == (enough and above and proven)
 
-    @PATIENT
     @given(evidences, all_thresholds, all_thresholds)
     def test_stricter_thresholds_never_turn_into_pass(self, found, one, other):
         strict, loose = (
@@ -303,7 +299,6 @@ class TestProperties:
         if judge(found, strict).verdict is PASS:
             assert judge(found, loose).verdict is PASS
 
-    @PATIENT
     @given(st.builds(Cells, *[st.integers(1, 500)] * 4), st.floats(0.5, 1), st.integers(1, 20))
     def test_more_harm_never_turns_into_pass(self, cells, floor, more):
         thresholds = replace(LENIENT, min_acceptable=floor)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
@@ -24,8 +24,6 @@ from quantroll.domain.graded import (
     skew_allowance,
     standard_error,
 )
-
-PATIENT = settings(deadline=None)
 
 
 def moments(x, y, groups) -> list[float]:
@@ -139,12 +137,10 @@ class TestStudent:
     def test_quantile_equals_scipy(self, freedom, confidence):
         assert student.quantile(confidence, freedom) == pytest.approx(stats.t.ppf(confidence, freedom), rel=1e-9)
 
-    @PATIENT
     @given(st.floats(-40, 40), st.integers(1, 10**6))
     def test_tail_equals_scipy(self, t, freedom):
         assert student.upper_tail(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=1e-9, abs=1e-300)
 
-    @PATIENT
     @given(st.floats(0.5, 0.9999), st.integers(1, 10**6))
     def test_quantile_inverts_the_tail(self, confidence, freedom):
         assert student.upper_tail(student.quantile(confidence, freedom), freedom) == pytest.approx(1 - confidence)
@@ -161,7 +157,6 @@ class TestStudent:
 
 
 class TestBounds:
-    @PATIENT
     @given(st.integers(0, 10**6), st.integers(2, 400), st.sampled_from([0.5, 0.8, 0.95, 0.99]), st.floats(0.01, 1.5))
     def test_agree_with_the_p_values(self, seed, items, confidence, phi):
         x, y, _ = sample(seed, items)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -16,7 +16,6 @@ def test_equals_statsmodels(seed):
     assert holm.adjusted(given_p) == pytest.approx(multipletests(given_p, method="holm")[1], rel=1e-12, abs=1e-15)
 
 
-@settings(deadline=None)
 @given(p_values, st.integers(0, 7), st.floats(0, 1))
 def test_a_smaller_p_value_never_takes_a_proof_from_another(given_p, which, smaller):
     which %= len(given_p)

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import optimize, stats
 from statsmodels.stats.contingency_tables import mcnemar
@@ -34,7 +34,6 @@ GOLDEN = {
     "Llama-3.2-3B MMLU": (Cells(517, 63, 51, 344), 0.9793, 0.9493),
     "Gemma-2-2B MMLU": (Cells(510, 46, 46, 373), 1.0000, 0.9717),
 }
-PATIENT = settings(deadline=None)  # a busy machine is no failure
 FLOORS = st.floats(0.5, 1.0)
 CONFIDENCES = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
 
@@ -96,17 +95,14 @@ class TestOracles:
     def test_bounds_equal_statsmodels_on_published_tables(self, cells, confidence):
         assert_bounds_equal_statsmodels(cells, confidence)
 
-    @PATIENT
     @given(tables(least=3), st.sampled_from([0.8, 0.95, 0.99]))
     def test_bounds_equal_statsmodels(self, cells, confidence):
         assert_bounds_equal_statsmodels(cells, confidence)
 
-    @PATIENT
     @given(tables(least=1), st.floats(0.3, 3.0))
     def test_statistic_equals_numeric_likelihood(self, cells, phi):
         assert score_statistic(cells, phi) == pytest.approx(statistic_by_search(cells, phi), rel=1e-6, abs=1e-6)
 
-    @PATIENT
     @given(st.integers(0, 3000), st.integers(0, 3000))
     def test_mcnemar_equals_scipy(self, harm, gain):
         expected = stats.binomtest(harm, harm + gain, 0.5, "greater").pvalue if harm + gain else 1.0
@@ -131,12 +127,10 @@ def assert_bounds_equal_statsmodels(cells: Cells, confidence: float) -> None:
 
 
 class TestStatistic:
-    @PATIENT
     @given(tables(), FLOORS, st.floats(0.001, 0.5))
     def test_falls_with_the_hypothesis(self, cells, phi, more):
         assert score_statistic(cells, phi) >= score_statistic(cells, phi + more) - 1e-9
 
-    @PATIENT
     @given(tables(), st.floats(0.1, 10))
     def test_swapping_the_arms_inverts_the_hypothesis(self, cells, phi):
         assert score_statistic(cells.swapped, 1 / phi) == pytest.approx(
@@ -165,7 +159,6 @@ class TestStatistic:
         with pytest.raises(ValueError, match="positive"):
             score_statistic(Cells(1, 1, 1, 1), phi)
 
-    @PATIENT
     @given(tables(least=1), FLOORS, st.sampled_from([0.8, 0.95, 0.99]))
     def test_proof_and_lower_bound_agree(self, cells, phi, confidence):
         distance = recovery_lower_bound(cells, confidence) - phi
@@ -175,7 +168,6 @@ class TestStatistic:
 
 
 class TestBounds:
-    @PATIENT
     @given(tables(), CONFIDENCES)
     def test_enclose_the_estimate(self, cells, confidence):
         lower, upper = recovery_lower_bound(cells, confidence), recovery_upper_bound(cells, confidence)
@@ -184,14 +176,12 @@ class TestBounds:
             assert lower <= cells.recovery <= upper * (1 + 1e-12)
             assert math.isfinite(upper)
 
-    @PATIENT
     @given(tables(), st.sampled_from([(0.5, 0.8), (0.8, 0.9), (0.9, 0.95), (0.95, 0.99)]))
     def test_widen_with_confidence(self, cells, confidences):
         less, more = confidences
         assert recovery_lower_bound(cells, more) <= recovery_lower_bound(cells, less) * (1 + 1e-8)
         assert recovery_upper_bound(cells, more) >= recovery_upper_bound(cells, less) * (1 - 1e-8)
 
-    @PATIENT
     @given(tables(least=1), CONFIDENCES)
     def test_harm_lowers_and_gain_raises(self, cells, confidence):
         harmed = Cells(cells.both - 1, cells.harm + 1, cells.gain, cells.neither)
@@ -200,13 +190,11 @@ class TestBounds:
             assert bound(harmed, confidence) <= bound(cells, confidence) * (1 + 1e-8)
             assert bound(gained, confidence) >= bound(cells, confidence) * (1 - 1e-8)
 
-    @PATIENT
     @given(tables(least=1), CONFIDENCES)
     def test_swapping_the_arms_inverts_them(self, cells, confidence):
         lower = recovery_lower_bound(cells, confidence)
         assert recovery_upper_bound(cells.swapped, confidence) == pytest.approx(1 / lower, rel=1e-12)
 
-    @PATIENT
     @given(tables(least=1), st.sampled_from([0.8, 0.95]))
     def test_more_of_the_same_narrows(self, cells, confidence):
         tenfold = Cells(10 * cells.both, 10 * cells.harm, 10 * cells.gain, 10 * cells.neither)
@@ -251,7 +239,6 @@ class TestBounds:
 
 
 class TestRequiredN:
-    @PATIENT
     @given(tables(least=1), st.floats(0.5, 0.95), st.sampled_from([0.8, 0.95, 0.99]))
     def test_scaling_up_to_it_proves(self, cells, share, confidence):
         phi = share * cells.recovery
@@ -260,7 +247,6 @@ class TestRequiredN:
         scaled = Cells(*(factor * count for count in (cells.both, cells.harm, cells.gain, cells.neither)))
         assert non_inferior(scaled, phi, confidence)
 
-    @PATIENT
     @given(tables(least=1), st.floats(0.01, 0.99))
     def test_exceeds_what_did_not_suffice(self, cells, share):
         lower = recovery_lower_bound(cells, 0.95)
@@ -268,7 +254,6 @@ class TestRequiredN:
         assert not non_inferior(cells, phi, 0.95)
         assert required_n(cells, phi, 0.95) > cells.n
 
-    @PATIENT
     @given(tables(), FLOORS)
     def test_none_exactly_when_nothing_would_do(self, cells, phi):
         needed = required_n(cells, phi, 0.95)
@@ -300,7 +285,6 @@ class TestRequiredN:
 
 
 class TestPower:
-    @PATIENT
     @given(tables(least=1), st.floats(0.5, 0.99), st.sampled_from([0.6, 0.8, 0.95]))
     def test_the_items_that_are_needed_for_a_power_have_it(self, cells, share, power):
         phi = share * cells.recovery
