@@ -213,23 +213,6 @@ def test_what_is_in_no_hurry_gets_what_the_others_leave_and_tells_all_at_its_end
     assert mine in said.out, "the main one"
 
 
-def test_what_waits_much_runs_together_and_one_after_the_other_without_its_partner(monkeypatch, capsys):
-    makes, both = making(monkeypatch), threading.Barrier(2)
-
-    def together(layer):
-        both.wait(10)
-        return makes(layer)
-
-    monkeypatch.setattr(layers, "_make", together)
-    monkeypatch.setattr(layers, "_make_beside", lambda layer: (together(layer), "all of it"))
-    assert layers.run(["e2e", "faults"]) == 0
-    assert sorted(makes.seen) == ["e2e", "faults"]
-    assert "layer faults (ran beside the others)\nall of it" in capsys.readouterr().err
-    making(monkeypatch)
-    assert layers.run(["integration", "faults"]) == 0
-    assert "beside" not in capsys.readouterr().err
-
-
 def test_where_scheduling_cannot_be_chosen_what_is_in_no_hurry_is_nice(monkeypatch, capfd, tmp_path):
     (tmp_path / "chrt").write_text("#!/bin/sh\necho not permitted >&2; exit 1\n")
     (tmp_path / "chrt").chmod(0o755)

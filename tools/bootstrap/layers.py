@@ -1,9 +1,8 @@
 """Runs the layers of the test suite, and says at the end how each went, how long it took and which tests failed.
 
-A few at a time. One after the other those of `MAIN`, whose tests say within how many seconds something has to come
-about, and which wait for clusters more than they compute: so much that some run together. Beside them those of
-`BESIDE`. Of these, the ones in no hurry, which only compute, get what of the processors the others leave (SCHED_IDLE),
-and so delay none of them.
+Two at a time: those of `MAIN` one after the other, whose tests say within how many seconds something has to come about,
+and which wait for clusters as often as they compute; and beside them those of `BESIDE`. Of these, the ones in no hurry,
+which only compute, get what of the processors the others leave (SCHED_IDLE), and so delay none of them.
 """
 
 import os
@@ -11,7 +10,7 @@ import subprocess
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from . import cache
@@ -19,7 +18,6 @@ from . import cache
 IN_NO_HURRY = ("lint", "type", "imports", "unit", "jobs")
 BESIDE = (*IN_NO_HURRY, "node")
 MAIN = ("integration", "e2e", "faults")
-TOGETHER = {"faults": "e2e"}  # with which of `MAIN` another one runs, out of sight
 ON_A_NODE = ("e2e", "faults", "node")
 LAYERS = ("setup", *BESIDE, *MAIN)
 
@@ -47,25 +45,17 @@ class Layers:
     def all(self, layers: Sequence[str]) -> None:
         """Run some beside the others."""
         wanted = [layer for layer in layers if layer not in self._skipped]
-        beside = self._thread([layer for layer in wanted if layer in BESIDE])
+        beside = threading.Thread(target=self._beside, args=[[layer for layer in wanted if layer in BESIDE]])
+        beside.start()
         try:
-            for first, *others in _groups(layer for layer in wanted if layer not in BESIDE):
-                together = [self._thread([other]) for other in others]
-                try:
-                    self.one(first)
-                finally:
-                    for thread in together:
-                        thread.join()
+            for layer in wanted:
+                if layer not in BESIDE:
+                    self.one(layer)
         except BaseException:
             self._stopped.set()
             raise
         finally:
             beside.join()
-
-    def _thread(self, layers: Sequence[str]) -> threading.Thread:
-        thread = threading.Thread(target=self._beside, args=[layers])
-        thread.start()
-        return thread
 
     def _beside(self, layers: Sequence[str]) -> None:
         for layer in layers:
@@ -92,17 +82,6 @@ class Layers:
         """The tests that failed, a line each."""
         for layer in self._took:
             yield from (f"{layer}: {told}" for told in failures(_report(layer)))
-
-
-def _groups(layers: Iterable[str]) -> list[list[str]]:
-    """Those that run together; the first of each is the one to be seen."""
-    found: list[list[str]] = []
-    for layer in layers:
-        if found and TOGETHER.get(layer) == found[-1][0]:
-            found[-1].append(layer)
-        else:
-            found.append([layer])
-    return found
 
 
 def run(layers: Sequence[str] = LAYERS) -> int:

@@ -12,8 +12,10 @@ _COMMAND = ["python", "-m", "quantroll_jobs.probe"]
 _PORT_NAME = "metrics"
 _NO_STORE = ""  # questions are on the users' claims, never on the artifact volume
 _GRACE_SECONDS = 5  # it ends at once, and has nothing to tidy up
+_START_SECONDS = 600  # it asks for little of a processor, and on a busy node gets no more: killed, it would never start
 # It keeps its questions in memory: at most 64 Mi characters, twice while a file is read again.
 _RESOURCES = {"requests": {"cpu": "20m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+_HEALTH = {"httpGet": {"path": "/healthz", "port": _PORT_NAME}, "timeoutSeconds": 5}
 _SCRAPE = {
     "prometheus.io/scrape": "true",
     "prometheus.io/port": str(PROBE_PORT),
@@ -59,12 +61,8 @@ def _container(probe_input: ProbeInput, images: Images, paths: list[str]) -> Man
         "command": _COMMAND,
         "env": pods.environment(pods.ENVIRONMENT | {PROBE_VARIABLE: pods.literal(document)}),
         "ports": [{"name": _PORT_NAME, "containerPort": PROBE_PORT, "protocol": "TCP"}],
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": _PORT_NAME},
-            "periodSeconds": 20,
-            "timeoutSeconds": 5,
-            "failureThreshold": 3,
-        },
+        "startupProbe": {**_HEALTH, "periodSeconds": 5, "failureThreshold": _START_SECONDS // 5},
+        "livenessProbe": {**_HEALTH, "periodSeconds": 20, "failureThreshold": 3},
         "resources": _RESOURCES,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": pods.container_security(read_only_root=True),
