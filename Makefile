@@ -57,7 +57,7 @@ imports: venv ## import rules
 
 unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 	@$(BOOTSTRAP) tools > /dev/null
-	@$(PY) -m pytest -q -m "not integration and not jobs and not node and not e2e and not faults" --timeout 300 -n 2
+	@$(PY) -m pytest -q -m "not integration and not jobs and not node and not e2e and not faults" -n 2
 
 integration: venv ## against a real kube-apiserver, without a node
 	@$(BOOTSTRAP) bench > /dev/null

@@ -61,13 +61,13 @@ def served(stage: Stage, name: str) -> Counter[str]:
 
 def jobs(stage: Stage, name: str) -> set[str]:
     """Uids of a model's Jobs: names are the same whenever a Job is made anew."""
-    return set(jobs_by_name(stage, name).values())
+    return {job["uid"] for job in jobs_by_name(stage, name).values()}
 
 
-def jobs_by_name(stage: Stage, name: str) -> dict[str, str]:
-    """The same by the Jobs' names."""
+def jobs_by_name(stage: Stage, name: str) -> dict[str, Object]:
+    """Metadata of a model's Jobs by their names."""
     listed = json.loads(stage.kubectl("get", "jobs", "-l", f"quantroll.io/name={name}", "-o", "json"))
-    return {job["metadata"]["name"]: job["metadata"]["uid"] for job in listed["items"]}
+    return {job["metadata"]["name"]: job["metadata"] for job in listed["items"]}
 
 
 def events(stage: Stage, name: str) -> set[str]:

@@ -200,7 +200,7 @@ def test_prometheus_stops_across_a_step_and_across_a_drift_check(play, stage):
     with model.traffic() as traffic:
         model.until(held_at(10))
         stage.stop_prometheus()
-        held = model.until(lambda s: condition(s, "Stalled")["reason"] == "MetricsUnavailable", timeout=90)
+        held = model.until(lambda s: condition(s, "Stalled")["reason"] == "MetricsUnavailable", timeout=60)
         assert "Connection refused" in condition(held, "Stalled")["message"]
         assert stays(lambda: held_at(10)(model.status()), 10), "no data never passes"
         stage.start_prometheus()

@@ -20,7 +20,6 @@ from typing import Any
 PACKAGE_PARENT = Path(__file__).resolve().parent.parent
 LIBC, PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 HELD = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-LOOK = 2.0  # seconds of one look that count when something is waited for
 
 
 def start_time(pid: int) -> str | None:
@@ -39,20 +38,15 @@ def reap(pid: int) -> None:
 
 
 def wait_for(what: str, ok: Callable[[], Any], timeout: float, every: float = 0.05) -> Any:
-    """Poll until `ok` returns something true; an OSError or a failed command counts as not yet.
-
-    Of one look no more than `LOOK` seconds count: while a machine stands still, what is waited for does so, too.
-    """
-    waited, before, last = 0.0, time.monotonic(), None
-    while waited < timeout:
+    """Poll until `ok` returns something true; an OSError or a failed command counts as not yet."""
+    end, last = time.monotonic() + timeout, None
+    while time.monotonic() < end:
         try:
             if got := ok():
                 return got
         except (OSError, subprocess.CalledProcessError) as e:
             last = e
         time.sleep(every)
-        now = time.monotonic()
-        waited, before = waited + min(now - before, LOOK + every), now
     raise TimeoutError(f"{what}: not within {timeout:g} s ({last})")
 
 

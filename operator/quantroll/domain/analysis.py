@@ -169,7 +169,7 @@ def waits_for(said: Looks) -> str:
     return worst.waits_for
 
 
-def is_told_at(spec: QuantizedModelSpec, found: AnalysisStatus) -> datetime:
+def told_at(spec: QuantizedModelSpec, found: AnalysisStatus) -> datetime:
     """When a person is told that Prometheus does not say: after two intervals in which it did not, and not too soon."""
     return found.at + max(2 * interval(spec), _PATIENCE)
 

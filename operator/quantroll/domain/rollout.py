@@ -286,7 +286,7 @@ def _hold(
             return
     draft.say(Phase.ANALYZING, f"{candidate.variant} is held at {rollout.weight} %: {why}")
     if said.verdict == "Error" and rollout.analysis:
-        if draft.now >= (told := analysis.is_told_at(spec, rollout.analysis)):
+        if draft.now >= (told := analysis.told_at(spec, rollout.analysis)):
             draft.block(Reason.METRICS_UNAVAILABLE, f"{candidate.variant} is held at {rollout.weight} %: {why}")
         else:
             draft.wake(told)

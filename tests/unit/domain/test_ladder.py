@@ -394,6 +394,15 @@ def test_while_it_is_measured_anew_a_row_says_what_changed(change, said):
     assert world.status.variants[0].message.startswith("Recovery")
 
 
+def test_what_changed_is_told_since_the_last_measurement():
+    world = steady()
+    world.edit(serving__maxNumSeqs=3)
+    world.settle()
+    world.edit(qualityGate__generation={"maxTokens": 9})
+    world.tick()
+    assert world.status.variants[0].message == "measured anew: generation changed"
+
+
 @pytest.mark.parametrize(
     ("changes", "phase", "said"),
     [
