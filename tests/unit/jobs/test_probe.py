@@ -282,14 +282,18 @@ def test_a_revision_that_hangs_does_not_slow_the_other(make, engines, monkeypatc
     def thirty(exporter):
         if not left and hung.is_set() and ended(exporter, STABLE) >= 30:
             left.append((ended(exporter, CANDIDATE), pairs(exporter, "both")))
+            monkeypatch.setattr(prober_module, "HELD_UP", 20)  # a busy machine takes a tenth of a second for any answer
             release.set()
         return bool(left)
 
-    exporter = probe(make(request_timeout_seconds=30), thirty, asked(3, CANDIDATE))
+    def paired(exporter):
+        return pairs(exporter, "both") >= 1
+
+    exporter = probe(make(request_timeout_seconds=30), thirty, asked(3, CANDIDATE), paired)
     assert left == [(0, 0)]
     assert len(engines[1].requests) <= ended(exporter, CANDIDATE) + 1, "and it is not piled upon"
     assert len({body["prompt"] for body in engines[0].requests[:15]}) > 10, "one item after the other"
-    assert 1 <= pairs(exporter, "both") < ended(exporter, CANDIDATE)
+    assert pairs(exporter, "both") < ended(exporter, CANDIDATE)
 
 
 def test_what_was_lost_is_not_made_up_for(make, engines):
