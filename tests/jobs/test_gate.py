@@ -65,7 +65,7 @@ SIZE_RATIOS = {
     "autoawq once more": 0.377,
 }
 THRESHOLDS = Thresholds(min_acceptable=0.94, confidence=0.95, min_samples=500, min_baseline=0.5, max_error_rate=0.01)
-CONCURRENCY = 16
+CONCURRENCY = 64
 SERVED = ("int8", "int4", "naive4", "awq", "autoawq")
 
 

@@ -19,7 +19,7 @@ from quantroll.api.jobs import INPUT_VARIABLE, Report
 ROOT = Path(__file__).parents[2]
 SERVED_MODEL = "tiny"
 _ENGINE_FLAGS = (
-    "--max-model-len=256 --dtype=bfloat16 --enforce-eager --max-num-seqs=16 --kv-cache-memory-bytes=64M"
+    "--max-model-len=256 --dtype=bfloat16 --enforce-eager --max-num-seqs=64 --kv-cache-memory-bytes=64M"
     " --shutdown-timeout=5 --distributed-executor-backend=uni"
 )
 # one process fewer, as in the demo's engine profile

@@ -33,7 +33,7 @@ from quantroll.domain.wanted import WantedEvaluate, WantedPrepare
 
 PREPARE_PAUSE = timedelta(seconds=30)
 BASELINE_PAUSE = timedelta(minutes=1)
-MAX_CONCURRENCY = 32
+MAX_CONCURRENCY = 64
 
 
 def adopt(draft: Draft, spec: QuantizedModelSpec) -> bool:
