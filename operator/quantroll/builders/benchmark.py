@@ -1,17 +1,18 @@
 """The load generator of the benchmark Job: `vllm bench serve` of the engine's own image, level by level."""
 
 import shlex
+from urllib.parse import urlsplit
 
 from quantroll.api.jobs import BenchmarkInput
 from quantroll.api.status import RevisionSpec
-from quantroll.builders import engine, pods, sources
+from quantroll.builders import completion, engine, pods, sources
 from quantroll.builders.meta import Manifest
+from quantroll.constants import ENGINE_PORT
 
 CONTAINER = "load"
 VOLUME = {"name": "benchmark", "emptyDir": {}}
 MANIFEST = "manifest.json"
 _ROUNDS = 4  # requests of each place in a level, where that is more than the least
-_PATIENCE = 120  # seconds that the first process may take to start
 _RESOURCES = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "8Gi"}}
 # It talks to the engine alone and needs no GPU: images made for CUDA ask for all of them.
 _ENVIRONMENT = {"NVIDIA_VISIBLE_DEVICES": "void"}
@@ -47,21 +48,24 @@ def mount(job_input: BenchmarkInput, *, read_only: bool) -> Manifest:
 def script(job_input: BenchmarkInput) -> str:
     """Shell that warms the engine up, loads it level by level, and leaves CONCURRENCY.json or CONCURRENCY.failed.
 
-    The first process waits for a completion of the engine; when none comes in time, what it said is left as
-    engine.failed, and nothing is measured. Prompts of different seeds share no prefix: none is answered from a cache.
+    It waits for a completion of the engine; when none comes in time, why is left as engine.failed, and nothing is
+    measured. Prompts of different seeds share no prefix: none is answered from a cache.
     """
     done = f"{job_input.store}/benchmarks/{job_input.key}/{MANIFEST}"
     ready = round(job_input.ready_timeout_seconds)
+    port = urlsplit(job_input.endpoint).port or ENGINE_PORT
+    asks = shlex.join(completion.command(job_input.served_model, port, min(completion.TIMEOUT, ready)))
     lines = [
         f"[ -f {shlex.quote(done)} ] && exit 0",
         f"cd {shlex.quote(job_input.results)} || exit 0",
         "date +%s > started",
         'bench() { limit=$1; shift; timeout -k 10 "$limit" ' + shlex.join(_command(job_input)) + ' "$@"; }',
         "fail() { tail -n 20 $1.log | tail -c 2000 > $1.failed; }",
-        (
-            f"if ! bench {ready + _PATIENCE} --ready-check-timeout-sec={ready} --num-prompts=1 --max-concurrency=1"
-            " --seed=0 > engine.log 2>&1; then fail engine; exit 0; fi"
-        ),
+        f"until=$(($(date +%s) + {ready}))",
+        f"while ! {asks} > engine.log 2>&1; do",
+        'if [ "$(date +%s)" -ge "$until" ]; then fail engine; exit 0; fi',
+        "sleep 1",
+        "done",
     ]
     for seed, level in enumerate(job_input.concurrency, 1):
         prompts = max(job_input.requests, _ROUNDS * level)

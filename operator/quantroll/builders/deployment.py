@@ -4,28 +4,13 @@ import json
 from datetime import timedelta
 
 from quantroll.api.status import RevisionSpec
-from quantroll.builders import engine, names, pods, sources
+from quantroll.builders import completion, engine, names, pods, sources
 from quantroll.builders.meta import Manifest, Owner, labels, object_meta, revision_selector, scraped
 from quantroll.constants import ANNOTATION_REVISION_SPEC, ENGINE_PORT, Component
 from quantroll.domain import locate
 
-_PROBE_TIMEOUT = 60  # seconds; the first completion may compile kernels
 _STARTUP_PERIOD = 5
 _GRACE_MARGIN = 15  # seconds after the engine's own limit until it is killed
-
-# A first completion proves that the weights work, and warms the engine up before it gets traffic.
-_COMPLETION = """\
-import http.client, json, sys
-connection = http.client.HTTPConnection("127.0.0.1", {port}, timeout={timeout})
-body = {body}
-try:
-    connection.request("POST", "/v1/completions", json.dumps(body), {{"Content-Type": "application/json"}})
-    answer = connection.getresponse()
-    text = answer.read(300).decode(errors="replace")
-except OSError as error:
-    sys.exit(f"no answer yet: {{error}}")
-sys.exit(0 if answer.status == 200 else f"HTTP {{answer.status}}: {{text}}")
-"""
 
 
 def deployment(
@@ -86,13 +71,12 @@ def _pod(owner: Owner, served: RevisionSpec, revision: str, store: str) -> Manif
 
 def _probes(served_name: str) -> Manifest:
     health = {"path": "/health", "port": engine.PORT_NAME}
-    body = {"model": served_name, "prompt": "1", "max_tokens": 1}
-    script = _COMPLETION.format(port=ENGINE_PORT, timeout=_PROBE_TIMEOUT - 5, body=json.dumps(body))
     return {
+        # A first completion proves that the weights work, and warms the engine up before it gets traffic.
         "startupProbe": {
-            "exec": {"command": ["python3", "-c", script]},
+            "exec": {"command": completion.command(served_name, ENGINE_PORT)},
             "periodSeconds": _STARTUP_PERIOD,
-            "timeoutSeconds": _PROBE_TIMEOUT,
+            "timeoutSeconds": completion.TIMEOUT + 5,
             "failureThreshold": engine.LOAD_LIMIT_SECONDS // _STARTUP_PERIOD,
         },
         "readinessProbe": {"httpGet": health, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},

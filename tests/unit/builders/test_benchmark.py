@@ -1,25 +1,31 @@
-"""The load generator's script, run by a real shell against a `vllm` that only notes what it is asked."""
+"""The load generator's script, run by a real shell beside an engine, with a `vllm` that only notes what it is asked."""
 
 import os
 import subprocess
+import time
 
 import pytest
 
 from quantroll.builders import benchmark
 from unit.builders.samples import BENCHMARK, KEY
+from unit.jobs.fake_engine import FakeEngine
 
 FAKE = """#!/bin/sh
 echo "$@" >> "$CALLS"
-case "$*" in
-*ready-check-timeout-sec=1800*) [ -z "$DEAD" ] || { echo "ValueError: Initial test run failed"; exit 1; } ;;
-*max-concurrency=$BAD\\ *) echo "boom at $BAD"; exit 3 ;;
-esac
+case "$*" in *max-concurrency=$BAD\\ *) echo "boom at $BAD"; exit 3 ;; esac
 case "$*" in *result-filename=*) echo '{}' > "$(echo "$*" | sed 's/.*result-filename=//; s/ .*//')" ;; esac
 """
 
 
 @pytest.fixture
-def run(tmp_path):
+def engine():
+    with FakeEngine().serving() as made:
+        made.answer = lambda _: "!"
+        yield made
+
+
+@pytest.fixture
+def run(tmp_path, engine):
     """Run the script; returns (calls, files in the results' folder)."""
     tools, results = tmp_path / "bin", tmp_path / "results with a blank"
     tools.mkdir()
@@ -27,10 +33,11 @@ def run(tmp_path):
     (tools / "vllm").write_text(FAKE)
     (tools / "vllm").chmod(0o755)
 
-    def go(*, dead="", bad="none", **changes):
-        job = BENCHMARK.model_copy(update={"results": str(results), "store": str(tmp_path / "store")} | changes)
+    def go(*, bad="none", **changes):
+        places = {"results": str(results), "store": str(tmp_path / "store"), "endpoint": engine.url}
+        job = BENCHMARK.model_copy(update=places | changes)
         calls = tmp_path / "calls"
-        variables = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "DEAD": dead, "BAD": bad}
+        variables = {"PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls), "BAD": bad}
         done = subprocess.run(["sh", "-c", benchmark.script(job)], env=variables, check=False, timeout=30)
         assert done.returncode == 0, "a failed init container would hide why"
         asked = calls.read_text().splitlines() if calls.exists() else []
@@ -39,31 +46,47 @@ def run(tmp_path):
     return go
 
 
-def test_it_waits_then_loads_level_by_level(run):
+def test_it_waits_then_loads_level_by_level(run, engine):
+    told = iter([503, "!"])
+    engine.answer = lambda _: next(told)
     calls, files = run()
-    assert len(calls) == 4
-    assert all(call.startswith("bench serve --backend=openai --base-url=http://127.0.0.1:8000") for call in calls)
-    assert "--ready-check-timeout-sec=1800 --num-prompts=1 " in calls[0]
-    for call, level, prompts in zip(calls[1:], (1, 8, 64), (100, 100, 256), strict=True):
+    asked = [{name: body[name] for name in ("path", "model", "max_tokens")} for body in engine.requests]
+    assert asked == 2 * [{"path": "/v1/completions", "model": BENCHMARK.served_model, "max_tokens": 1}]
+    assert all(call.startswith(f"bench serve --backend=openai --base-url={engine.url} ") for call in calls)
+    for call, level, prompts in zip(calls, (1, 8, 64), (100, 100, 256), strict=True):
         assert f"--num-prompts={prompts} --num-warmups={level} --max-concurrency={level} " in call
         assert "--random-input-len=512 --random-output-len=128" in call
-    assert len({call.split("--seed=")[1].split()[0] for call in calls}) == 4, "the same prompts would be cached"
+    assert len({call.split("--seed=")[1].split()[0] for call in calls}) == 3, "the same prompts would be cached"
     assert {"1.json", "8.json", "64.json", "started", "ended"} <= files.keys()
     assert not [name for name in files if name.endswith((".failed", ".part"))]
 
 
 def test_a_level_that_fails_is_noted_and_the_others_go_on(run):
     calls, files = run(bad="8")
-    assert len(calls) == 4
+    assert len(calls) == 3
     assert "boom at 8" in files["8.failed"]
     assert {"1.json", "64.json"} <= files.keys()
     assert "8.json" not in files
 
 
-def test_an_engine_that_never_answers_ends_it(run):
-    calls, files = run(dead="yes")
-    assert len(calls) == 1
-    assert "Initial test run failed" in files["engine.failed"]
+def test_an_engine_that_gives_no_completion_ends_it(run, engine):
+    engine.answer = lambda _: 500
+    calls, files = run(ready_timeout_seconds=2)
+    assert calls == []
+    assert len(engine.requests) > 1, "it is asked again until then"
+    assert files["engine.failed"].startswith("HTTP 500: ")
+    assert files.keys() == {"started", "engine.log", "engine.failed"}
+
+
+def test_an_engine_that_hangs_ends_it(run, engine):
+    engine.answer = lambda _: time.sleep(3)
+    _, files = run(ready_timeout_seconds=1)
+    assert files["engine.failed"] == "no answer yet: timed out\n"
+
+
+def test_an_engine_that_is_not_there_ends_it(run):
+    _, files = run(endpoint="http://127.0.0.1:1", ready_timeout_seconds=1)
+    assert files["engine.failed"] == "no answer yet: [Errno 111] Connection refused\n"
 
 
 def test_a_level_that_hangs_is_ended(run, tmp_path):

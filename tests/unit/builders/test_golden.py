@@ -17,6 +17,13 @@ class Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data):
         return True
 
+    def as_written(self, text):
+        """Scripts keep their lines."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Dumper.add_representer(str, Dumper.as_written)
+
 
 @pytest.mark.parametrize("name", all_manifests())
 def test_manifest_is_as_reviewed(name):

@@ -65,10 +65,8 @@ def test_a_sweep_is_reported_and_kept(job, leave, tmp_path):
 
 
 def test_an_engine_that_never_answered_is_named(job, leave, tmp_path):
-    leave("engine.failed", "starting\nValueError: Initial test run failed\n\n")
-    with pytest.raises(
-        JobError, match="no completion within 60 s; last: ValueError: Initial test run failed"
-    ) as caught:
+    leave("engine.failed", "starting\nHTTP 500: no weights\n\n")
+    with pytest.raises(JobError, match="no completion within 60 s; last: HTTP 500: no weights") as caught:
         benchmark.run(job)
     assert (caught.value.reason, caught.value.permanent) == (Reason.ENGINE_NOT_READY, True)
     assert store.finished(job) is None
