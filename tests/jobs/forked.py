@@ -1,4 +1,4 @@
-"""Processes that have the libraries of a backend or of vLLM already: to load them takes a processor 10 to 30 seconds.
+"""Processes that have the libraries of a backend, of vLLM or of lm-eval already: to load them takes 10 to 30 seconds.
 
 Each is a process of its own all the same, forked from one that has loaded them and has never computed. A Job that
 starts from nothing, as in its image, is run beside them, and has to give the same bytes; the engine of the
@@ -120,8 +120,16 @@ class Parent:
 @contextmanager
 def loaded(python: str, backend: str) -> Iterator[Parent]:
     """One with a module of `quantroll_jobs.quantize`, in the environment that has what it needs."""
-    variables = environment(PYTHONPATH=os.pathsep.join([str(ROOT / "operator"), str(ROOT / "jobs")]))
-    with _parent(python, variables, "quantroll_jobs.__main__", f"quantroll_jobs.quantize.{backend}") as parent:
+    with _parent(python, _job_environment(), "quantroll_jobs.__main__", f"quantroll_jobs.quantize.{backend}") as parent:
+        yield parent
+
+
+@contextmanager
+def loaded_harness(python: str, **variables: str) -> Iterator[Parent]:
+    """One with lm-eval, which reads some variables of its environment while it is loaded."""
+    with _parent(
+        python, _job_environment(**variables), "quantroll_jobs.__main__", "quantroll_jobs.harness.ask"
+    ) as parent:
         yield parent
 
 
@@ -130,6 +138,10 @@ def loaded_engine(python: str) -> Iterator[Parent]:
     """One with vLLM."""
     with _parent(python, engine_environment(), ENGINE) as parent:
         yield parent
+
+
+def _job_environment(**more: str) -> dict[str, str]:
+    return environment(PYTHONPATH=os.pathsep.join([str(ROOT / "operator"), str(ROOT / "jobs")]), **more)
 
 
 @contextmanager

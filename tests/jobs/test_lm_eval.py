@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from bench.jobs import ROOT, SERVED_MODEL, Ended, environment, run_job
+from jobs.forked import Parent, loaded_harness
 from quantroll.api.jobs import DataFile, EvaluateInput, PrepareInput
 from quantroll.constants import Reason
 from unit.jobs.fake_engine import FakeEngine, Raw
@@ -36,23 +38,26 @@ GENERATE = {
 SHORT = {**GENERATE, "task": "shorter", "dataset_kwargs": {"data_files": {"test": "short.json"}}}
 
 
+def huggingface(root: Path) -> dict[str, str]:
+    """Variables with which nothing is kept elsewhere, and nothing asked for over the network."""
+    return {"HF_HOME": str(root / "huggingface"), "HF_DATASETS_OFFLINE": "1"}
+
+
 @dataclass(frozen=True)
 class Place:
     """The folder of a test."""
 
     root: Path
     python: str
+    harness: Parent
     engine: FakeEngine
 
     @property
     def tasks(self) -> Path:
         return self.root / "tasks"
 
-    def run(self, job: PrepareInput | EvaluateInput) -> Ended:
-        home = str(self.root / "huggingface")
-        return run_job(job, self.root / "report", self.python, HF_HOME=home, HF_DATASETS_OFFLINE="1")
-
     def prepare(self, scoring: dict, **changes: object) -> Ended:
+        """By a process that starts from nothing, as in the image."""
         job = PrepareInput(
             key="1" * 64,
             store=str(self.root),
@@ -62,7 +67,8 @@ class Place:
             scorer="LMEval",
             scoring=scoring,
         )
-        return self.run(PrepareInput.model_validate(job.model_dump() | changes))
+        job = PrepareInput.model_validate(job.model_dump() | changes)
+        return run_job(job, self.root / "report", self.python, **huggingface(self.root))
 
     def evaluate(self, scoring: dict, sha256: str, **changes: object) -> Ended:
         job = EvaluateInput(
@@ -79,7 +85,8 @@ class Place:
             ready_timeout_seconds=30,
             request_timeout_seconds=30,
         )
-        return self.run(EvaluateInput.model_validate(job.model_dump() | changes))
+        job = EvaluateInput.model_validate(job.model_dump() | changes)
+        return self.harness.run_job(job, self.root / f"report-{secrets.token_hex(4)}")
 
 
 CHOICE = {
@@ -150,13 +157,20 @@ def loaded(tmp_path_factory, lm_eval_python):
     return dict(json.loads(line) for line in lines)
 
 
+@pytest.fixture(scope="module")
+def harness(tmp_path_factory, lm_eval_python):
+    """A process that has loaded lm-eval, and forks Jobs."""
+    with loaded_harness(lm_eval_python, **huggingface(tmp_path_factory.mktemp("harness"))) as parent:
+        yield parent
+
+
 @pytest.fixture
-def place(tmp_path, lm_eval_python):
+def place(tmp_path, lm_eval_python, harness):
     write_tasks(tmp_path / "tasks")
     write_model(tmp_path / "model")
     with FakeEngine().serving() as engine:
         engine.answer = lambda body: _sum(body["prompt"])
-        yield Place(tmp_path, lm_eval_python, engine)
+        yield Place(tmp_path, lm_eval_python, harness, engine)
 
 
 def _sum(prompt: str) -> str:
