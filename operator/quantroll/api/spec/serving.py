@@ -77,7 +77,7 @@ class Serving(Placement):
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """GPUs that one pod's engine shards the model over: vLLM's --tensor-parallel-size."""
     max_num_seqs: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Requests that one engine works on at once: vLLM's --max-num-seqs."""
+    """Requests that one engine works on at once: vLLM's --max-num-seqs. Evaluations ask as many at once, at most 64."""
     max_model_len: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
     """Longest prompt and answer together, in tokens: vLLM's --max-model-len. Default: the model's own."""
     gpu_memory_utilization: Annotated[float, Field(ge=0.05, le=1)] = 0.9
