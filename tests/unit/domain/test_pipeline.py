@@ -346,7 +346,7 @@ def test_job_inputs_carry_what_the_spec_says():
     world.until("Evaluating")
     world.tick()
     given = world.job("evaluate", "int8").wanted.job_input
-    assert (given.temperature, given.max_tokens, given.concurrency) == (0.5, 9, 32)
+    assert (given.temperature, given.max_tokens, given.concurrency) == (0.5, 9, 64)
     assert given.eval_set.sha256 == "b" * 64, "what prepare has digested, not what lies there by now"
     assert given.baseline_key == world.status.baseline.evaluation.key
     assert given.ready_timeout_seconds == 1800
