@@ -1,8 +1,11 @@
 """The load generator's script, run by a real shell beside an engine, with a `vllm` that only notes what it is asked."""
 
 import os
+import socket
 import subprocess
+import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -82,6 +85,22 @@ def test_an_engine_that_hangs_ends_it(run, engine):
     engine.answer = lambda _: time.sleep(3)
     _, files = run(ready_timeout_seconds=1)
     assert files["engine.failed"] == "no answer yet: timed out\n"
+
+
+def test_an_engine_whose_answer_drips_ends_it(run):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                for letter in 100 * b"H":  # each in time, and no line of it ever ends
+                    connection.sendall(bytes([letter]))
+                    time.sleep(0.3)
+
+        threading.Thread(target=drip, daemon=True).start()
+        calls, files = run(endpoint=f"http://127.0.0.1:{server.getsockname()[1]}", ready_timeout_seconds=1)
+    assert calls == []
+    assert "engine.failed" in files
 
 
 def test_an_engine_that_is_not_there_ends_it(run):

@@ -64,5 +64,5 @@ def test_a_benchmark_runs_beside_the_engine_and_loads_it_with_its_own_image():
     assert job["metadata"]["labels"]["quantroll.io/component"] == "benchmark"
     script = load["command"][2]
     assert "--random-input-len=64 --random-output-len=16" in script
-    assert "until=$$(($$(date +%s) + 1800))" in script, "deadlines.modelLoad"
+    assert "deadline=$$(($$(date +%s) + 1800))" in script, "deadlines.modelLoad"
     assert "--max-concurrency=8" in script
