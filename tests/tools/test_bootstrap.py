@@ -195,7 +195,7 @@ def test_the_table_says_how_long_each_took_and_how_busy_the_machine_was(monkeypa
     out = capfd.readouterr().out
     assert "from a\n" in out
     assert re.search(
-        r"^a +ok +[0-9.]+ s\nb +FAILED .*\nall +FAILED +[0-9.]+ s, processors +\d+ % busy", out, re.MULTILINE
+        r"^a +ok +[0-9.]+ s\nb +FAILED .*\nall +FAILED +[0-9.]+ s, processors worked \d+ s \(", out, re.MULTILINE
     )
 
 
@@ -244,13 +244,20 @@ def test_when_the_main_ones_are_interrupted_nothing_else_is_begun(monkeypatch):
     assert makes.seen == ["lint"]
 
 
-def test_a_machine_that_does_nothing_is_not_busy_and_one_that_works_is(monkeypatch, tmp_path):
-    ticks = os.sysconf("SC_CLK_TCK")
-    told = [0]
-    monkeypatch.setattr(layers.Path, "read_text", lambda *_, **__: f"cpu  {told[0]} 0 0 500 7 0 0 0 99 99\nintr 1\n")
-    at = layers._worked()
-    told[0] = 3 * ticks
-    assert layers._worked() - at == 3
+def test_the_seconds_of_processors_are_told_apart_from_what_the_host_took(tmp_path):
+    ticks, stat = os.sysconf("SC_CLK_TCK"), tmp_path / "stat"
+
+    def read(*seconds):
+        stat.write_text(f"cpu  {' '.join(str(second * ticks) for second in seconds)}\nintr 1\n")
+        return layers.processors(stat)
+
+    #                user nice system idle disk irq softirq stolen guest nice
+    before = read(10, 1, 5, 500, 7, 0, 0, 3, 99, 99)
+    assert read(10, 1, 5, 600, 8, 0, 0, 3, 99, 99) - before == layers.Spent(0, 101, 0)
+    spent = read(40, 11, 15, 510, 17, 2, 3, 28, 99, 99) - before
+    assert spent == layers.Spent(55, 20, 25)
+    assert spent.told() == "processors worked 55 s (55 %), the host took 25 %"
+    assert (before - before).told() == "processors worked 0 s (0 %), the host took 0 %"
 
 
 def test_the_summary_ends_with_the_tests_that_failed(monkeypatch, capfd, tmp_path):
