@@ -25,6 +25,7 @@ def line(number, verb="get", stage="ResponseComplete", **about):
             "verb": verb,
             "requestURI": "/apis",
             "requestReceivedTimestamp": "2026-01-01T00:00:01.500000Z",
+            "stageTimestamp": "2026-01-01T00:00:01.750000Z",
             "responseStatus": {"code": 200},
             **({"objectRef": about} if about else {}),
         }
@@ -47,6 +48,17 @@ def test_requests_of_an_audit_log():
         ("create", "events", True, True),
     ]
     assert (found[2].namespace, found[2].name, found[2].code, found[2].at % 60) == ("a", "b", 200, 1.5)
+    assert {r.took for r in found} == {0.25}
+
+
+def test_the_first_write_of_a_kind_after_an_edit():
+    def write(at, verb="patch", resource="deployments", name="one-0123456789"):
+        return audit.Request(at=at, verb=verb, namespace="a", resource=resource, name=name, code=200)
+
+    writes = [write(1), write(5, "get"), write(6, resource="services"), write(7, name="two-0"), write(8), write(9)]
+    assert audit.first(writes, "patch", "deployments", "one", 2) == writes[4]
+    assert audit.first(writes, "patch", "deployments", "one", 8) == writes[4]
+    assert audit.first(writes, "patch", "deployments", "one", 9.5) is None
 
 
 def test_a_log_is_read_from_the_mark_and_only_in_whole_lines(tmp_path):
@@ -149,5 +161,8 @@ def test_the_whole_benchmark_with_a_few_resources(tmp_path):
     figures = {figure["name"]: figure for figure in json.loads((folder / "bench.json").read_text())["figures"]}
     assert figures["writes in 3 s"]["met"]
     assert figures["writes in that"]["met"], "a restart writes nothing"
-    assert figures["edit to changed child, p50"]["value"] > 0
+    parts = [name for name in figures if name.startswith("  ") and name.endswith(", p50")]
+    whole = figures["edit to changed child, p50"]["value"]
+    assert len(parts) == 3
+    assert all(0 < figures[name]["value"] < whole for name in parts)
     assert figures["memory (RSS), idle"]["value"] > 20

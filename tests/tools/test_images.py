@@ -60,7 +60,7 @@ def build(tmp_path, monkeypatch):
     (context / ".dockerignore").write_text("*\n!code\n!lock\n")
     for name in ("Dockerfile", "lock", "code/a.py", "code/__pycache__/a.pyc", "not let in"):
         (context / name).write_text(name)
-    return lambda builder: images.build(["operator"], Binaries([]), builder, record, context)
+    return lambda builder, *targets: images.build(targets or ["operator"], Binaries([]), builder, record, context)
 
 
 def test_every_target_is_in_the_dockerfile_and_what_few_need_is_built_only_when_named():
@@ -125,33 +125,78 @@ def test_old_layers_go_when_the_packages_change(build, root, monkeypatch):
     for change, pruned in ((False, False), (False, False), (True, True)):
         if change:
             (known,) = (root / "images" / "checkouts").iterdir()
-            known.write_text(json.dumps({"path": str(cache.CHECKOUT), "recipe": "other packages"}))
+            known.write_text(json.dumps({"path": str(cache.CHECKOUT), "built": {"operator": "other packages"}}))
         builder = FakeBuilder()
         build(builder)
         assert builder.pruned is pruned
     assert len(collected) == 1
 
 
-def test_what_another_checkout_uses_stays_until_that_is_gone(build, root, tmp_path, monkeypatch):
-    collected = []
-    monkeypatch.setattr(registry, "collect_garbage", collected.append)
-    first = FakeBuilder()
-    build(first)
-    other = tmp_path / "other"
-    other.mkdir()
-    tags = registry.storage() / "docker/registry/v2/repositories/quantroll/operator/_manifests/tags"
-    (tags / "dev-other").mkdir(parents=True)
-    (tags / "dev-own").mkdir()
-    (root / "images" / "checkouts" / "dev-other").write_text(json.dumps({"path": str(other), "recipe": "another lock"}))
+@pytest.fixture
+def other(root, tmp_path, monkeypatch):
+    """Another checkout that has built something."""
+    monkeypatch.setattr(registry, "collect_garbage", lambda _: None)
+    folder = tmp_path / "other"
+
+    class Other:
+        tags = registry.storage() / "docker/registry/v2/repositories/quantroll/operator/_manifests/tags"
+
+        def has_built(self, **built):
+            folder.mkdir()
+            for name in ("dev-other", "dev-own"):
+                (self.tags / name).mkdir(parents=True)
+            (root / "images" / "checkouts").mkdir(parents=True, exist_ok=True)
+            record = {"path": str(folder), "built": built}
+            (root / "images" / "checkouts" / "dev-other").write_text(json.dumps(record))
+
+        def goes(self):
+            folder.rmdir()
+
+    return Other()
+
+
+def test_what_another_checkout_uses_stays_until_that_is_gone(build, other):
+    other.has_built(operator="another lock")
     second = FakeBuilder()
     build(second)
     assert (second.forgotten, second.pruned) == ([], False)
-    assert (tags / "dev-other").exists()
-    other.rmdir()
+    assert (other.tags / "dev-other").exists()
+    other.goes()
     third = FakeBuilder()
     build(third)
-    assert (third.forgotten, third.pruned, len(collected)) == (["dev-other"], True, 1)
-    assert [tag.name for tag in tags.iterdir()] == ["dev-own"]
+    assert (third.forgotten, third.pruned) == (["dev-other"], True)
+    assert [tag.name for tag in other.tags.iterdir()] == ["dev-own"]
+
+
+def recipe(root):
+    """By which this checkout builds."""
+    (own,) = (file for file in (root / "images" / "checkouts").iterdir() if file.name != "dev-other")
+    return json.loads(own.read_text())["built"]["operator"]
+
+
+def test_layers_of_a_checkout_that_is_gone_are_there_for_the_next_one(build, root, other):
+    build(FakeBuilder())
+    same = recipe(root)
+    other.has_built(**{"operator": same, "quantize": same, "client-lm-eval": same, "scripted-engine": same})
+    other.goes()
+    for target, forgotten in (
+        ("scripted-engine", []),
+        ("quantize", []),
+        ("vllm-cpu", []),
+        ("client-lm-eval", ["dev-other"]),
+    ):
+        builder = FakeBuilder()
+        build(builder, target)
+        assert (builder.forgotten, builder.pruned) == (forgotten, bool(forgotten)), target
+
+
+def test_of_other_packages_only_what_everybody_builds_is_waited_for(build, other):
+    other.has_built(**{"operator": "another lock", "quantize": "another lock", "client-lm-eval": "another lock"})
+    other.goes()
+    for target, forgotten in (("operator", []), ("quantize", ["dev-other"])):
+        builder = FakeBuilder()
+        build(builder, target)
+        assert builder.forgotten == forgotten, target
 
 
 def test_before_the_first_build_there_are_no_references(tmp_path):

@@ -12,14 +12,17 @@ _WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; `at` is when the API server got it, in seconds since 1970."""
+    """One request."""
 
     at: float
+    """When the API server got it, in seconds since 1970."""
     verb: str
     namespace: str
     resource: str  # with its subresource
     name: str
     code: int
+    took: float = 0.0
+    """Seconds until it was answered; of a watch, until it began."""
 
     @property
     def is_write(self) -> bool:
@@ -50,14 +53,26 @@ def parse(lines: Iterable[str]) -> Iterator[Request]:
         seen.add(told["auditID"])
         about = told.get("objectRef", {})
         parts = (about.get("resource", told["requestURI"]), about.get("subresource"))
+        received, answered = (_seconds(told[name]) for name in ("requestReceivedTimestamp", "stageTimestamp"))
         yield Request(
-            at=datetime.fromisoformat(told["requestReceivedTimestamp"]).timestamp(),
+            at=received,
             verb=told["verb"],
             namespace=about.get("namespace", ""),
             resource="/".join(part for part in parts if part),
             name=about.get("name", ""),
             code=told.get("responseStatus", {}).get("code", 0),
+            took=answered - received,
         )
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def first(requests: Iterable[Request], verb: str, resource: str, name: str, at: float) -> Request | None:
+    """The first of its kind that the API server got at `at` or later; of an object whose name begins like this."""
+    kind = (verb, resource)
+    return next((r for r in requests if r.at >= at and (r.verb, r.resource) == kind and r.name.startswith(name)), None)
 
 
 def rollout_writes(requests: Iterable[Request]) -> tuple[list[Request], list[Request]]:

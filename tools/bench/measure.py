@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from bench import models
+from bench import audit, models
 from bench.api import Api, Object, path_of
-from bench.audit import rollout_writes
 from bench.playground import Playground
 from bench.process import Operator
 from bench.report import Figure, percentile
@@ -111,7 +110,7 @@ class Bench:
         await self._steady([model], _SOON)
         await self.calm()
         own = [request for request in self.place.audit.requests() if request.namespace == models.ALONE]
-        writes, events = rollout_writes(own)
+        writes, events = audit.rollout_writes(own)
         return [
             Figure("writes of a rollout in 5 steps", len(writes), "", 25),
             Figure("  and events", len(events), ""),
@@ -155,12 +154,15 @@ class Bench:
 
         The next one's turn is when its pods are ready: what comes of an edit is no part of the following one's time.
         """
-        took = []
+        self.place.audit.mark()
+        took, taken, begun = [], [], []
         for model in models.many(count):
             key, path = _key(model), f"{path_of(model)}/{model['metadata']['name']}"
             wanted = self.replicas[key][0] + 1
             began = time.monotonic()
+            begun.append((model["metadata"]["name"], time.time()))
             await self.api.call("PATCH", path, {"spec": {"serving": {"replicas": wanted}}})
+            taken.append((time.monotonic() - began) * 1000)
             await self.until("edited child", lambda k=key, w=wanted: self.replicas[k][0] == w, _SOON)  # type: ignore[misc]
             took.append((self.replicas[key][1] - began) * 1000)
             await self.until("pods of the edited child", lambda k=key, w=wanted: self.ready[k] == w, _SOON)  # type: ignore[misc]
@@ -168,7 +170,20 @@ class Bench:
         return [
             Figure("edit to changed child, p50", percentile(took, 0.5), "ms", 50),
             Figure("edit to changed child, p99", percentile(took, 0.99), "ms", 250),
+            Figure("  of it until the edit is taken, p50", percentile(taken, 0.5), "ms"),
+            *self._answers(begun),
         ]
+
+    def _answers(self, begun: list[tuple[str, float]]) -> list[Figure]:
+        """How long the API server takes for the two writes of the operator that follow an edit."""
+        asked = self.place.audit.requests()
+        writes = {"status": ("update", f"{PLURAL}/status"), "child": ("patch", "deployments")}
+        found = []
+        for what, (verb, resource) in writes.items():
+            own = [audit.first(asked, verb, resource, name, at) for name, at in begun]
+            median = percentile([request.took * 1000 for request in own if request], 0.5)
+            found.append(Figure(f"  and until the API server has written the {what}, p50", median, "ms"))
+        return found
 
     async def restart(self) -> list[Figure]:
         """Stopped and started: until it is idle again, and what it wrote in between."""

@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bootstrap import cache
@@ -37,7 +37,7 @@ def build(
 
     `context` is a folder with a Dockerfile that has these targets, and a .dockerignore that says what it may copy.
     """
-    binaries, mark = binaries or Binaries.pinned(), _mark()
+    binaries, mark, targets = binaries or Binaries.pinned(), _mark(), list(targets)
     with cache.lock(cache.root() / "images.lock"):
         builder = builder or (Docker() if Docker.usable() else Buildah())
         known = json.loads(record.read_text()) if record.exists() else {}
@@ -58,7 +58,7 @@ def build(
                 known[target] = {"id": identity, "reference": reference, "of": made_of}
             record.parent.mkdir(exist_ok=True)
             record.write_text(json.dumps(known, indent=1) + "\n")
-        _prune(builder, binaries, mark)
+        _prune(builder, binaries, mark, targets)
     return {name: entry["reference"] for name, entry in known.items()}
 
 
@@ -76,24 +76,40 @@ def _mark() -> str:
     return f"dev-{cache.digest([], str(cache.CHECKOUT))}"
 
 
-def _prune(builder: Builder, binaries: Binaries, mark: str) -> None:
-    """Let go of layers when this checkout's packages have changed, or another checkout is no more.
+def _prune(builder: Builder, binaries: Binaries, mark: str, targets: Iterable[str]) -> None:
+    """Let go of layers when the packages of what was built have changed, or another checkout is no more.
 
-    Else the cache would grow by gigabytes with every change of the lock; small layers of code may pile up.
+    Else the cache would grow by gigabytes with every change of the lock; small layers of code may pile up. What is left
+    of a checkout that is no more stays until its images have been built here, from the very same large layers.
     """
     folder = cache.root() / "images" / "checkouts"
     folder.mkdir(parents=True, exist_ok=True)
-    gone = [file for file in folder.iterdir() if not Path(json.loads(file.read_text())["path"]).is_dir()]
+    files = [cache.CHECKOUT / name for name in ("Dockerfile", "uv.lock")]
+    scripts = sorted(file for file in (cache.CHECKOUT / "tools/images").iterdir() if file.is_file())
+    recipe, own = cache.digest([*files, *scripts]), folder / mark
+    before = _built(own) if own.exists() else {}
+    built = {**before, **dict.fromkeys(targets, recipe)}
+    others = [file for file in folder.iterdir() if file != own]
+    left = [file for file in others if not Path(json.loads(file.read_text())["path"]).is_dir()]
+    gone = [file for file in left if _is_replaced(_built(file), built)]
     for file in gone:
         builder.forget(file.name)
         registry.forget(file.name)
         file.unlink()
-    own = folder / mark
-    files = [cache.CHECKOUT / name for name in ("Dockerfile", "uv.lock")]
-    scripts = sorted(file for file in (cache.CHECKOUT / "tools/images").iterdir() if file.is_file())
-    recipe = cache.digest([*files, *scripts])
-    if gone or (own.exists() and json.loads(own.read_text())["recipe"] != recipe):
+    if gone or any(built[target] != was for target, was in before.items()):
         with cache.step("removing layers that no image has any more"):
             builder.prune()
             registry.collect_garbage(binaries)
-    own.write_text(json.dumps({"path": str(cache.CHECKOUT), "recipe": recipe}))
+    own.write_text(json.dumps({"path": str(cache.CHECKOUT), "built": built}))
+
+
+def _built(record: Path) -> dict[str, str]:
+    """The targets that a checkout has built, each with the digest of what decided about its packages."""
+    found: dict[str, str] = json.loads(record.read_text()).get("built", {})
+    return found
+
+
+def _is_replaced(left: Mapping[str, str], built: Mapping[str, str]) -> bool:
+    """Whether all has been built that shares layers with what is left; optional images only share them by recipe."""
+    recipes = set(built.values())
+    return all(target in built for target, recipe in left.items() if target in TARGETS or recipe in recipes)

@@ -84,7 +84,8 @@ def _decide(draft: Draft, spec: QuantizedModelSpec) -> None:
         draft.block(draft.seen.trouble.reason, draft.seen.trouble.message)
     _steer(draft, spec, _move)
     _serve(draft, spec)
-    figures.fill(draft, spec)
+    if not draft.decided:  # else costs have decided, and nothing since has changed what they come from
+        figures.fill(draft, spec)
     _report_saving(draft)
     _report_stable(draft, spec)
 
