@@ -3,7 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE  # set, it would make every start of vLLM compile its packages again
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Debian's own first: it is built with a profile of what Python programs do, which pyenv's builds are not by default, and
+# the unit tests take a fifth less processor time with it.
+PYTHON ?= $(or $(wildcard /usr/bin/python3.11),$(shell command -v python3.11 || command -v python3))
 PY := .venv/bin/python
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools
 BOOTSTRAP := $(PYTHON) -m bootstrap
@@ -71,6 +73,7 @@ jobs: venv envs ## real quantization and vLLM on CPU, as processes
 	@$(PY) -m pytest -q tests/jobs -m jobs --timeout 1200 --durations 8
 
 node: images ## the throw-away cluster itself; needs root
+	@$(PY) -m cluster images client-lm-eval > /dev/null
 	@$(PY) -m pytest -q tests/tools -m node --timeout 600 -n 2
 
 e2e: images ## the whole loop with the real engine on a throw-away node; needs root

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from bootstrap import cache
-from cluster import images, registry, store
+from cluster import images, registry
 from cluster.binaries import Binaries
 from cluster.builders import Buildah, pip_settings
 
@@ -215,28 +215,6 @@ def test_an_index_set_for_pip_reaches_uv_in_builds(monkeypatch, tmp_path):
     mounted = {at: path for path, at in Buildah(tmp_path / "b").machine_files().items()}
     assert 'url = "https://index.test/simple"' in mounted["/etc/uv/uv.toml"].read_text()
     assert "index-url = https://index.test/simple" in mounted["/etc/pip.conf"].read_text()
-
-
-def test_large_layers_are_stored_once(root, tmp_path):
-    content = tmp_path / "containerd" / store.BLOBS
-    content.mkdir(parents=True)
-    for value, size in (("b" * 64, store.LARGE), ("c" * 64, 10)):
-        twin = registry.blob(f"sha256:{value}")
-        twin.parent.mkdir(parents=True)
-        for path in (twin, content / value):
-            path.write_bytes(b"x" * size)
-    (content / ("d" * 64)).write_bytes(b"x" * store.LARGE)
-    store.share_blobs(tmp_path / "containerd")
-    assert (content / ("b" * 64)).samefile(registry.blob("sha256:" + "b" * 64))
-    assert not (content / ("c" * 64)).samefile(registry.blob("sha256:" + "c" * 64))
-    assert (content / ("d" * 64)).stat().st_nlink == 1
-
-
-def test_a_store_that_has_the_images_is_used_as_it_is(root):
-    (store.folder() / "current").mkdir(parents=True)
-    (store.folder() / "images.json").write_text(json.dumps(["a@1", "b@2"]))
-    assert store.ensure(["b@2"], Binaries([])) == store.folder() / "current"
-    assert store.ensure([], Binaries([])) is None
 
 
 def test_programs_are_found_in_order_and_their_lack_is_named(tmp_path):

@@ -125,16 +125,14 @@ class Cluster:
         """
         self._check([*(["contour", "envoy"] if with_gateway else []), *([prometheus.NAME] if with_prometheus else [])])
         self._began = time.monotonic()
-        unpacked = store.ensure(list(images), self.bin)
         with self._starting():
+            unpacked = store.ensure(list(images), self.bin, self.state)
             self._mark("images")
             reached = {"gateway": (NODE_IP, gateway.ENVOY_PORT)} if with_gateway else {}
             if with_prometheus:
                 reached[prometheus.NAME] = (NODE_IP, prometheus.PORT)
             cp = self._control_plane(reached)
-            node = Node(self.state, self.bin)
-            with store.in_use():
-                node.start(cp, unpacked)
+            Node(self.state, self.bin).start(cp, unpacked)
             self._mark("node started")
             registry.start(self.state, self.bin)
             dns.start(self.state, self.bin, cp, self.client)
@@ -169,7 +167,7 @@ class Cluster:
         return cp
 
     def make_store(self, old: Path | None, references: Sequence[str], out: Path) -> None:
-        """Unpack images, on top of those of an older store, into a folder that a node can start from.
+        """Unpack images, on top of those of an older store, into an empty folder that nodes can start from.
 
         Older versions of the same images are dropped. The cluster's folder is gone afterwards.
         """
@@ -188,7 +186,6 @@ class Cluster:
                 if reference not in references and reference.split("@")[0] in names:
                     node.drop(reference)
             self.state.stop(last=["netns"])
-            shutil.rmtree(out, ignore_errors=True)
             (node.work / "varlib" / "containerd").rename(out)
         self.down()
 

@@ -5,19 +5,21 @@ with it; and its own cgroup in every hierarchy, named after the cluster.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import IO
 
-from . import archive, cgroups, kubelet
+from . import archive, cgroups, kubelet, nodeinit
 from .binaries import Binaries
 from .controlplane import ControlPlane
 from .kubelet import NAME
 from .procs import State, wait_for
 
 PAUSE = "localhost/pause:1"
+LAYERS = "io.containerd.snapshotter.v1.overlayfs/snapshots"
 
 CONTAINERD = """
 version = 3
@@ -48,17 +50,31 @@ state = "/run/containerd"
 """
 
 
-def link_tree(store: Path, to: Path) -> None:
-    """Copy a containerd root by hard links: images of any size in a second, and no disk.
+def copy_root(root: Path, to: Path) -> None:
+    """Copy a containerd root that is not in use: databases for real, and all else by hard links.
 
-    Content and unpacked layers are never written in place (overlayfs copies up); the databases are, so those are
-    copied for real. Both folders have to be on one filesystem.
+    Content and unpacked layers are never written in place (overlayfs copies up). Both folders have to be on one
+    filesystem.
     """
-    subprocess.run(["cp", "-al", store, to], check=True)
+    subprocess.run(["cp", "-al", root, to], check=True)
     for db in [*to.glob("*.db"), *to.glob("*/*.db")]:
         own = db.with_suffix(".own")
         shutil.copy2(db, own)
         own.replace(db)
+
+
+def refer_to_root(root: Path, to: Path) -> None:
+    """The same for as long as the other stays where it is: the layers, most of it by far, are symbolic links to its."""
+
+    def but_layers(within: str, names: list[str]) -> list[str]:
+        return names if Path(within) == root / LAYERS else []
+
+    def copy(source: str, target: str) -> None:
+        (shutil.copy2 if source.endswith(".db") else os.link)(source, target)
+
+    shutil.copytree(root, to, copy_function=copy, ignore=but_layers)
+    for layer in (root / LAYERS).iterdir():
+        (to / LAYERS / layer.name).symlink_to(layer)
 
 
 class Node:
@@ -69,13 +85,14 @@ class Node:
         self.work = state.dir / "node"
 
     def start(self, cp: ControlPlane | None, image_store: Path | None = None) -> None:
-        """Start the node, on a copy of an image store if one is given; the API has to answer already.
+        """Start the node, on what is in an image store if one is given; the API has to answer already.
 
-        Without a control plane it is only containerd, to fill an image store. Returns when it takes images.
+        Without a control plane it is only containerd, to fill another image store. Returns when it takes images.
         """
         (self.work / "varlib").mkdir(parents=True, mode=0o755)
         if image_store:
-            link_tree(image_store, self.work / "varlib" / "containerd")
+            stays = cp is not None and not any(image_store.is_relative_to(at) for at in nodeinit.OWN_FOLDERS.values())
+            (refer_to_root if stays else copy_root)(image_store, self.work / "varlib" / "containerd")
         cgroups.make(self.state.data["id"])
         (self.work / "containerd.toml").write_text(CONTAINERD.format(pause=PAUSE, work=self.work))
         run = {"containerd": [str(self.bin("containerd")), "--config", f"{self.work}/containerd.toml"]}

@@ -16,6 +16,8 @@ STARTS, WINDOW = 10, 60.0
 """Times within so many seconds that a kubelet is started again, as systemd would: containerd has its socket before it
 answers a kubelet."""
 PAUSE = 0.5  # seconds before it is started again
+OWN_FOLDERS = {"varlib": "/var/lib", "varlog": "/var/log", "run": "/run"}
+"""By their names in the node's folder; what the machine has at these places, the node does not see."""
 SYSCTLS = {  # the kubelet insists on these machine-wide values: it sees, and may write, files of its own instead
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -41,7 +43,7 @@ def private_machine(work: Path, hostname: str) -> None:
     mount("-t", "sysfs", "sysfs", "/sys")
     mount("--rbind", held, "/sys/fs/cgroup")
     subprocess.run(["umount", "-R", "-l", held], check=True)
-    for name, at in (("varlib", "/var/lib"), ("varlog", "/var/log"), ("run", "/run")):
+    for name, at in OWN_FOLDERS.items():
         (work / name).mkdir(exist_ok=True)
         mount("--bind", work / name, at)
     mount("--make-rshared", "/")  # volumes with mount propagation

@@ -1,23 +1,24 @@
 """Images unpacked once for any number of clusters.
 
-Unpacking the large images takes a minute. So a containerd of its own does it once, into CACHE/store/current, and every
-cluster's node starts from a copy made of hard links: a second or two, and no disk. The store follows the images that
-are asked for: what is missing is added, older versions are dropped.
+Unpacking the large images takes a minute. So a containerd of its own does it once, into a folder of CACHE/store, and
+the nodes of all clusters start from that: its unpacked layers, hundreds of thousands of files that nobody ever writes
+to, stay where they are and are referred to. The store follows the images that are asked for: what is missing is added,
+older versions are dropped, in a new folder, and the old one goes with the last cluster that uses it.
 """
 
 import json
 import os
-import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bootstrap import cache
 
 from . import registry
 from .binaries import Binaries
+from .procs import State
 
 if TYPE_CHECKING:
     from .cluster import Cluster
@@ -30,35 +31,67 @@ def folder() -> Path:
     return cache.root() / "store"
 
 
-@contextmanager
-def in_use() -> Iterator[None]:
-    """Nobody replaces the store while the block runs."""
-    with cache.lock(folder() / "lock"):
-        yield
-
-
-def ensure(references: Sequence[str], binaries: Binaries) -> Path | None:
-    """A store that holds these images; None when none are asked for."""
+def ensure(references: Sequence[str], binaries: Binaries, user: State) -> Path | None:
+    """A store that holds these images, for as long as this cluster is there; None when none are asked for."""
     if not references:
         return None
-    current, record = folder() / "current", folder() / "images.json"
-    with in_use():
-        have = json.loads(record.read_text()) if record.exists() and current.exists() else []
-        if set(references) <= set(have):
-            return current
-        for left in folder().glob("build-*"):
-            _cluster(left, binaries).down()
-            shutil.rmtree(left, ignore_errors=True)
-        record.unlink(missing_ok=True)
-        new, work = folder() / "new", Path(tempfile.mkdtemp(prefix="build-", dir=folder()))
-        with cache.step("unpacking images"):
-            _cluster(work, binaries).make_store(current if current.exists() else None, references, new)
-        share_blobs(new)
-        shutil.rmtree(current, ignore_errors=True)
-        new.rename(current)
-        names = {r.split("@")[0] for r in references}
-        record.write_text(json.dumps([*references, *(r for r in have if r.split("@")[0] not in names)], indent=1))
+    record = folder() / "store.json"
+    with cache.lock(folder() / "lock"):
+        known = json.loads(record.read_text()) if record.exists() else {}
+        if not set(references) <= set(known.get("images", ())):
+            known = _made(references, known, binaries)
+            record.write_text(json.dumps(known, indent=1))
+        current: Path = folder() / known["folder"]
+        users = _users(current)
+        users.mkdir(parents=True, exist_ok=True)
+        (users / user.data["id"]).write_text(str(user.path))
+        _drop_unused(current)
     return current
+
+
+def _made(references: Sequence[str], known: dict[str, Any], binaries: Binaries) -> dict[str, Any]:
+    """A new folder with these images and what else was known; returns its record."""
+    for left in folder().glob("build-*"):
+        _cluster(left, binaries).down()
+        remove(left)
+    new, work = (Path(tempfile.mkdtemp(prefix=prefix, dir=folder())) for prefix in ("images-", "build-"))
+    with cache.step("unpacking images"):
+        _cluster(work, binaries).make_store(folder() / known["folder"] if known else None, references, new)
+    share_blobs(new)
+    names = {r.split("@")[0] for r in references}
+    kept = [r for r in known.get("images", ()) if r.split("@")[0] not in names]
+    return {"folder": new.name, "images": [*references, *kept]}
+
+
+def _users(store: Path) -> Path:
+    """Where the clusters of a store are written down, each with the path of its state."""
+    return store.with_name(f"{store.name}.users")
+
+
+def _drop_unused(current: Path) -> None:
+    for store in folder().iterdir():
+        users = _users(store)
+        if not store.is_dir() or store.suffix == users.suffix:
+            continue
+        for user in users.glob("*"):
+            if not _is_there(user.name, Path(user.read_text())):
+                user.unlink()
+        if store != current and not any(users.glob("*")):
+            remove(store)
+            remove(users)
+
+
+def _is_there(name: str, state: Path) -> bool:
+    """Whether a cluster is: another one may have its folder by now."""
+    try:
+        return bool(json.loads(state.read_text())["id"] == name)
+    except OSError:
+        return False
+
+
+def remove(path: Path) -> None:
+    """A folder of many files, which Python would take three times as long for."""
+    subprocess.run(["rm", "-rf", "--one-file-system", path], check=True)
 
 
 def share_blobs(containerd: Path) -> None:
