@@ -161,6 +161,10 @@ def test_the_whole_benchmark_with_a_few_resources(tmp_path):
     figures = {figure["name"]: figure for figure in json.loads((folder / "bench.json").read_text())["figures"]}
     assert figures["writes in 3 s"]["met"]
     assert figures["writes in that"]["met"], "a restart writes nothing"
+    assert all(
+        figures[f"  {what}"]["value"] > 0
+        for what in ("processor time of the operator in that", "and of the API server and its store")
+    )
     parts = [name for name in figures if name.startswith("  ") and name.endswith(", p50")]
     whole = figures["edit to changed child, p50"]["value"]
     assert len(parts) == 3

@@ -12,6 +12,7 @@ import yaml
 from bench import audit
 from bench.api import Api
 from bench.models import STORAGE_CLASS, Object, data_claim, volumes
+from bench.process import processor_time
 from bench.stages import stages
 from bootstrap import cache, gotools
 from cluster.binaries import Binaries
@@ -45,6 +46,11 @@ class Playground:
     def __init__(self, control: ControlPlaneOnly, audited: audit.Log) -> None:
         self.control, self.audit = control, audited
         self.kubeconfig = control.user(USER, "system:masters")
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of processor time that the API server and its store have used."""
+        return sum(processor_time(self.control.pid(name)) for name in ("kube-apiserver", "etcd"))
 
     async def furnish(self, api: Api, models: list[Object]) -> None:
         """Nodes, volumes, and namespaces with the user's claim in each."""

@@ -76,6 +76,10 @@ class ControlPlaneOnly:
             raise RuntimeError("not started")
         return self._control.kubeconfig(name, name, *groups)
 
+    def pid(self, process: str) -> int:
+        """Of one of the four, which runs."""
+        return self._state.pid(process)
+
     def start(self, timeout: float = 60) -> None:
         """Start all four; returns when the default service account exists. `timeout` in seconds."""
         if missing := self.bin.missing(self.NEEDS):
