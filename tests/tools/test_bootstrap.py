@@ -156,8 +156,8 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
     monkeypatch.setenv("E2E", "skip")
     assert layers.run() == 1
     assert makes.seen[0] == "setup"
-    assert [layer for layer in makes.seen if layer in layers.MAIN] == ["integration"]
-    assert [layer for layer in makes.seen if layer in layers.BESIDE] == ["lint", "type", "imports", "unit", "jobs"]
+    assert [layer for layer in makes.seen if layer in layers.IN_NO_HURRY] == ["lint", "type", "imports", "jobs", "unit"]
+    assert sorted(makes.seen) == sorted([*layers.IN_NO_HURRY, "setup", "integration"])
     summary = capsys.readouterr().out
     assert f"{failing:12} FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary
@@ -200,16 +200,34 @@ def test_the_table_says_how_long_each_took_and_how_busy_the_machine_was(monkeypa
 
 
 def test_what_is_in_no_hurry_is_nice_to_the_others_and_tells_all_at_its_end(monkeypatch, capfd, tmp_path):
-    (tmp_path / "Makefile").write_text("lint:\n\t@nice; echo oops >&2; exit 3\nfaults node:\n\t@nice\n")
+    (tmp_path / "Makefile").write_text("lint:\n\t@nice; echo oops >&2; exit 3\nfaults e2e:\n\t@nice\n")
     monkeypatch.setattr(cache, "CHECKOUT", tmp_path)
-    assert layers.run(["lint", "node", "faults"]) == 1
+    assert layers.run(["lint", "e2e", "faults"]) == 1
     said = capfd.readouterr()
-    lint, node = said.err.split("==> layer lint")[1].split("==> layer node")
+    told = dict(
+        re.findall(r"==> layer (lint|faults) \(ran beside the others\)\n(.*?)(?=\n==>|\Z)", said.err, re.DOTALL)
+    )
     mine = os.nice(0)
-    assert f"\n{min(mine + layers.NICENESS, 19)}\n" in lint, "told as a whole, when it has ended"
-    assert "oops" in lint
-    assert f"\n{mine}\n" in node, "beside the others, and in a hurry"
-    assert f"{mine}\n" in said.out, "the main one"
+    assert told["lint"].split()[:2] == [f"{min(mine + layers.NICENESS, 19)}", "oops"]
+    assert told["faults"].split() == [f"{mine}"], "beside the others, and in a hurry"
+    assert said.out.startswith(f"{mine}\n"), "the one that is shown"
+
+
+def test_the_first_has_the_machine_and_then_all_lanes_run_at_once(monkeypatch):
+    all_run = threading.Barrier(3)  # no two of them alone come through
+    order = []
+
+    def make(layer):
+        order.append(layer)
+        if layer in ("e2e", "faults", "unit"):
+            all_run.wait(10)
+        return 0
+
+    monkeypatch.setattr(layers, "_make", make)
+    monkeypatch.setattr(layers, "_make_beside", lambda layer: (make(layer), ""))
+    assert layers.run(["unit", "integration", "e2e", "faults", "node"]) == 0
+    assert order.index("integration") < min(order.index("e2e"), order.index("faults"))
+    assert order.index("faults") < order.index("node")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -220,8 +238,8 @@ def test_what_could_not_be_run_beside_the_others_has_failed(monkeypatch, capsys)
         raise FileNotFoundError("nice")
 
     monkeypatch.setattr(layers, "_make_beside", broken)
-    assert layers.run(["lint", "faults"]) == 1
-    assert makes.seen == ["faults"]
+    assert layers.run(["lint", "e2e"]) == 1
+    assert makes.seen == ["e2e"]
     assert "lint         FAILED  was not run" in capsys.readouterr().out
 
 
@@ -240,7 +258,7 @@ def test_when_the_main_ones_are_interrupted_nothing_else_is_begun(monkeypatch):
     monkeypatch.setattr(layers, "_make", interrupted)
     monkeypatch.setattr(layers, "_make_beside", beside)
     with pytest.raises(KeyboardInterrupt):
-        layers.run(["lint", "type", "faults"])
+        layers.run(["lint", "type", "integration", "e2e", "faults"])
     assert makes.seen == ["lint"]
 
 

@@ -1,9 +1,9 @@
 """Runs the layers of the test suite, and says at the end how each went, how long it took and which tests failed.
 
-Two at a time: those of `MAIN` one after the other, whose tests say within how many seconds something has to come about,
-and which wait for clusters as often as they compute; and beside them those of `BESIDE`. Of these, the ones in no hurry,
-which only compute, are nice: they get little of a processor that others want, but always something, for in their tests,
-too, servers have to answer in time.
+Several at a time, for those with a cluster wait for it as often as they compute. First the one whose tests wait for an
+API server in seconds has the machine; then those with a node, in `LANES`, one after the other in each. What only
+computes is beside all of them and nice: it gets little of a processor that others want, but always something, for in
+its tests, too, servers have to answer in time. Of that, what takes one processor comes before what takes them all.
 """
 
 import os
@@ -12,16 +12,17 @@ import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import cache
 
-IN_NO_HURRY = ("lint", "type", "imports", "unit", "jobs")
-BESIDE = (*IN_NO_HURRY, "node")
-MAIN = ("integration", "e2e", "faults")
-ON_A_NODE = ("e2e", "faults", "node")
-LAYERS = ("setup", *BESIDE, *MAIN)
+IN_NO_HURRY = ("lint", "type", "imports", "jobs", "unit")
+FIRST = ("integration",)
+LANES = (("e2e",), ("faults", "node"))
+ON_A_NODE = tuple(layer for lane in LANES for layer in lane)
+LAYERS = ("setup", *IN_NO_HURRY, *FIRST, *ON_A_NODE)
 NICENESS = 10  # a tenth of what another process gets; the last, 19, would be too little to answer within seconds
 
 
@@ -65,24 +66,34 @@ class Layers:
         return not code
 
     def all(self, layers: Sequence[str]) -> None:
-        """Run some beside the others."""
+        """Run some, with what they say: as it comes in the first lane, and of all others when they have ended."""
         wanted = [layer for layer in layers if layer not in self._skipped]
-        beside = threading.Thread(target=self._beside, args=[[layer for layer in wanted if layer in BESIDE]])
-        beside.start()
+        first, (shown, *others) = [layer for layer in wanted if layer not in (*IN_NO_HURRY, *ON_A_NODE)], LANES
+        with self._beside(wanted, IN_NO_HURRY):
+            self._lane(first)
+            with ExitStack() as stack:
+                for lane in others:
+                    stack.enter_context(self._beside(wanted, lane))
+                self._lane([layer for layer in shown if layer in wanted])
+
+    @contextmanager
+    def _beside(self, wanted: Sequence[str], lane: Sequence[str]) -> Iterator[None]:
+        """Those of a lane while the block runs, and on until they have ended."""
+        own = [layer for layer in lane if layer in wanted]
+        thread = threading.Thread(target=self._lane, args=[own], kwargs={"beside": True})
+        thread.start()
         try:
-            for layer in wanted:
-                if layer not in BESIDE:
-                    self.one(layer)
+            yield
         except BaseException:
             self._stopped.set()
             raise
         finally:
-            beside.join()
+            thread.join()
 
-    def _beside(self, layers: Sequence[str]) -> None:
+    def _lane(self, layers: Sequence[str], *, beside: bool = False) -> None:
         for layer in layers:
             if not self._stopped.is_set():
-                self.one(layer, beside=True)
+                self.one(layer, beside=beside)
 
     def failed(self, layers: Sequence[str]) -> list[str]:
         """Those that did, and those that were to run and have not ended."""
