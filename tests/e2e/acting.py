@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import yaml
@@ -44,7 +45,13 @@ def kill_operator(stage: Stage) -> None:
 def pods(stage: Stage, *labels: str) -> list[Object]:
     """Pods that serve, by labels of quantroll's."""
     wanted = ",".join(["quantroll.io/component=serve", *(f"quantroll.io/{label}" for label in labels)])
-    found: list[Object] = json.loads(stage.kubectl("get", "pods", "-l", wanted, "-o", "json"))["items"]
+    return listed(stage, "/api/v1", "pods", labelSelector=wanted)
+
+
+def listed(stage: Stage, api: str, plural: str, **query: str) -> list[Object]:
+    """Objects of one kind in the models' namespace."""
+    path = f"{api}/namespaces/{NAMESPACE}/{plural}?{urlencode(query)}"
+    found: list[Object] = stage.read(path)["items"]
     return found
 
 
@@ -53,7 +60,7 @@ def served(stage: Stage, name: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for pod in pods(stage, f"name={name}"):
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}:8000/proxy/metrics"
-        page = stage.command("kubectl", "get", "--raw", path)
+        page = stage.cluster.client.get(path).decode()
         counts = [float(x.split()[-1]) for x in page.splitlines() if x.startswith("vllm:request_success_total")]
         found[pod["metadata"]["labels"]["quantroll.io/variant"]] += int(sum(counts))
     return found
@@ -66,14 +73,14 @@ def jobs(stage: Stage, name: str) -> set[str]:
 
 def jobs_by_name(stage: Stage, name: str) -> dict[str, Object]:
     """Metadata of a model's Jobs by their names."""
-    listed = json.loads(stage.kubectl("get", "jobs", "-l", f"quantroll.io/name={name}", "-o", "json"))
-    return {job["metadata"]["name"]: job["metadata"] for job in listed["items"]}
+    found = listed(stage, "/apis/batch/v1", "jobs", labelSelector=f"quantroll.io/name={name}")
+    return {job["metadata"]["name"]: job["metadata"] for job in found}
 
 
 def events(stage: Stage, name: str) -> set[str]:
     """Reasons of the events about a model."""
-    chosen = f"--field-selector=involvedObject.name={name},involvedObject.kind=QuantizedModel"
-    return set(stage.kubectl("get", "events", chosen, "-o", "jsonpath={.items[*].reason}").split())
+    about = f"involvedObject.name={name},involvedObject.kind=QuantizedModel"
+    return {event["reason"] for event in listed(stage, "/api/v1", "events", fieldSelector=about)}
 
 
 def scripted(name: str, *, engine: str = "scripted", **rollout: object) -> Object:

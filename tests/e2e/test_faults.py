@@ -25,6 +25,7 @@ from e2e.acting import (
     held_at,
     jobs,
     kill_operator,
+    listed,
     more_requests,
     phase,
     pods,
@@ -44,7 +45,7 @@ def weights(shares):
 
 def route_of(stage, name):
     """The weights as they stand in the HTTPRoute, by Service."""
-    route = json.loads(stage.kubectl("get", "httproute", name, "-o", "json"))
+    route = stage.read(f"/apis/gateway.networking.k8s.io/v1/namespaces/{NAMESPACE}/httproutes/{name}")
     return {ref["name"]: ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]}
 
 
@@ -184,13 +185,13 @@ def test_the_spec_changes_while_the_candidate_has_traffic(play, stage):
     assert done.get("rejected", []) == [], "what was superseded is not remembered"
     assert traffic.failures == []
     assert "RollingBack" in model.events()
-    new = {job["metadata"]["labels"]["quantroll.io/component"] for job in listed(stage, model.name, made)}
+    new = {job["metadata"]["labels"]["quantroll.io/component"] for job in other_jobs(stage, model.name, made)}
     assert new == {"evaluate"}, "the artifact is the same"
 
 
-def listed(stage, name, but):
+def other_jobs(stage, name, but):
     """A model's Jobs, but for some."""
-    found = json.loads(stage.kubectl("get", "jobs", "-l", f"quantroll.io/name={name}", "-o", "json"))["items"]
+    found = listed(stage, "/apis/batch/v1", "jobs", labelSelector=f"quantroll.io/name={name}")
     return [job for job in found if job["metadata"]["uid"] not in but]
 
 

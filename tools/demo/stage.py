@@ -13,6 +13,7 @@ from bootstrap import cache
 from cluster import images, prometheus
 from cluster.cluster import Cluster
 from demo import data
+from quantroll.constants import API_VERSION, PLURAL
 
 NAMESPACE, SYSTEM = "demo", "quantroll-system"
 CHART = cache.CHECKOUT / "charts" / "quantroll"
@@ -131,7 +132,11 @@ class Stage:
 
     def model(self, name: str = "tiny-llama") -> Object:
         """The QuantizedModel as it stands."""
-        found: Object = json.loads(self.kubectl("get", "qm", name, "-o", "json"))
+        return self.read(f"/apis/{API_VERSION}/namespaces/{NAMESPACE}/{PLURAL}/{name}")
+
+    def read(self, path: str) -> Object:
+        """What the API server says of a path; for who asks often, since every start of kubectl takes a while."""
+        found: Object = self.cluster.client.read(path)
         return found
 
     def status(self, name: str = "tiny-llama") -> Object:
