@@ -110,6 +110,7 @@ def _built(record: Path) -> dict[str, str]:
 
 
 def _is_replaced(left: Mapping[str, str], built: Mapping[str, str]) -> bool:
-    """Whether all has been built that shares layers with what is left; optional images only share them by recipe."""
+    """Whether what is left is of no more use: what everybody builds has been built here, and what few do, of these
+    packages, too."""
     recipes = set(built.values())
     return all(target in built for target, recipe in left.items() if target in TARGETS or recipe in recipes)
