@@ -3,8 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE  # set, it would make every start of vLLM compile its packages again
 
-# Debian's own first: it is built with a profile of what Python programs do, which pyenv's builds are not by default, and
-# the unit tests take a fifth less processor time with it.
+# Debian's own first: it is built with a profile of what Python programs do, which pyenv's builds are not by default.
 PYTHON ?= $(or $(wildcard /usr/bin/python3.11),$(shell command -v python3.11 || command -v python3))
 PY := .venv/bin/python
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools

@@ -11,7 +11,7 @@ import httpx
 import yaml
 
 from cluster.procs import wait_for
-from demo.stage import EXAMPLE, NAMESPACE, SYSTEM, Stage
+from demo.stage import EXAMPLE, NAMESPACE, PATIENCE, SYSTEM, Stage
 from demo.traffic import Traffic, ask
 
 Object = dict[str, Any]
@@ -60,7 +60,7 @@ def served(stage: Stage, name: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for pod in pods(stage, f"name={name}"):
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}:8000/proxy/metrics"
-        page = stage.cluster.client.get(path).decode()
+        page = stage.cluster.client.get(path, PATIENCE).decode()
         counts = [float(x.split()[-1]) for x in page.splitlines() if x.startswith("vllm:request_success_total")]
         found[pod["metadata"]["labels"]["quantroll.io/variant"]] += int(sum(counts))
     return found

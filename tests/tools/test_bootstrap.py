@@ -194,9 +194,8 @@ def test_the_table_says_how_long_each_took_and_how_busy_the_machine_was(monkeypa
     assert layers.run(["a", "b"]) == 1
     out = capfd.readouterr().out
     assert "from a\n" in out
-    assert re.search(
-        r"^a +ok +[0-9.]+ s\nb +FAILED .*\nall +FAILED +[0-9.]+ s, processors worked \d+ s \(", out, re.MULTILINE
-    )
+    spent = r"processors worked \d+ s \(\d+ %\), the host took \d+ %"
+    assert re.search(rf"^a +ok +[0-9.]+ s\nb +FAILED .*\nall +FAILED +[0-9.]+ s, {spent}$", out, re.MULTILINE)
 
 
 def test_what_is_in_no_hurry_is_nice_to_the_others_and_tells_all_at_its_end(monkeypatch, capfd, tmp_path):

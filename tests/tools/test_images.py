@@ -3,6 +3,7 @@
 import json
 import re
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pytest
 
@@ -134,11 +135,11 @@ def test_old_layers_go_when_the_packages_change(build, root, monkeypatch):
 
 @pytest.fixture
 def other(root, tmp_path, monkeypatch):
-    """Another checkout that has built something."""
-    monkeypatch.setattr(registry, "collect_garbage", lambda _: None)
+    """Another checkout that has built something; `collected` is how often the registry's blobs were gone through."""
     folder = tmp_path / "other"
 
     class Other:
+        collected: ClassVar[list[Binaries]] = []
         tags = registry.storage() / "docker/registry/v2/repositories/quantroll/operator/_manifests/tags"
 
         def has_built(self, **built):
@@ -152,6 +153,7 @@ def other(root, tmp_path, monkeypatch):
         def goes(self):
             folder.rmdir()
 
+    monkeypatch.setattr(registry, "collect_garbage", Other.collected.append)
     return Other()
 
 
@@ -164,7 +166,7 @@ def test_what_another_checkout_uses_stays_until_that_is_gone(build, other):
     other.goes()
     third = FakeBuilder()
     build(third)
-    assert (third.forgotten, third.pruned) == (["dev-other"], True)
+    assert (third.forgotten, third.pruned, len(other.collected)) == (["dev-other"], True, 1)
     assert [tag.name for tag in other.tags.iterdir()] == ["dev-own"]
 
 

@@ -1,8 +1,10 @@
 """Unpacked images: when they are unpacked anew, how long they stay, and what a node has of them."""
 
+from pathlib import Path
+
 import pytest
 
-from cluster import node, registry, store
+from cluster import node, nodeinit, registry, store
 from cluster.binaries import Binaries
 from cluster.procs import State
 
@@ -113,9 +115,19 @@ def test_a_node_changes_nothing_of_what_it_starts_from(tmp_path, way):
     (root / store.BLOBS / "blob").write_text("bytes")
     way(root, own)
     assert (own / node.LAYERS / "7" / "fs" / "file").samefile(layer / "file")
+    assert (own / node.LAYERS / "7").is_symlink() == (way is node.refer_to_root)
     assert (own / store.BLOBS / "blob").samefile(root / store.BLOBS / "blob")
     (own / node.LAYERS / "8").mkdir()
     for database in (own / "meta.db", own / node.LAYERS / ".." / "metadata.db"):
         database.write_text("after")
     assert (root / "meta.db").read_text() == (root / node.LAYERS / ".." / "metadata.db").read_text() == "before"
     assert [entry.name for entry in (root / node.LAYERS).iterdir()] == ["7"]
+
+
+def test_a_node_does_not_see_what_the_machine_has_where_its_own_folders_are(tmp_path):
+    assert nodeinit.sees(tmp_path)
+    hidden = tmp_path / "cache"
+    hidden.symlink_to("/var/lib/cache")
+    assert not nodeinit.sees(hidden / "store")
+    assert not nodeinit.sees(Path("/run/user/0/cache"))
+    assert nodeinit.sees(Path("/var/library"))

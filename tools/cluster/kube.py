@@ -102,18 +102,18 @@ class Client:
         doc = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
         return self.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(doc))
 
-    def get(self, path: str) -> bytes:
-        """GET one path of the API."""
+    def get(self, path: str, timeout: float = 5) -> bytes:
+        """GET one path of the API; `timeout` in seconds."""
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.ssl)
         )
         try:
-            with opener.open(self.server + path, timeout=5) as r:
+            with opener.open(self.server + path, timeout=timeout) as r:
                 data: bytes = r.read()
         except urllib.error.HTTPError as error:
             error.close()  # else its socket lives on until it is collected
             raise
         return data
 
-    def read(self, path: str) -> Any:
-        return json.loads(self.get(path))
+    def read(self, path: str, timeout: float = 5) -> Any:
+        return json.loads(self.get(path, timeout))

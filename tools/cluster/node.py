@@ -91,7 +91,7 @@ class Node:
         """
         (self.work / "varlib").mkdir(parents=True, mode=0o755)
         if image_store:
-            stays = cp is not None and not any(image_store.is_relative_to(at) for at in nodeinit.OWN_FOLDERS.values())
+            stays = cp is not None and nodeinit.sees(image_store)
             (refer_to_root if stays else copy_root)(image_store, self.work / "varlib" / "containerd")
         cgroups.make(self.state.data["id"])
         (self.work / "containerd.toml").write_text(CONTAINERD.format(pause=PAUSE, work=self.work))

@@ -32,6 +32,11 @@ def mount(*args: object) -> None:
     subprocess.run(["mount", *map(str, args)], check=True)
 
 
+def sees(path: Path) -> bool:
+    """Whether the node finds at a path what the machine has there."""
+    return not any(path.resolve().is_relative_to(at) for at in OWN_FOLDERS.values())
+
+
 def private_machine(work: Path, hostname: str) -> None:
     """Mounts that make /proc, /sys and the writable system folders the node's own."""
     mount("--make-rprivate", "/")

@@ -16,6 +16,7 @@ from demo import data
 from quantroll.constants import API_VERSION, PLURAL
 
 NAMESPACE, SYSTEM = "demo", "quantroll-system"
+PATIENCE = 60  # seconds for an answer, on a machine that does all else as well
 CHART = cache.CHECKOUT / "charts" / "quantroll"
 EXAMPLE = cache.CHECKOUT / "examples" / "tiny-llama.yaml"
 HOST = "tiny.example.com"
@@ -136,7 +137,7 @@ class Stage:
 
     def read(self, path: str) -> Object:
         """What the API server says of a path; for who asks often, since every start of kubectl takes a while."""
-        found: Object = self.cluster.client.read(path)
+        found: Object = self.cluster.client.read(path, PATIENCE)
         return found
 
     def status(self, name: str = "tiny-llama") -> Object:
