@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Literal
 
 from quantroll.api.spec import QuantizedModelSpec
-from quantroll.api.status import ConditionStatus, VariantStatus
+from quantroll.api.status import ConditionStatus, RevisionStatus, VariantStatus
 from quantroll.constants import BASELINE, Condition, Phase, Reason
 from quantroll.domain import figures, memory, placing, unverified
 from quantroll.domain.draft import Draft, clip
 from quantroll.domain.gate import Verdict
+from quantroll.domain.traffic import is_named
 
 Answer = tuple[bool | None, str, str]
 
@@ -151,11 +152,17 @@ def _candidate_available(draft: Draft) -> Answer:
     if candidate is None:
         return False, Reason.WAITING, "there is no candidate"
     server = draft.seen.server(candidate.revision)
-    if server.ready:
-        return True, Reason.SERVING, f"{candidate.variant}: {server.ready} ready pods"
-    if server.problem and not placing.is_momentary(draft, server.problem):
+    if server.ready and _is_introduced(draft, candidate):
+        return True, Reason.SERVING, f"{candidate.variant} has ready pods"
+    if not server.ready and server.problem and not placing.is_momentary(draft, server.problem):
         return False, server.problem.reason, server.problem.message
-    return False, Reason.WAITING, f"no pod of {candidate.variant} is ready"
+    return False, Reason.WAITING, f"no pod of {candidate.variant} is ready for requests"
+
+
+def _is_introduced(draft: Draft, candidate: RevisionStatus) -> bool:
+    """Whether the gateway may know it; where pods are ready before, the two are told in one status write."""
+    rollout, spec = draft.status.rollout, draft.seen.spec
+    return rollout is None or rollout.step >= 0 or spec is None or is_named(draft, spec, candidate.revision)
 
 
 def _capacity_blocked(draft: Draft) -> Answer:

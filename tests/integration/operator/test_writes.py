@@ -2,9 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,13 +10,11 @@ from bench import audit
 from cluster.procs import wait_for
 from integration.conftest import Cluster
 from integration.operator.conftest import SETTINGS, Operator, running
-from integration.operator.player import Player
 from integration.operator.test_steering import ANALYSIS, Prometheus
-from integration.rest import Rest
 from unit.adapters.prometheus_server import serving
 from unit.domain import world
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("player"), pytest.mark.timeout(120)]
 
 GOAL = 25
 IDLE = 8.0  # seconds
@@ -50,25 +46,8 @@ def audited(cluster: Cluster, namespace: str, prometheus: Prometheus, tmp_path: 
         yield lambda: [request for request in log.requests() if request.namespace == namespace]
 
 
-@pytest.fixture
-def begin(player: Player, apply: Callable[..., None], rest: Rest, namespace: str) -> Callable[[dict[str, Any]], None]:
-    """Apply a spec whose candidate loads until the gateway knows it, as real ones do for longer."""
-
-    def is_known() -> bool:
-        code, route = rest.request("GET", f"/apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes/tiny")
-        return code == 200 and len(route["spec"]["rules"][0]["backendRefs"]) == 2
-
-    def give(spec: dict[str, Any]) -> None:
-        player.never_ready = {"gptq4"}
-        apply(spec)
-        wait_for("candidate in the route", is_known, 60, every=0.1)
-        player.never_ready = set()
-
-    return give
-
-
-def test_a_whole_rollout_of_five_steps_and_rest_after_it(audited, begin, status):
-    begin(SPEC)
+def test_a_whole_rollout_of_five_steps_and_rest_after_it(audited, apply, status):
+    apply(SPEC)
     done = status(lambda found: found.get("phase") == "Steady", timeout=80)
     assert done["stable"]["variant"] == "gptq4"
     phases = [entry["phase"] for entry in done["history"]]
@@ -81,9 +60,9 @@ def test_a_whole_rollout_of_five_steps_and_rest_after_it(audited, begin, status)
     assert [request for request in audited()[before:] if request.verb != "watch"] == []
 
 
-def test_analysis_and_an_approval_cost_little(audited, begin, status, command):
+def test_analysis_and_an_approval_cost_little(audited, apply, status, command):
     steps = [*STEPS[:2], {**STEPS[2], "approval": True}, *STEPS[3:]]
-    begin({**SPEC, "rollout": {**SPEC["rollout"], "analysis": ANALYSIS, "steps": steps}})
+    apply({**SPEC, "rollout": {**SPEC["rollout"], "analysis": ANALYSIS, "steps": steps}})
     waiting = status(lambda found: found.get("phase") == "AwaitingApproval", timeout=80)
     assert command("approve", f"{waiting['rollout']['id']}:2")["accepted"]
     done = status(lambda found: found.get("phase") == "Steady", timeout=60)

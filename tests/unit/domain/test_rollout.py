@@ -594,11 +594,14 @@ def test_a_candidate_that_is_ready_at_once_is_named_before_its_first_weight():
     world = World(SPEC)
     world.until("CandidateStarting")
     old, new = world.status.stable.revision, world.status.candidate.revision
+    before = world.status
     world.works()
     world.tick()
-    assert (world.status.phase, named(world)) == ("CandidateStarting", {old: 100, new: 0})
+    assert named(world) == {old: 100, new: 0}
+    assert world.status == before, "that its pods are ready is written along with its weight"
     world.tick()
     assert (world.status.phase, named(world)) == ("Shifting", {old: 90, new: 10})
+    assert world.condition("CandidateAvailable")[:2] == ("True", "Serving")
 
 
 def test_without_a_route_the_traffic_goes_back_all_the_same():
