@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -32,6 +33,23 @@ def test_only_a_folder_marked_as_our_cache_is_removed(root):
     with pytest.raises(SystemExit, match="not ours"):
         cache.remove()
     cache.tag()
+    cache.remove()
+    assert not root.exists()
+
+
+def test_a_cache_is_not_removed_while_something_in_it_runs(root):
+    cache.tag()
+    program = root / "tools" / "sleep"
+    program.parent.mkdir()
+    shutil.copy("/bin/sleep", program)
+    process = subprocess.Popen([program, "60"])
+    try:
+        with pytest.raises(SystemExit, match=rf"process {process.pid} runs {program}\): not removed; .*cluster-down"):
+            cache.remove()
+        assert program.exists()
+    finally:
+        process.kill()
+        process.wait()
     cache.remove()
     assert not root.exists()
 

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ def tag() -> None:
 
 
 def remove() -> None:
-    """Remove the cache. Raises SystemExit when it is none of ours, or when something in it is mounted."""
+    """Remove the cache. Raises SystemExit when it is none of ours, or while something in it is mounted or runs."""
     if not root().exists():
         return
     if not (root() / TAG).exists():
@@ -38,8 +38,21 @@ def remove() -> None:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     if used := [m for m in mounts if m.startswith(f"{root()}/")]:
         raise SystemExit(f"{root()} is in use ({used[0]} is mounted): not removed")
+    if running := _running():
+        ends = "a cluster ends by `make cluster-down` or `make demo-down` in its checkout"
+        raise SystemExit(f"{root()} is in use ({running}): not removed; {ends}")
     with step(f"removing {root()}"):
         shutil.rmtree(root())
+
+
+def _running() -> str:
+    """A process whose program lies in the cache. A cluster has some; its pods run from layers that lie there too."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or it is somebody else's
+            program = (process / "exe").readlink()
+            if program.is_relative_to(root().resolve()):
+                return f"process {process.name} runs {program}"
+    return ""
 
 
 def digest(files: Iterable[Path], *more: str) -> str:
