@@ -1,5 +1,6 @@
 """The benchmark's own arithmetic, and the whole of it with a few resources."""
 
+import asyncio
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import pytest
 from bench import audit, models, stages
 from bench.__main__ import arguments
 from bench.api import path_of
+from bench.measure import Bench
 from bench.report import PEERS, Figure, document, percentile, table
 from bootstrap import cache
 from quantroll.api.jobs import Report
@@ -139,6 +141,20 @@ def test_paths_of_what_is_created():
     assert path_of(models.data_claim("a")) == "/api/v1/namespaces/a/persistentvolumeclaims"
     assert path_of(models.alone()) == "/apis/quantroll.io/v1alpha1/namespaces/bench-alone/quantizedmodels"
     assert path_of({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a"}}) == "/api/v1/namespaces"
+
+
+class Nowhere:
+    """Nothing that is created there becomes anything."""
+
+    async def create(self, objects):
+        pass
+
+
+def test_what_does_not_become_steady_is_told():
+    phases = {("bench", str(number)): phase for number, phase in enumerate(["Steady", "Shifting", "", "Shifting"])}
+    bench = Bench(Nowhere(), None, None, 1, phases=phases)
+    with pytest.raises(TimeoutError, match=r"Steady: not .*; there are 2 Shifting, 1 Steady, 1 nothing yet"):
+        asyncio.run(bench.steady([], 0.01))
 
 
 def test_nothing_cannot_be_measured(capsys):

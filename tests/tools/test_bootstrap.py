@@ -120,6 +120,18 @@ def test_every_pinned_module_is_there_and_no_other():
     assert {d.name for d in gotools.SOURCE.iterdir()} == {*gotools.MODULES, *gotools.BENCH}
 
 
+def test_what_modules_share_is_of_one_version():
+    """Go's build cache knows a package by its version and by those of all below it: another one is compiled anew."""
+    versions: dict[str, dict[str, set[str]]] = {}
+    for file in gotools.SOURCE.glob("*/go.mod"):
+        text = file.read_text()
+        replaced = dict(re.findall(r"^\s*(?:replace )?(\S+) => \S+ (v\S+)$", text, re.MULTILINE))
+        for path, version in re.findall(r"^\s*(?:require )?(\S+) (v\S+)(?: // indirect)?$", text, re.MULTILINE):
+            versions.setdefault(path, {}).setdefault(replaced.get(path, version), set()).add(file.parent.name)
+    assert {"k8s.io/client-go", "google.golang.org/grpc"} <= versions.keys()
+    assert {path: found for path, found in versions.items() if len(found) > 1} == {}
+
+
 def test_what_the_benchmark_needs_does_not_build_the_cluster_anew():
     assert gotools.folder(gotools.BENCH) != gotools.folder() == gotools.folder(gotools.MODULES)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -103,11 +104,26 @@ class Bench:
             while not kinds <= {r.resource for r in self.place.audit.requests() if r.verb == "watch"}:  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.1)
 
+    async def steady(self, create: list[Object], seconds: float) -> None:
+        """Create these and wait until they are Steady; all that there are, if none. Raises TimeoutError."""
+        await self.api.create(create)
+        keys = {_key(model) for model in create} or self.phases.keys()
+
+        def done() -> bool:
+            return all(self.phases.get(key) == Phase.STEADY for key in keys)
+
+        try:
+            await self.until("Steady", done, seconds)
+        except TimeoutError as late:
+            phases = Counter(self.phases.get(key) or "nothing yet" for key in keys)
+            told = ", ".join(f"{count} {phase}" for phase, count in phases.most_common())
+            raise TimeoutError(f"{late}; there are {told}") from None
+
     async def alone(self) -> list[Figure]:
         """One whole rollout: how much is written for it."""
         self.place.audit.mark()
         model = models.alone()
-        await self._steady([model], _SOON)
+        await self.steady([model], _SOON)
         await self.calm()
         own = [request for request in self.place.audit.requests() if request.namespace == models.ALONE]
         writes, events = audit.rollout_writes(own)
@@ -128,7 +144,7 @@ class Bench:
         own, servers = self.operator.cpu - own, self.place.cpu - servers
         last = max(self.first_child[key] for key in keys) - began
         with cache.step(f"{count} models to Steady"):
-            await self._steady([], self.patience)
+            await self.steady([], self.patience)
         took = time.monotonic() - began
         await self.calm()
         return [
@@ -205,15 +221,6 @@ class Bench:
             Figure("writes in that", len(writes), "", 0),
             Figure("memory (RSS) after it", self.operator.resident, "MiB", 100),
         ]
-
-    async def _steady(self, create: list[Object], seconds: float) -> None:
-        await self.api.create(create)
-        keys = {_key(model) for model in create} or self.phases.keys()
-
-        def done() -> bool:
-            return all(self.phases.get(key) == Phase.STEADY for key in keys)
-
-        await self.until("Steady", done, seconds)
 
 
 def _key(model: Object) -> Key:

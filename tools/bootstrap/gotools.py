@@ -1,8 +1,10 @@
 """Pinned Go tools, built from the module proxy into the cache: the parts of the cluster, Prometheus and Helm.
 
-Each folder under `tools/go` is one module with `tool` lines, because their Kubernetes versions differ. The result lies
-in CACHE/tools/KEY/bin, KEY being a digest of all that decides about it. A build that was cut short goes on where it
-stopped: a module is finished when its stamp exists, and Go's own build cache keeps the rest.
+Each folder under `tools/go` is one module: with `tool` lines, or with a `main.go` where a tool's own command compiles
+much that no cluster here uses. What several of them use is of one version in all (a test says so), for it is compiled
+once then: that is most of Kubernetes' client and of gRPC. The result lies in CACHE/tools/KEY/bin, KEY being a digest of
+all that decides about it. A build that was cut short goes on where it stopped: a module is finished when its stamp
+exists, and Go's own build cache keeps the rest.
 """
 
 import json
@@ -21,12 +23,14 @@ GO = "go1.26.8"  # 1.27's encoding/json/v2 breaks /openapi/v2 of Kubernetes 1.36
 GATEWAY_API = "sigs.k8s.io/gateway-api@v1.4.1"
 KUBE_MINOR = "36"
 FLAGS = ("-trimpath", "-mod=readonly", "-buildvcs=false")
+TAGS = {"prometheus": "remove_all_sd,enable_kubernetes_sd"}  # the others' clients are most of what it compiles
 
 
 def key(of: tuple[str, ...] = MODULES) -> str:
     """Changes with every pin, flag and version stamp of these modules; not with anything else of the project."""
     files = [f for m in of for f in sorted((SOURCE / m).iterdir()) if f.is_file()]
-    return cache.digest(files, GO, GATEWAY_API, KUBE_MINOR, *FLAGS, "recipe 1")
+    tags = [f"{m} {TAGS[m]}" for m in of if m in TAGS]
+    return cache.digest(files, GO, GATEWAY_API, KUBE_MINOR, *FLAGS, *tags, "recipe 1")
 
 
 def folder(of: tuple[str, ...] = MODULES) -> Path:
@@ -57,9 +61,10 @@ def _build(module: str, to: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     to.mkdir(exist_ok=True)
-    what = "." if module == "pause" else "tool"
+    what = "." if (where / "main.go").exists() else "tool"
     jobs = os.environ.get("JOBS") or str(os.cpu_count() or 2)
-    _go(where, "build", "-p", jobs, "-ldflags", " ".join(["-s -w", *_stamps(module)]), "-o", f"{aside}/", what)
+    flags = ["-p", jobs, "-tags", TAGS.get(module, ""), "-ldflags", " ".join(["-s -w", *_stamps(module)])]
+    _go(where, "build", *flags, "-o", f"{aside}/", what)
     if module == "kubernetes":
         (aside / "server").rename(aside / "etcd")  # go.etcd.io/etcd/server/v3 is built under its last folder's name
     if module == "contour":
