@@ -1,10 +1,10 @@
 """Pinned Go tools, built from the module proxy into the cache: the parts of the cluster, Prometheus and Helm.
 
 Each folder under `tools/go` is one module: with `tool` lines, or with a `main.go` where a tool's own command compiles
-much that no cluster here uses. What several of them use is of one version in all (a test says so), for it is compiled
-once then: that is most of Kubernetes' client and of gRPC. The result lies in CACHE/tools/KEY/bin, KEY being a digest of
-all that decides about it. A build that was cut short goes on where it stopped: a module is finished when its stamp
-exists, and Go's own build cache keeps the rest.
+much that no cluster here uses. What several of them use is of one version in all, as far as their code allows (a test
+says so): it is compiled once then. The result lies in CACHE/tools/KEY/bin, KEY being a digest of all that decides about
+it. A build that was cut short goes on where it stopped: a module is finished when its stamp exists, and Go's own build
+cache keeps the rest.
 """
 
 import json
