@@ -100,19 +100,21 @@ def test_go_modules_are_built_once_and_only_whole(root, monkeypatch):
     built = []
 
     def go(where, *args):
-        built.append(where.name)
+        built.append((where.name, args[args.index("-tags") + 1], args[-1]))
         out = args[args.index("-o") + 1]
         (cache.Path(out) / "tool").write_text("binary")
-        if where.name == "coredns" and built.count("coredns") == 1:
+        if where.name == "prometheus" and len(built) == 3:
             raise subprocess.CalledProcessError(1, "go")
         return ""
 
     monkeypatch.setattr(gotools, "_go", go)
     with pytest.raises(subprocess.CalledProcessError):
-        gotools.build(("containerd", "coredns"))
+        gotools.build(("containerd", "coredns", "prometheus"))
     assert (gotools.folder() / "tool").exists()
-    gotools.build(("containerd", "coredns"))
-    assert built == ["containerd", "coredns", "coredns"], "what was finished is not built again"
+    gotools.build(("containerd", "coredns", "prometheus"))
+    prometheus = ("prometheus", gotools.TAGS["prometheus"], "tool")
+    own = ("coredns", "", ".")  # its main.go
+    assert built == [("containerd", "", "tool"), own, prometheus, prometheus], "what was finished is not built again"
     assert not list(gotools.folder().parent.glob("*.new"))
 
 
