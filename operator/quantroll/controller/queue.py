@@ -8,6 +8,7 @@ import heapq
 import logging
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from quantroll.ports import Telemetry
 
@@ -135,7 +136,7 @@ class WorkQueue:
                     return key
             self._wake.clear()
             timeout = self._later[0][0] - now if self._later else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), None if timeout is None else max(timeout, 0.01))
-            except TimeoutError:
-                continue
+            # not wait_for: until Python 3.12 that swallows a cancellation that comes together with what it waits for
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if timeout is None else max(timeout, 0.01)):
+                    await self._wake.wait()

@@ -351,6 +351,28 @@ def test_a_key_that_was_forgotten_may_come_back(run):
     assert line.times(A) == [20.0]
 
 
+@pytest.mark.parametrize("steps", range(6), ids=str)
+@pytest.mark.parametrize("later", [None, 100], ids=["idle", "with one due later"])
+def test_it_ends_when_it_is_cancelled_together_with_news(later, steps):
+    """A worker that has news at the same moment may not take them for a reason to go on."""
+    line = Line()
+
+    async def scenario():
+        working = asyncio.create_task(line.queue.run())
+        if later is not None:
+            line.queue.add(B, later)
+        await asyncio.sleep(1)
+        line.queue.add(A)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        working.cancel()
+        done, _ = await asyncio.wait({working}, timeout=60)
+        assert done
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(scenario())
+
+
 class Told(Telemetry):
     """Notes what it is told, with rounded times."""
 
