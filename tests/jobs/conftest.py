@@ -10,7 +10,7 @@ import pytest
 from bench.jobs import Engine, serving
 from bootstrap import environments
 from demo import data
-from jobs.forked import Parent, loaded_engine
+from jobs.forked import Parent, loaded_engine, loaded_harness
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,15 @@ def vllm(serve_python: str) -> Iterator[Parent]:
 @pytest.fixture(scope="session")
 def lm_eval_python() -> str:
     return _interpreter("QUANTROLL_LM_EVAL_PYTHON", "lm-eval")
+
+
+def huggingface(root: Path) -> dict[str, str]:
+    """Variables with which nothing is kept elsewhere, and nothing asked for over the network."""
+    return {"HF_HOME": str(root / "huggingface"), "HF_DATASETS_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session")
+def harness(lm_eval_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parent]:
+    """A process that has loaded lm-eval, and forks what needs it."""
+    with loaded_harness(lm_eval_python, **huggingface(tmp_path_factory.mktemp("harness"))) as parent:
+        yield parent

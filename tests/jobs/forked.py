@@ -97,6 +97,14 @@ class Parent:
         assert self._process.poll() is None, "what forks processes has ended"
         return Forked(int(pid.read_text()), ended)
 
+    def told(self, script: str, folder: Path, given: Any, timeout: float = 240) -> Any:
+        """What a script writes as JSON to the file that its second argument names; `given` is in that of its first."""
+        files = folder / "given.json", folder / "told.json"
+        files[0].write_text(json.dumps(given))
+        output = folder / "script.output"
+        assert self.start(script, output, *map(str, files)).wait(timeout) == 0, output.read_text(errors="replace")
+        return json.loads(files[1].read_text())
+
     def run_job(self, job: Any, log: Path, timeout: float = 400) -> Ended:
         """As `bench.jobs.run_job`."""
         output = log.with_suffix(".output")

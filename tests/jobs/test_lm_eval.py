@@ -1,17 +1,16 @@
 """Scorer LMEval: the real lm-eval, with tasks over local files, against a server that answers as it is told."""
 
 import json
-import os
 import secrets
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
-from bench.jobs import ROOT, SERVED_MODEL, Ended, environment, run_job
-from jobs.forked import Parent, loaded_harness
+from bench.jobs import SERVED_MODEL, Ended, run_job
+from jobs.conftest import huggingface
+from jobs.forked import Parent
 from quantroll.api.jobs import DataFile, EvaluateInput, PrepareInput
 from quantroll.constants import Reason
 from unit.jobs.fake_engine import FakeEngine, Raw
@@ -36,11 +35,6 @@ GENERATE = {
     "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
 }
 SHORT = {**GENERATE, "task": "shorter", "dataset_kwargs": {"data_files": {"test": "short.json"}}}
-
-
-def huggingface(root: Path) -> dict[str, str]:
-    """Variables with which nothing is kept elsewhere, and nothing asked for over the network."""
-    return {"HF_HOME": str(root / "huggingface"), "HF_DATASETS_OFFLINE": "1"}
 
 
 @dataclass(frozen=True)
@@ -126,42 +120,30 @@ ASKED = {
     "choice": _tasks("choice", metric="acc_norm"),
     **WRONG,
 }
-# one process for what needs no engine: starting lm-eval is what takes long
+# one process for what needs no engine
 PROGRAM = """
 import json, sys
 from quantroll.api.jobs import DataFile, Judging
 from quantroll_jobs.errors import JobError
 from quantroll_jobs.harness.tasks import load
-folder, asked = sys.argv[1], json.load(sys.stdin)
+with open(sys.argv[1]) as given:
+    folder, asked = json.load(given)
+told = {}
 for name, scoring in asked.items():
     try:
-        found = load(DataFile(path=folder), Judging(scorer="LMEval", scoring=scoring)).digest
+        told[name] = load(DataFile(path=folder), Judging(scorer="LMEval", scoring=scoring)).digest
     except JobError as error:
-        found = [error.reason, error.message]
-    print("found", json.dumps([name, found]))
+        told[name] = [error.reason, error.message]
+with open(sys.argv[2], "w") as file:
+    json.dump(told, file)
 """
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory, lm_eval_python):
+def loaded(tmp_path_factory, harness):
     """Digest of each of ASKED, or reason and message of what is wrong with it."""
     root = tmp_path_factory.mktemp("loaded")
-    variables = environment(
-        PYTHONPATH=os.pathsep.join([str(ROOT / "operator"), str(ROOT / "jobs")]), HF_HOME=str(root / "huggingface")
-    )
-    ran = subprocess.run(
-        [lm_eval_python, "-c", PROGRAM, str(write_tasks(root / "tasks"))],
-        input=json.dumps(ASKED), env=variables, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    lines = [line.removeprefix("found ") for line in ran.stdout.splitlines() if line.startswith("found ")]
-    return dict(json.loads(line) for line in lines)
-
-
-@pytest.fixture(scope="module")
-def harness(tmp_path_factory, lm_eval_python):
-    """A process that has loaded lm-eval, and forks Jobs."""
-    with loaded_harness(lm_eval_python, **huggingface(tmp_path_factory.mktemp("harness"))) as parent:
-        yield parent
+    return harness.told(PROGRAM, root, [str(write_tasks(root / "tasks")), ASKED])
 
 
 @pytest.fixture

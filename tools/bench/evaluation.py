@@ -135,7 +135,7 @@ def measured(args: argparse.Namespace) -> tuple[dict[str, str], list[Pair]]:
         setting = Setting(args.folder, items, args.items, args.concurrency, engine)
         ours, theirs = Ours(setting, version("quantroll")), LmEval(setting, lm_eval)
         pairs = rounds(ours, theirs, args.rounds)
-    libraries = {name: version(name) for name in ("openai", "httpx")}
+    libraries = {name: version(name) for name in ("aiohttp",)}
     clients = {client.name: client.version for client in (ours, theirs)}
     return {"python": platform.python_version(), **clients, **libraries, "vllm": ours.engine_version}, pairs
 

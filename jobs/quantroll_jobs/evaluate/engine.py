@@ -1,8 +1,6 @@
 """An engine as its clients see it: an OpenAI-compatible server with vLLM's /health and /version.
 
-Where many questions are asked, the client's own work is a good part of the time on a small engine: the openai library
-then sends over aiohttp, which takes a third of what its usual transport takes, and hands out the bare reply, which is
-read here.
+Asked through aiohttp: docs/adr/0033-engines-are-asked-through-aiohttp.md says why not through the openai library.
 """
 
 import asyncio
@@ -13,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-import httpx
-import openai
 
 from quantroll.api.jobs import Asking
 from quantroll.api.spec import ScorerName
@@ -22,8 +18,7 @@ from quantroll.constants import Reason
 from quantroll_jobs.datafiles import Item
 from quantroll_jobs.digests import sha256_json
 from quantroll_jobs.errors import JobError
-from quantroll_jobs.evaluate import likely
-from quantroll_jobs.evaluate.bounded import UnboundedReplyError, bounded
+from quantroll_jobs.evaluate import bounded, likely
 
 ATTEMPTS = 4  # requests for one item
 FIRST_PAUSE = 0.5  # seconds before the second request, doubled from then on, with jitter
@@ -34,7 +29,7 @@ _TOO_MANY_REQUESTS = 429
 _VERSION_LIMIT = 128  # characters
 # What came is read without a look at its form first: this is how garbage shows itself.
 _NO_COMPLETION = (AttributeError, LookupError, TypeError, ValueError, RecursionError)
-_UNREACHABLE = (httpx.HTTPError, aiohttp.ClientError, TimeoutError)
+_KEPT = 4.0  # seconds that an idle connection is kept: vLLM's server closes it after 5
 
 
 class RequestFailedError(Exception):
@@ -49,6 +44,22 @@ class RequestFailedError(Exception):
 
 class GarbledReplyError(Exception):
     """HTTP 200 with something that is no completion."""
+
+
+class StatusError(Exception):
+    """An HTTP status that is no success, with what the engine said beside it."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"HTTP {status}: {said}" if said else f"HTTP {status}")
+        self.status = status
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the same request would be refused again."""
+        return self.status < 500 and self.status != _TOO_MANY_REQUESTS
+
+
+_FAILED = (StatusError, GarbledReplyError, aiohttp.ClientError, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,37 +105,34 @@ class Engine:
         single_shot: bool = False,
         prompt_ids: bool = False,
     ) -> None:
-        """Nothing is sent yet; `request_timeout` is in seconds, and `who` names the engine in messages.
+        """Nothing is sent yet, but a loop is running; `request_timeout` is in seconds.
 
-        `single_shot`: every question is sent once, and over a connection of its own. `prompt_ids`: ask for the rendered
-        prompt's token ids, if the engine takes that. Proxies of the environment are not used: engines are inside the
-        cluster.
+        `who` names the engine in messages. `single_shot`: every question is sent once, and over a connection of its
+        own. `prompt_ids`: ask for the rendered prompt's token ids, if the engine takes that. Proxies of the environment
+        are not used: engines are inside the cluster.
         """
         self._who = f"{who} at {endpoint}"
         self._served_model = served_model
         self._request_timeout = request_timeout
         self._single_shot = single_shot
         self._extra = {"return_token_ids": True} if prompt_ids else None  # vLLM's, beside OpenAI's parameters
-        # a connection for each question is what aiohttp's transport cannot be told to make
-        transport = httpx.AsyncClient if single_shot else openai.DefaultAioHttpClient
-        limits = httpx.Limits(
-            max_connections=connections + 2, max_keepalive_connections=0 if single_shot else connections + 2
+        self._endpoint = endpoint.rstrip("/")
+        connector = (
+            aiohttp.TCPConnector(limit=connections + 2, force_close=True)
+            if single_shot
+            else aiohttp.TCPConnector(limit=connections + 2, keepalive_timeout=_KEPT)
         )
-        self._http = transport(
-            base_url=endpoint,
-            trust_env=False,
-            limits=limits,
-            timeout=request_timeout,
+        self._http = aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None),  # whoever asks has a deadline
             headers={"Accept-Encoding": "identity"},
-            event_hooks={"response": [bounded]},
-        )
-        self._client = openai.AsyncOpenAI(
-            base_url=f"{endpoint.rstrip('/')}/v1", api_key="none", max_retries=0, http_client=self._http
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def wait_until_ready(self, seconds: float) -> None:
         """Wait for /health and then for a real completion: an engine can be healthy and die of its first request.
@@ -137,9 +145,9 @@ class Engine:
             left = started + seconds - time.monotonic()
             try:
                 await self._answers(min(max(left, _SHORTEST_PROBE), _PROBE_TIMEOUT))
-            except (openai.OpenAIError, GarbledReplyError, *_UNREACHABLE, *_NO_COMPLETION) as error:
+            except (*_FAILED, *_NO_COMPLETION) as error:
                 last = describe(error)
-                if isinstance(error, openai.APIStatusError) and _is_refusal(error):
+                if isinstance(error, StatusError) and error.is_refusal:
                     raise JobError(Reason.ENGINE_NOT_READY, f"{self._who} refuses a completion: {last}") from None
             else:
                 print(f"{self._who} is ready after {time.monotonic() - started:.0f} s", flush=True)
@@ -156,12 +164,11 @@ class Engine:
 
     async def _answers(self, timeout: float) -> None:  # noqa: ASYNC109 - it covers two calls
         async with asyncio.timeout(timeout):
-            response = await self._http.get("/health")
-            response.raise_for_status()
+            await self._get("/health")
             try:
                 await self._complete(self._extra)
-            except openai.APIStatusError as error:
-                if self._extra is None or not _is_refusal(error):
+            except StatusError as error:
+                if self._extra is None or not error.is_refusal:
                     raise
                 await self._complete(None)
                 self._extra = None
@@ -174,18 +181,18 @@ class Engine:
         """Whether /health says so now."""
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT):
-                response = await self._http.get("/health")
-        except _UNREACHABLE:
+                await self._get("/health")
+        except _FAILED:
             return False
-        return response.is_success
+        return True
 
     async def version(self) -> str:
         """What GET /version says; empty where an engine has none."""
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT):
-                response = await self._http.get("/version")
-            return str(response.raise_for_status().json()["version"])[:_VERSION_LIMIT]
-        except (*_UNREACHABLE, ValueError, KeyError, TypeError):
+                told = json.loads(await self._get("/version"))
+            return str(told["version"])[:_VERSION_LIMIT]
+        except (*_FAILED, *_NO_COMPLETION):
             return ""
 
     async def ask(self, body: dict[str, Any]) -> Reply:
@@ -198,8 +205,8 @@ class Engine:
             try:
                 async with asyncio.timeout(self._request_timeout):
                     return await self._send(body)
-            except (openai.OpenAIError, GarbledReplyError, *_UNREACHABLE) as error:
-                refused = isinstance(error, openai.APIStatusError) and _is_refusal(error)
+            except _FAILED as error:
+                refused = isinstance(error, StatusError) and error.is_refusal
                 if refused or attempt == attempts:
                     raise RequestFailedError(describe(error), refused=refused, status=_status(error)) from error
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
@@ -228,13 +235,38 @@ class Engine:
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         """The reply's JSON, as it came."""
         sent = {"model": self._served_model, **body}
-        try:
-            response = await self._client.post(path, cast_to=httpx.Response, body=sent)
-        except openai.APIConnectionError as error:
-            if isinstance(error.__cause__, UnboundedReplyError):
-                raise GarbledReplyError(str(error.__cause__)) from error
-            raise
-        return json.loads(response.content)
+        async with self._http.post(f"{self._endpoint}/v1{path}", json=sent, allow_redirects=False) as response:
+            try:
+                content = await bounded.read(response)
+            except bounded.UnboundedReplyError as error:
+                if _is_success(response):
+                    raise GarbledReplyError(str(error)) from error
+                raise StatusError(response.status, str(error)) from error
+        if not _is_success(response):
+            raise StatusError(response.status, _said(content))
+        return json.loads(content)
+
+    async def _get(self, path: str) -> bytes:
+        async with self._http.get(f"{self._endpoint}{path}", allow_redirects=False) as response:
+            if not _is_success(response):
+                # no StatusError: /health that says no is no refusal
+                raise aiohttp.ClientError(f"{path} said HTTP {response.status}")
+            try:
+                return await bounded.read(response)
+            except bounded.UnboundedReplyError as error:
+                raise GarbledReplyError(str(error)) from error
+
+
+def _is_success(response: aiohttp.ClientResponse) -> bool:
+    return response.status // 100 == 2
+
+
+def _said(content: bytes) -> str:
+    """What a reply that is no success says, in OpenAI's form or in any other."""
+    try:
+        return str(json.loads(content)["error"]["message"])
+    except _NO_COMPLETION:
+        return content.decode(errors="replace")
 
 
 def _reply(text: Any, finish_reason: Any, ids: Any) -> Reply:
@@ -248,19 +280,12 @@ def _reply(text: Any, finish_reason: Any, ids: Any) -> Reply:
 def _status(error: Exception) -> int | None:
     if isinstance(error, GarbledReplyError):
         return 200
-    return error.status_code if isinstance(error, openai.APIStatusError) else None
+    return error.status if isinstance(error, StatusError) else None
 
 
 def describe(error: Exception) -> str:
     """One line about what went wrong."""
-    # each layer names what the one below it said, some of them wrongly
-    while isinstance(error, openai.APIConnectionError | httpx.TransportError) and isinstance(
-        error.__cause__, Exception
-    ):
-        error = error.__cause__
     text = " ".join(str(error).split())[:300]
+    if isinstance(error, StatusError | GarbledReplyError):
+        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _is_refusal(error: openai.APIStatusError) -> bool:
-    return error.status_code < 500 and error.status_code != _TOO_MANY_REQUESTS

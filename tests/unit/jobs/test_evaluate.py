@@ -302,16 +302,36 @@ def test_a_passing_fault_is_tried_again(make, engine, fault):
     assert len(engine.asked()) == 2 * ITEMS
 
 
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Raw(b"<html>\n Bad  Gateway", "text/html", 400), "HTTP 400: <html> Bad Gateway"),
+        (Raw(b'{"detail": "no"}', status=422), 'HTTP 422: {"detail": "no"}'),
+        (Raw(b"", status=400), "HTTP 400"),
+        (Raw(b"[" * 100_000, status=400), "HTTP 400: " + "[" * 290),
+        (Raw(b"\xff" * 5, status=301), "HTTP 301: " + "\ufffd" * 5),
+        (Raw(b" ", status=400, encoding="gzip"), "HTTP 400: the reply is packed (gzip), which was not asked for"),
+    ],
+)
+def test_what_an_engine_says_beside_a_status(make, engine, tmp_path, reply, said):
+    engine.answer = lambda body: reply if body["prompt"] == "Question 3?" else FakeEngine().answer(body)
+    assert evaluate.run(make()).evaluate.errors == 1
+    stored = read_answers(tmp_path / "evaluations" / KEY / "items.jsonl")
+    assert [answer.error for answer in stored if answer.error] == [said]
+
+
 def test_half_of_a_surrogate_pair_in_an_answer(make, engine):
     engine.answer = lambda _: "\ud83d"
     assert evaluate.run(make()).evaluate.correct == 0
 
 
-def test_a_refused_item_counts_as_wrong_and_is_counted_apart(make, engine):
+def test_a_refused_item_counts_as_wrong_and_is_counted_apart(make, engine, tmp_path):
     engine.answer = lambda body: 400 if "3?" in body["prompt"] else FakeEngine().answer(body)
     result = evaluate.run(make()).evaluate
     assert (result.items, result.correct, result.errors) == (ITEMS, ITEMS - 2, 2)  # 3 and 13
     assert len(engine.asked()) == ITEMS
+    stored = read_answers(tmp_path / "evaluations" / KEY / "items.jsonl")
+    assert {answer.error for answer in stored if answer.outcome is Outcome.ERROR} == {"HTTP 400: status 400"}
 
 
 def test_an_item_that_never_gets_an_answer(make, engine):
@@ -440,8 +460,15 @@ def test_healthy_is_not_ready(make, engine):
 def test_an_engine_that_refuses_the_model(make, engine):
     engine.warm_up = 404
     started = time.monotonic()
-    _fails(make(ready_timeout_seconds=60), Reason.ENGINE_NOT_READY, "refuses a completion: .*404", permanent=True)
+    said = "refuses a completion: HTTP 404: status 404$"
+    _fails(make(ready_timeout_seconds=60), Reason.ENGINE_NOT_READY, said, permanent=True)
     assert time.monotonic() - started < 30
+
+
+def test_an_engine_without_health_is_not_ready_and_refuses_nothing(make, engine):
+    engine.health = 404
+    said = "did not answer within 0 s; last: .*/health said HTTP 404$"
+    _fails(make(ready_timeout_seconds=0.1), Reason.ENGINE_NOT_READY, said, permanent=True)
 
 
 def test_nobody_listens(make):
