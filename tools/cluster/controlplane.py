@@ -146,7 +146,8 @@ class ControlPlane:
             f"--flex-volume-plugin-dir={self.state.dir}/flex",  # else it makes a folder under /usr/libexec
             "--kube-api-qps=200",
             "--kube-api-burst=400",  # start is client-throttled: 5 s with the defaults
-            "--pvclaimbinder-sync-period=2s",  # a claim that came before its volume: 15 s by default
+            # a claim that came before its volume: 15 s by default; without a node none comes, and each look is an event
+            *(["--pvclaimbinder-sync-period=2s"] if self.inside else []),
         )
 
     def _scheduler(self) -> None:

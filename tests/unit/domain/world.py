@@ -1,7 +1,6 @@
 """A small world that plans act on: Jobs end, pods get ready, a gateway accepts; every pass is checked on its way."""
 
 import copy
-import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -194,26 +193,23 @@ class World:
 
     def plan(self) -> Plan:
         """A pass's decision, checked, not carried out."""
-        return self.decide(self.snapshot())
+        return self.decide(self.snapshot())[0]
 
-    def decide(self, seen: Snapshot) -> Plan:
+    def decide(self, seen: Snapshot) -> tuple[Plan, QuantizedModelStatus]:
+        """The same of what was seen then, and the status as the next pass will read it."""
         decided = plan(seen, self.now)
-        invariants.check(seen, decided, self.now)
-        return decided
+        return decided, invariants.check(seen, decided, self.now)
 
     def tick(self, seen: Snapshot | None = None) -> Plan:
         """One pass: decide, record, carry out."""
-        decided = self.decide(seen or self.snapshot())
-        wire = decided.status.to_wire()
-        self.status = QuantizedModelStatus.model_validate(json.loads(json.dumps(wire)))
+        decided, self.status = self.decide(seen or self.snapshot())
         self.told += decided.events
         self._carry_out(decided)
         return decided
 
     def dies(self, *, half: bool) -> None:
         """One pass whose decision is written, and of which nothing is carried out, or only the first server."""
-        decided = self.decide(self.snapshot())
-        self.status = QuantizedModelStatus.model_validate(json.loads(json.dumps(decided.status.to_wire())))
+        decided, self.status = self.decide(self.snapshot())
         first = decided.wanted.servers[:1]
         if half and first:
             others = set(self.replicas) - {first[0].revision}
