@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,12 @@ class Stage:
 
     def up(self) -> None:
         """Cluster, gateway, images, chart, namespace and data."""
-        references = images.build()
         tiny = self.dir / "tiny"
-        data.copy_to(tiny)
-        self.cluster.up(images=references.values(), with_gateway=True, with_prometheus=True, with_volumes=16)
+        with ThreadPoolExecutor(1) as beside:  # at first the model is trained, by one processor, and images leave one
+            copied = beside.submit(data.copy_to, tiny)
+            references = images.build()
+            self.cluster.up(images=references.values(), with_gateway=True, with_prometheus=True, with_volumes=16)
+            copied.result()
         with cache.step("helm install quantroll"):
             self.helm("install", references)
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}

@@ -24,7 +24,7 @@ PASSES = 8  # within which a plan on its own output comes to rest
 
 def check(seen: Snapshot, decided: Plan, now: datetime) -> QuantizedModelStatus:
     """Everything below; returns the status as it is read again."""
-    stored = _status_fits(decided)
+    stored = stored_status(decided)
     _one_writer(seen, decided)
     _shares(seen, decided)
     _stable_stays(seen, decided)
@@ -63,7 +63,8 @@ def _missing_data_decides_nothing(seen: Snapshot, decided: Plan) -> None:
         assert found.target_only > found.serving_only
 
 
-def _status_fits(decided: Plan) -> QuantizedModelStatus:
+def stored_status(decided: Plan) -> QuantizedModelStatus:
+    """The status as the API server takes it and as it is read again."""
     text = json.dumps(decided.status.to_wire())
     assert len(text) < STATUS_LIMIT
     stored = QuantizedModelStatus.model_validate(json.loads(text))
