@@ -146,6 +146,8 @@ class Buildah:
             "push",
             "--quiet",
             "--tls-verify=false",
+            "--compression-format=zstd",  # at this level in two thirds of gzip's time, and unpacked in a fraction
+            "--compression-level=1",
             "--signature-policy",
             self.policy,
             "--digestfile",
