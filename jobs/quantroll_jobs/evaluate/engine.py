@@ -59,7 +59,7 @@ class StatusError(Exception):
         return self.status < 500 and self.status != _TOO_MANY_REQUESTS
 
 
-_FAILED = (StatusError, GarbledReplyError, aiohttp.ClientError, TimeoutError)
+_FAILED = (StatusError, GarbledReplyError, aiohttp.ClientError, OSError)  # a TimeoutError is an OSError
 
 
 @dataclass(frozen=True, slots=True)
