@@ -18,6 +18,11 @@ echo "$@" >> "$CALLS"
 case "$*" in *max-concurrency=$BAD\\ *) echo "boom at $BAD"; exit 3 ;; esac
 case "$*" in *result-filename=*) echo '{}' > "$(echo "$*" | sed 's/.*result-filename=//; s/ .*//')" ;; esac
 """
+# `date`, of a clock that goes on by ten seconds whenever it is looked at
+CLOCK = """#!/bin/sh
+now=$(($(cat "$CALLS.now" 2>/dev/null || echo 0) + 10))
+echo $now | tee "$CALLS.now"
+"""
 
 
 @pytest.fixture
@@ -72,11 +77,14 @@ def test_a_level_that_fails_is_noted_and_the_others_go_on(run):
     assert "8.json" not in files
 
 
-def test_an_engine_that_gives_no_completion_ends_it(run, engine):
+def test_an_engine_that_gives_no_completion_is_asked_again_until_the_deadline(run, engine, tmp_path):
+    clock = tmp_path / "bin" / "date"
+    clock.write_text(CLOCK)
+    clock.chmod(0o755)
     engine.answer = lambda _: 500
-    calls, files = run(ready_timeout_seconds=2)
+    calls, files = run(ready_timeout_seconds=20)
     assert calls == []
-    assert len(engine.requests) > 1, "it is asked again until then"
+    assert len(engine.requests) == 2, "10 seconds after the deadline was set, and 20"
     assert files["engine.failed"].startswith("HTTP 500: ")
     assert files.keys() == {"started", "engine.log", "engine.failed"}
 
