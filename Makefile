@@ -9,9 +9,9 @@ PY := .venv/bin/python
 export PYTHONPATH := $(CURDIR)/operator:$(CURDIR)/jobs:$(CURDIR)/tools
 BOOTSTRAP := $(PYTHON) -m bootstrap
 
-.PHONY: help setup system venv envs tools images cluster-up cluster-down cluster-shell generate lint type imports \
-        collect unit integration test-kill jobs node e2e faults test bench bench-gate bench-looks bench-drift \
-        bench-eval demo demo-down clean-cache
+.PHONY: help setup system venv envs tools images cluster-up cluster-down cluster-shell generate lint type imports unit \
+        integration test-kill jobs node e2e faults test bench bench-gate bench-looks bench-drift bench-eval demo \
+        demo-down clean-cache
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -55,9 +55,6 @@ type: venv ## mypy --strict
 
 imports: venv ## import rules
 	@.venv/bin/lint-imports
-
-collect: venv ## all tests found and compiled, none run
-	@set -o pipefail; $(PY) -m pytest -qq --collect-only | tail -n 20
 
 unit: venv ## pure tests, seconds; the chart is rendered by the pinned Helm
 	@$(BOOTSTRAP) tools > /dev/null

@@ -193,7 +193,7 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
     assert layers.run() == 1
     assert makes.seen[0] == "setup"
     assert [layer for layer in makes.seen if layer in layers.IN_NO_HURRY] == ["lint", "type", "imports", "jobs", "unit"]
-    assert sorted(makes.seen) == sorted([*layers.IN_NO_HURRY, "setup", *layers.FIRST])
+    assert sorted(makes.seen) == sorted([*layers.IN_NO_HURRY, "setup", "integration"])
     summary = capsys.readouterr().out
     assert f"{failing:12} FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary

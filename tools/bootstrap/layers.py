@@ -1,8 +1,7 @@
 """Runs the layers of the test suite, and says at the end how each went, how long it took and which tests failed.
 
-Several at a time, for those with a cluster wait for it as often as they compute. First all tests are found, which
-compiles them for the many processes that run them; then the layer whose tests wait for an API server in seconds has
-the machine; then those with a node, in `LANES`, one after the other in each. What only
+Several at a time, for those with a cluster wait for it as often as they compute. First the one whose tests wait for an
+API server in seconds has the machine; then those with a node, in `LANES`, one after the other in each. What only
 computes is beside all of them and nice: it gets little of a processor that others want, but always something, for in
 its tests, too, servers have to answer in time. Of that, what takes one processor comes before what takes them all.
 """
@@ -20,7 +19,7 @@ from pathlib import Path
 from . import cache
 
 IN_NO_HURRY = ("lint", "type", "imports", "jobs", "unit")
-FIRST = ("collect", "integration")
+FIRST = ("integration",)
 LANES = (("e2e",), ("faults", "node"))
 ON_A_NODE = tuple(layer for lane in LANES for layer in lane)
 LAYERS = ("setup", *IN_NO_HURRY, *FIRST, *ON_A_NODE)
