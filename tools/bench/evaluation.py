@@ -135,9 +135,9 @@ def measured(args: argparse.Namespace) -> tuple[dict[str, str], list[Pair]]:
         setting = Setting(args.folder, items, args.items, args.concurrency, engine)
         ours, theirs = Ours(setting, version("quantroll")), LmEval(setting, lm_eval)
         pairs = rounds(ours, theirs, args.rounds)
-    libraries = {name: version(name) for name in ("aiohttp",)}
     clients = {client.name: client.version for client in (ours, theirs)}
-    return {"python": platform.python_version(), **clients, **libraries, "vllm": ours.engine_version}, pairs
+    versions = {"python": platform.python_version(), **clients, "aiohttp": version("aiohttp")}
+    return {**versions, "vllm": ours.engine_version}, pairs
 
 
 def main(argv: list[str]) -> int:

@@ -27,7 +27,7 @@ RESET = object()  # the connection is torn down
 class FakeEngine:
     """`answer(body)` returns the text, (text, finish_reason), an HTTP status, a Raw, RESET, or None to hang up.
 
-    Requests are recorded.
+    Requests are recorded, and the connection of each.
     """
 
     def __init__(self) -> None:
@@ -35,6 +35,7 @@ class FakeEngine:
         self.warm_up: Any = "!"
         self.answer: Callable[[dict[str, Any]], Any] = lambda body: f"answer {body['prompt'].split()[-1][:-1]}"
         self.requests: list[dict[str, Any]] = []
+        self.peers: list[int] = []  # of each request, the port that it came from
         self.url = ""
 
     def asked(self) -> list[dict[str, Any]]:
@@ -57,6 +58,7 @@ class FakeEngine:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 engine.requests.append(body | {"path": self.path})
+                engine.peers.append(self.client_address[1])
                 warm_up = engine.warm_up if callable(engine.warm_up) else lambda _: engine.warm_up
                 found = (warm_up if body.get("prompt") == "Hello" else engine.answer)(body)
                 if found is None or found is RESET:

@@ -320,6 +320,13 @@ def test_what_an_engine_says_beside_a_status(make, engine, tmp_path, reply, said
     assert [answer.error for answer in stored if answer.error] == [said]
 
 
+def test_questions_share_connections(make, engine, monkeypatch):
+    monkeypatch.setattr(engine_module, "_KEPT", 600)  # a busy machine may pause for longer than an engine waits
+    assert evaluate.run(make(concurrency=1)).evaluate.correct == ITEMS
+    assert len(engine.peers) == ITEMS + 1
+    assert len(set(engine.peers)) == 1
+
+
 def test_half_of_a_surrogate_pair_in_an_answer(make, engine):
     engine.answer = lambda _: "\ud83d"
     assert evaluate.run(make()).evaluate.correct == 0

@@ -156,6 +156,13 @@ def test_wrong_answers_and_pairs(make, engines):
     assert items_of(exporter, CANDIDATE, "fail") == ended(exporter, CANDIDATE) == pairs(exporter, "harm") >= 5
 
 
+def test_every_question_has_a_connection_of_its_own(make, engines):
+    """So that a Service spreads them over its pods."""
+    probe(make(), asked(5))
+    for engine in engines:
+        assert len(set(engine.peers)) == len(engine.peers) >= 5
+
+
 def test_one_target(make, engines):
     exporter = probe(make(count=1), asked(5))
     assert items_of(exporter, STABLE, "pass") >= 5
