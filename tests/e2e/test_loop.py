@@ -70,12 +70,14 @@ def test_from_apply_to_a_proven_variant_with_an_operator_that_is_killed(stage, u
     until(lambda s: condition(s, "Available")["status"] == "True", timeout=600)
     with httpx.Client(base_url=stage.gateway, headers={"Host": HOST}, timeout=30, trust_env=False) as client:
         wait_for("gateway", lambda: ask(client, MODEL, QUESTION) is None, 60, every=0.5)
-    with Traffic(stage.gateway, HOST, MODEL) as traffic:
+    with Traffic(stage.gateway, HOST, MODEL, between=0.5) as traffic:
         made: dict[str, Any] = {}
         for moment in ("Quantizing", "Evaluating"):
             until(phase(moment), timeout=600)
             none_again(stage, made)
             kill_operator(stage)
+        until(lambda s: s.get("rollout"), timeout=900)
+        traffic.between = 0.1  # from here on it is what the pods behind the gateway come and go under
         at_half = until(held_at(50), timeout=900)
         none_again(stage, made)
         kill_operator(stage)

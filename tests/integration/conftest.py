@@ -1,8 +1,10 @@
 """A real control plane without a node, once for the whole run and all its workers, and a namespace for every test.
 
 Schemas, CEL rules, server-side apply, watches, the controllers of Jobs, Deployments and namespaces, and garbage
-collection are real. Pods stay Pending: a test marks them running or finished through their status. A test that changes
-what all namespaces share (a CRD, say) brings a control plane of its own.
+collection are real. Pods stay Pending: a test marks them running or finished through their status. Left out is what
+could only say again and again that there is no node, in thousands of writes: the scheduler, the binder of volumes,
+and the controller of Endpoints, which nothing here reads. A test that needs one of them, or changes what all
+namespaces share (a CRD, say), brings a control plane of its own.
 """
 
 import json
@@ -46,8 +48,11 @@ def started(folder: Path) -> Iterator[None]:
     """Have it in a folder, which is its to fill."""
     policy = folder / "audit-policy.yaml"
     policy.write_text(json.dumps(audit.policy(AUDITED)))
-    flags = {"kube-apiserver": [f"--audit-policy-file={policy}", f"--audit-log-path={folder / 'audit.log'}"]}
-    with ControlPlaneOnly(folder / "control", flags=flags, env={"GOGC": "400"}) as control:
+    flags = {
+        "kube-apiserver": [f"--audit-policy-file={policy}", f"--audit-log-path={folder / 'audit.log'}"],
+        "kube-controller-manager": ["--controllers=*,-persistentvolume-binder-controller,-endpoints-controller"],
+    }
+    with ControlPlaneOnly(folder / "control", flags=flags, env={"GOGC": "400"}, scheduler=False) as control:
         control.user(AUDITED, "system:masters")
         with_gateway_api(control)
         with_crd(control)

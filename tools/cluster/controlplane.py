@@ -44,9 +44,10 @@ class ControlPlane:
         self._etcd()
         self._apiserver()
 
-    def start_controllers(self) -> None:
+    def start_controllers(self, *, scheduler: bool = True) -> None:
         self._controller_manager()
-        self._scheduler()
+        if scheduler:
+            self._scheduler()
 
     def _spawn(self, name: str, *flags: str) -> None:
         own, env = self._flags.get(name, ()), {**SELDOM_COLLECTED, **self._env}

@@ -25,7 +25,8 @@ from .procs import State, wait_for
 class ControlPlaneOnly:
     """etcd, kube-apiserver, kube-controller-manager and kube-scheduler on a free port of 127.0.0.1.
 
-    FOLDER must not exist or be empty. Binaries are looked for in $KUBEBUILDER_ASSETS first. Any number can run at
+    Without the last, if `scheduler` is False: nobody says of a pod that there is no node for it then, in two writes a
+    look. FOLDER must not exist or be empty. Binaries are looked for in $KUBEBUILDER_ASSETS first. Any number can run at
     once. Start it from the main thread: its processes end with the thread that started them. `flags` are added to
     those of the processes they are filed under, `env` to the environment of each.
     """
@@ -38,11 +39,13 @@ class ControlPlaneOnly:
         binaries: Binaries | None = None,
         flags: Mapping[str, Sequence[str]] | None = None,
         env: Mapping[str, str] | None = None,
+        *,
+        scheduler: bool = True,
     ) -> None:
         self.dir = Path(folder).resolve()
         self.bin = binaries or Binaries.for_tests()
         self._state = State(self.dir)
-        self._flags, self._env = flags, env
+        self._flags, self._env, self._scheduler = flags, env, scheduler
         self._client: Client | None = None
         self._control: ControlPlane | None = None
 
@@ -102,7 +105,7 @@ class ControlPlaneOnly:
             write_kubeconfig(self.kubeconfig, self._control.pki, self._control.url, "admin", ["system:masters"])
             self._control.start_api()
             wait_for("API server", lambda: self._up("kube-apiserver") and self.client.get("/readyz") == b"ok", timeout)
-        self._control.start_controllers()
+        self._control.start_controllers(scheduler=self._scheduler)
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         wait_for(
             "default service account", lambda: self._up("kube-controller-manager") and self.client.get(account), timeout

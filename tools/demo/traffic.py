@@ -10,19 +10,20 @@ from typing import Self
 import httpx
 
 PROMPTS = ("Q:rev abcd\nA:", "Q:37+05\nA:", "Q:rev wxyz\nA:", "Q:12+30\nA:")
-BETWEEN = 0.1  # seconds from an answer to the next request of the same client: a steady load, not a stress test
 LONGEST = 60.0
 
 
 @dataclass
 class Traffic:
     """Two clients of one host, one of them streaming; a context manager. They end with it; that one had to end
-    before, after `limit` seconds, is a failure."""
+    before, after `limit` seconds, is a failure. `between`, which may change under way, are the seconds from an answer
+    to the next request of the same client: a steady load, not a stress test."""
 
     url: str
     host: str
     model: str
     limit: float = 3600
+    between: float = 0.1
     sent: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     _end: threading.Event = field(default_factory=threading.Event)
@@ -45,7 +46,7 @@ class Traffic:
     def _send(self, kind: str) -> None:
         began, number = time.monotonic(), 0
         with httpx.Client(base_url=self.url, headers={"Host": self.host}, timeout=LONGEST, trust_env=False) as client:
-            while not self._end.wait(BETWEEN):
+            while not self._end.wait(self.between):
                 if time.monotonic() - began >= self.limit:  # from then on nobody would see a failure
                     self._failed(kind, f"the client has ended after {self.limit:g} s")
                     return

@@ -20,11 +20,12 @@ from integration.operator.player import Object, Player
 from integration.rest import Rest, models
 from quantroll.api.jobs import Report
 from quantroll.builders import jobs as job_builders
-from quantroll.constants import ENGINE_CONTAINER, LABEL_COMPONENT, LABEL_OWNER, Component, Reason
+from quantroll.constants import ENGINE_CONTAINER, LABEL_COMPONENT, LABEL_OWNER, LABEL_VARIANT, Component, Reason
 
 # one worker has all of them: they share what takes long to set up
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180), pytest.mark.xdist_group("bad input")]
 
+NO_NODE = "no nodes available to schedule pods"  # in the words of the scheduler, which finds none here
 Trouble = Callable[[Object], Object | None]
 
 
@@ -378,6 +379,26 @@ def test_the_gateway_api_is_installed_later(control, alone):
     done = alone.recovers("early", timeout=90)
     print(f"recovered after {time.monotonic() - began:.0f} s")
     assert done["stable"]["variant"] == "int8"
+
+
+def test_a_candidate_without_a_node_is_taken_away_again(control, alone):
+    with_gateway_api(control)
+    alone.node.never_ready = {"int8"}
+    usual = spec_of("roomless")["rollout"]
+    alone.create("roomless", rollout={**usual, "deadlines": {"scheduling": "3s"}})
+    done = alone.wait("roomless", lambda s: s.get("phase") == "RolledBack", timeout=90)
+    assert done["rejected"][0]["reason"] == "CapacityBlocked"
+    blocked = alone.conditions("roomless")["CapacityBlocked"]
+    assert blocked["status"] == "True"
+    assert NO_NODE in blocked["message"]
+
+    def serving() -> list[str]:
+        found = [d for d in alone.children("deployments", "roomless") if d["spec"]["replicas"]]
+        labels = [d["metadata"]["labels"] for d in found]
+        return [of[LABEL_VARIANT] for of in labels if of[LABEL_COMPONENT] == Component.SERVE]
+
+    wait_for("its pods to go, which follow the status", lambda: serving() == ["baseline"], 20)
+    alone.node.never_ready = set()
 
 
 def test_a_spec_of_another_version_disturbs_nothing(control, alone):

@@ -5,14 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cluster.procs import wait_for
 from integration.operator.conftest import SETTINGS, Operator
 from integration.operator.test_spine import FOREVER, condition, phase, spec_with
 from integration.rest import models
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
-
-NO_NODE = "no nodes available to schedule pods"  # in the words of the scheduler, which finds none here
 
 
 def ruled(*variants, steps=None, replicas=None, **rollout):
@@ -64,16 +61,6 @@ def test_pods_give_room_one_by_one(operator, player, apply, status, rest, namesp
 
     status(settled, timeout=100)
     assert max(seen) <= 4, "what is applied one after the other overlaps by one at most"
-
-
-def test_a_candidate_without_a_node_is_taken_away_again(operator, player, apply, status, rest, namespace):
-    player.never_ready = {"gptq4"}
-    apply(ruled("gptq4", deadlines={"scheduling": "3s"}))
-    done = status(phase("RolledBack"), timeout=90)
-    assert done["rejected"][0]["reason"] == "CapacityBlocked"
-    assert condition(done, "CapacityBlocked")["status"] == "True"
-    assert NO_NODE in condition(done, "CapacityBlocked")["message"]
-    wait_for("its pods to go, which follow the status", lambda: replicas_of(rest, namespace) == {"baseline": 2}, 20)
 
 
 def test_a_closed_window_is_waited_for_and_an_open_one_is_not(operator, player, apply, status):
