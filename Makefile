@@ -99,7 +99,7 @@ bench-drift: venv ## virtual years of drift checks: false rollbacks, and weeks u
 bench-eval: venv ## the evaluate Job beside lm-eval on one vLLM; minutes; BENCH="--items 200 --rounds 1" for less
 	@$(PY) -m bench.evaluation $(BENCH)
 
-demo: setup ## the main job, visibly, on a throw-away cluster
+demo: system venv ## the main job, visibly, on a throw-away cluster
 	@$(PY) -m demo up
 
 demo-down: venv ## remove everything that the demo made

@@ -150,6 +150,10 @@ class Nowhere:
         pass
 
 
+def test_more_resources_are_given_more_time():
+    assert [arguments(argv).patience for argv in (["--n=20"], ["--n=1000"], ["--patience=7"])] == [300, 3000, 7]
+
+
 def test_what_does_not_become_steady_is_told():
     phases = {("bench", str(number)): phase for number, phase in enumerate(["Steady", "Shifting", "", "Shifting"])}
     bench = Bench(Nowhere(), None, None, 1, phases=phases)

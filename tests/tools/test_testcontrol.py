@@ -46,7 +46,7 @@ def test_two_at_once_work_with_access_rules_on_and_leave_nothing(tmp_path):
 
 
 def test_a_failed_start_stops_what_ran_and_keeps_the_logs(tmp_path, monkeypatch):
-    def broken(self):
+    def broken(self, **_):
         raise RuntimeError("broken")
 
     monkeypatch.setattr("cluster.controlplane.ControlPlane.start_controllers", broken)

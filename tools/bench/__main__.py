@@ -10,6 +10,7 @@ import asyncio
 import json
 import shutil
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 
 from bench import models
@@ -21,6 +22,7 @@ from bench.report import Figure, document, table
 from bootstrap import cache
 
 FOLDER = cache.CHECKOUT / ".run" / "bench"
+PATIENCE = (3.0, 300.0)  # seconds: for each, of which two cores beside all the others do one in two; for few of them
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -33,12 +35,16 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     ap.add_argument("--edits", type=int, default=200, help="edits that are timed, at most one a resource")
     ap.add_argument(
-        "--patience", type=float, default=1500, help="seconds for all to get to Steady (default: %(default)s)"
+        "--patience",
+        type=float,
+        help=f"seconds for all to get to Steady (default: {PATIENCE[0]} for each, at least {PATIENCE[1]})",
     )
     ap.add_argument("--folder", type=Path, default=FOLDER, help="made anew; logs and bench.json (default: %(default)s)")
     args = ap.parse_args(argv)
     if args.n < 1:
         ap.error("--n must be 1 or more")
+    if args.patience is None:
+        args.patience = max(PATIENCE[0] * args.n, PATIENCE[1])
     return args
 
 
@@ -61,16 +67,23 @@ async def measured(args: argparse.Namespace, place: Playground) -> list[Figure]:
 
 
 async def _all(bench: Bench, args: argparse.Namespace) -> list[Figure]:
+    """Told as they come, too: a measurement that cannot be made costs only those after it."""
     await bench.watching()
-    figures = await bench.alone()
-    figures += await bench.many(args.n)
-    with cache.step(f"idle for {args.idle:g} s"):
-        figures += await bench.idle(args.idle)
-    with cache.step("edits"):
-        figures += await bench.edits(min(args.edits, args.n))
-    with cache.step("restart"):
-        figures += await bench.restart()
-    return figures
+    found: list[Figure] = []
+
+    async def note(what: str, measuring: Awaitable[list[Figure]]) -> None:
+        with cache.step(what):
+            figures = await measuring
+        cache.say("; ".join(f"{figure.name.strip()}: {figure.told}" for figure in figures))
+        found.extend(figures)
+
+    await note("one rollout", bench.alone())
+    await note(f"{args.n} at once", bench.many(args.n))
+    await note(f"{args.n} to Steady", bench.settled())
+    await note(f"idle for {args.idle:g} s", bench.idle(args.idle))
+    await note("edits", bench.edits(min(args.edits, args.n)))
+    await note("restart", bench.restart())
+    return found
 
 
 def main(argv: list[str]) -> int:

@@ -29,6 +29,11 @@ class Figure:
         """None without a goal."""
         return None if self.goal is None else self.value <= self.goal
 
+    @property
+    def told(self) -> str:
+        """With its unit, rounded for people."""
+        return f"{_rounded(self.value)} {self.unit}".strip()
+
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that at least `share` of all are not above. Raises ValueError for no values."""
@@ -43,7 +48,7 @@ def table(figures: Sequence[Figure], note: str = PEERS) -> str:
     for figure in figures:
         goal = "" if figure.goal is None else f"{figure.goal:g} {figure.unit}".strip()
         met = {None: "", True: "met", False: "MISSED"}[figure.met]
-        rows.append((figure.name, f"{_rounded(figure.value)} {figure.unit}".strip(), goal, met))
+        rows.append((figure.name, figure.told, goal, met))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}".rstrip() for row in rows]
     return "\n".join([*lines, "", note])

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from bootstrap import cache
+from bootstrap import cache, gotools
 from cluster import images, prometheus
 from cluster.cluster import Cluster
 from demo import data
@@ -71,9 +71,11 @@ class Stage:
     def up(self) -> None:
         """Cluster, gateway, images, chart, namespace and data."""
         tiny = self.dir / "tiny"
-        with ThreadPoolExecutor(1) as beside:  # at first the model is trained, by one processor, and images leave one
-            copied = beside.submit(data.copy_to, tiny)
-            references = images.build()
+        gotools.build(("registry",))  # for it images are pushed
+        with ThreadPoolExecutor(2) as beside:  # where all is there but one of the three, the others take no time
+            copied, built = beside.submit(data.copy_to, tiny), beside.submit(images.build)
+            gotools.build()
+            references = built.result()
             self.cluster.up(images=references.values(), with_gateway=True, with_prometheus=True, with_volumes=16)
             copied.result()
         with cache.step("helm install quantroll"):

@@ -58,6 +58,11 @@ class Node(Player):
         super().__init__(client, namespace)
         self.trouble: dict[str, Trouble] = {}
 
+    def looks_again(self, name: str) -> None:
+        """The trouble is over: pods that are as they were go on, too."""
+        del self.trouble[name]
+        self._answered.clear()
+
     def _ran(self, pod: Object) -> Object | None:
         trouble = self.trouble.get(pod["metadata"]["labels"][LABEL_OWNER])
         return (trouble and trouble(pod)) or super()._ran(pod)
@@ -246,7 +251,7 @@ def test_a_claim_that_is_missing(bench):
     message = bench.stalls("unclaimed", "VolumeMissing")
     assert 'persistentvolumeclaim "tiny" not found' in message
     assert "create the claim" in message
-    del bench.node.trouble["unclaimed"]
+    bench.node.looks_again("unclaimed")
     bench.recovers("unclaimed")
 
 
