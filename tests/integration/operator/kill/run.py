@@ -163,10 +163,9 @@ async def told(story: Story, world: World, proxy: Proxy) -> tuple[dict[str, Any]
     """From apply until nothing happens any more; the end state, and the writes before the story was its own."""
     async with asyncio.timeout(START):
         await proxy.watching(KINDS)
+    world.counts = lambda: len(proxy.writes)
     await world.apply()
-    if story.since:
-        await world.wait(story.since, STORY)
-    since = len(proxy.writes) if story.since else 0
+    since = await world.wait(story.since, STORY) if story.since else 0
     await world.wait(story.end, STORY)
     await quiet(proxy)
     return await world.end_state(), since

@@ -1,10 +1,13 @@
 """The kill test's own judgement: what it would not notice, it would not test."""
 
+import asyncio
 from collections import Counter
 
 from integration.operator.kill.oracles import Invariants, differences, normal
 from integration.operator.kill.proxy import Fuse, Moment, Write
 from integration.operator.kill.run import Outcome
+from integration.operator.kill.stories import PROMOTED
+from integration.operator.kill.world import World
 
 
 def pod(name, revision, *, ready=True, going=False):
@@ -142,3 +145,14 @@ def test_an_object_made_twice_is_found_though_the_end_is_the_same():
     assert golden.against(golden) == []
     assert outcome(created=Counter({"jobs/a": 2})).against(golden) == ["jobs/a made 2 times, not 1"]
     assert outcome(created=Counter()).against(golden) == ["jobs/a made 0 times, not 1"]
+
+
+def test_a_phase_that_has_passed_is_not_waited_for():
+    async def passed():
+        world = World(None, "kill", PROMOTED)
+        for writes, phase in enumerate(("Shifting", "Analyzing", "Shifting", "Steady")):
+            world.counts = lambda writes=writes: writes
+            await world._quantizedmodels({"status": {"phase": phase}}, gone=False)
+        return await world.wait("Analyzing", 1)
+
+    assert asyncio.run(passed()) == 1

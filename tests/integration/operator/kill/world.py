@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
@@ -34,6 +35,8 @@ class World:
         self.namespace, self._story = namespace, story
         self.invariants = Invariants(NAME, story.spec["serving"]["replicas"])
         self.model: Object = {}
+        self.counts: Callable[[], int] = int  # what is noted of a phase: how many writes there were before it
+        self._seen: dict[str, int] = {}  # that, by phase of the model
         self._client, self._player = client, Player(client, namespace)
         self._changed = asyncio.Event()
 
@@ -86,11 +89,14 @@ class World:
         answer = await self.call("POST", self.path(PLURAL), manifest)
         assert answer["kind"] == "QuantizedModel", answer
 
-    async def wait(self, phase: str, seconds: float) -> None:
-        """Until the model is in a phase; raises AssertionError that says where it stands."""
+    async def wait(self, phase: str, seconds: float) -> int:
+        """Until the model is in a phase, or has been: one may pass before whoever waits for it has a turn.
+
+        Returns what was counted when it came. Raises AssertionError that says where the model stands.
+        """
         try:
             async with asyncio.timeout(seconds):
-                while self.model.get("status", {}).get("phase") != phase:
+                while phase not in self._seen:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
@@ -98,6 +104,7 @@ class World:
             drift = status.get("drift", {})
             stands = f"{status.get('phase')}: {status.get('message')}; drift {drift.get('verdict')}: {drift}"
             raise AssertionError(f"{phase} not within {seconds} s: {stands}") from None
+        return self._seen[phase]
 
     async def end_state(self) -> Object:
         """Every child and the status, in normal form."""
@@ -153,7 +160,9 @@ class World:
     async def _quantizedmodels(self, model: Object, gone: bool) -> None:
         self.model = {} if gone else model
         self.invariants.model(self.model)
-        asked = self._story.asks(self.model.get("status", {}))
+        status = self.model.get("status", {})
+        self._seen.setdefault(status.get("phase", ""), self.counts())
+        asked = self._story.asks(status)
         if not asked.items() <= self.model.get("metadata", {}).get("annotations", {}).items():
             answer = await self.call("PATCH", f"{self.path(PLURAL)}/{NAME}", {"metadata": {"annotations": asked}})
             assert answer["kind"] == "QuantizedModel", answer
