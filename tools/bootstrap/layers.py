@@ -21,6 +21,7 @@ from . import cache
 IN_NO_HURRY = ("lint", "type", "imports", "jobs", "unit")
 FIRST = ("integration",)
 LANES = (("e2e",), ("faults", "node"))
+WEIGHTS = {"e2e": 4}  # of a node's pods beside those of the other lane: what takes longest decides when all has ended
 ON_A_NODE = tuple(layer for lane in LANES for layer in lane)
 LAYERS = ("setup", *IN_NO_HURRY, *FIRST, *ON_A_NODE)
 NICENESS = 10  # a tenth of what another process gets; the last, 19, would be too little to answer within seconds
@@ -187,5 +188,8 @@ def _make_beside(layer: str) -> tuple[int, str]:
 def _command(layer: str) -> tuple[list[str], dict[str, str]]:
     report = _report(layer)
     report.unlink(missing_ok=True)  # that of an earlier run says nothing about this one
-    env = {**os.environ, "PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} --junitxml={report}"}
-    return ["make", "--no-print-directory", layer], env
+    told = {
+        "PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} --junitxml={report}",
+        "QUANTROLL_CPU_WEIGHT": str(WEIGHTS.get(layer, 1)),
+    }
+    return ["make", "--no-print-directory", layer], {**os.environ, **told}

@@ -16,6 +16,8 @@ def hierarchies() -> list[Path]:
 
 
 def make(name: str) -> None:
+    """One in each; with $QUANTROLL_CPU_WEIGHT, pods get so many times what another cluster's get of a processor."""
+    weight = int(os.environ.get("QUANTROLL_CPU_WEIGHT", "1"))
     for h in hierarchies():
         d = h / name
         d.mkdir(exist_ok=True)
@@ -24,6 +26,9 @@ def make(name: str) -> None:
                 (d / f).write_text((h / f).read_text())
         if h == CGROUPS:
             (h / "cgroup.subtree_control").write_text("+cpu +memory +pids +cpuset")
+        for file, usual in (("cpu.shares", 1024), ("cpu.weight", 100)):  # of version 1, of version 2
+            if (d / file).exists():
+                (d / file).write_text(str(usual * weight))
 
 
 def drop(name: str) -> None:

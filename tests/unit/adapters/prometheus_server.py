@@ -18,8 +18,8 @@ class Script:
     """What the server says, and what it was asked. Of several answers each is given once, the last for ever."""
 
     answers: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
-    headers: list = field(default_factory=list)
+    asked: list = field(default_factory=list, repr=False)
+    headers: list = field(default_factory=list, repr=False)
     over: threading.Event = field(default_factory=threading.Event)
     url: str = ""
 
@@ -38,16 +38,21 @@ def document(result, **more):
 
 def handler_of(script):
     class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # an answer is two writes
+
         def do_GET(self):
             script.asked.append({key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()})
             script.headers.append(self.headers)
             answer = script.answers.pop(0) if len(script.answers) > 1 else script.answers[0]
+            self.close_connection = callable(answer)  # as these leave it, no other answer can follow
             if callable(answer):
                 answer(self, script)
                 return
             status, kind, body = answer
             self.send_response(status)
             self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body.encode())))
             if 300 <= status < 400:
                 self.send_header("Location", "https://login.test/")
             self.end_headers()

@@ -421,12 +421,25 @@ pair = st.tuples(st.floats() | st.integers() | st.just(NOW), numbers)
 vectors = st.lists(st.fixed_dictionaries({"metric": metric | values, "value": pair | values}), max_size=6)
 
 
+@pytest.fixture
+def asking(server):
+    """Asks each kind of question, over and over by one client: what it says."""
+    metrics = PrometheusMetrics(Prometheus(server.url, timeout=AMPLE), AMPLE, {"up": UP})
+    about = "team-a", "chat", "r1", 600
+
+    async def every():
+        return [await metrics.requests(*about), await metrics.quality(*about), await metrics.counted("up", *about)]
+
+    with asyncio.Runner() as runner:
+        yield lambda: runner.run(every())
+    metrics.close()
+
+
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=(vectors | values).map(lambda result: json.dumps(document(result))) | values.map(json.dumps) | st.text())
-def test_no_answer_makes_it_raise(server, body):
+def test_no_answer_makes_it_raise(server, asking, body):
     server.says((200, JSON, body.encode(errors="replace").decode()))
-    for question in ("requests", "quality", "counted"):
-        assert isinstance(asked(server.url, question), Unknown | RequestCounts | QualityCounts)
+    assert all(isinstance(said, Unknown | RequestCounts | QualityCounts) for said in asking())
 
 
 @pytest.mark.parametrize("hostile", ['a"} or vector(1) #', "back\\slash", 'end\\"', "two\nlines", "\ud800", "ä" * 300])
