@@ -2,8 +2,8 @@
 
 Several at a time, for those with a cluster wait for it as often as they compute. First the one whose tests wait for an
 API server in seconds has the machine; then those with a node, in `LANES`, one after the other in each. What only
-computes is beside all of them and nice: it gets little of a processor that others want, but always something, for in
-its tests, too, servers have to answer in time. Of that, what takes one processor comes before what takes them all.
+computes is beside all of them and nice: it gets less of a processor that others want, but not little, for in its
+tests, too, servers have to answer in time. Of that, what takes one processor comes before what takes them all.
 """
 
 import os
@@ -24,7 +24,7 @@ LANES = (("e2e",), ("faults", "node"))
 WEIGHTS = {"e2e": 4}  # of a node's pods beside those of the other lane: what takes longest decides when all has ended
 ON_A_NODE = tuple(layer for lane in LANES for layer in lane)
 LAYERS = ("setup", *IN_NO_HURRY, *FIRST, *ON_A_NODE)
-NICENESS = 10  # a tenth of what another process gets; the last, 19, would be too little to answer within seconds
+NICENESS = 5  # a third of what another process gets: less, and tests that compute for seconds run into their limits
 
 
 @dataclass(frozen=True, slots=True)
