@@ -192,8 +192,8 @@ def test_a_failed_layer_fails_the_whole_and_the_others_still_run(monkeypatch, ca
     monkeypatch.setenv("E2E", "skip")
     assert layers.run() == 1
     assert makes.seen[0] == "setup"
-    assert [layer for layer in makes.seen if layer in layers.IN_NO_HURRY] == ["lint", "type", "imports", "jobs", "unit"]
-    assert sorted(makes.seen) == sorted([*layers.IN_NO_HURRY, "setup", "integration"])
+    assert [layer for layer in makes.seen if layer in layers.COMPUTING] == ["lint", "type", "imports", "jobs", "unit"]
+    assert sorted(makes.seen) == sorted([*layers.COMPUTING, "setup", "integration"])
     summary = capsys.readouterr().out
     assert f"{failing:12} FAILED" in summary
     assert "e2e          SKIPPED (E2E=skip)" in summary
@@ -246,6 +246,12 @@ def test_what_is_in_no_hurry_is_nice_to_the_others_and_tells_all_at_its_end(monk
     assert told["lint"].split()[:2] == [f"{min(mine + layers.NICENESS, 19)}", "oops"]
     assert told["faults"].split() == [f"{mine}"], "beside the others, and in a hurry"
     assert said.out.startswith(f"{mine}\n"), "the one that is shown"
+
+
+def test_unit_tests_are_nice_to_nobody():
+    """With a tenth of a processor, tests of servers and limits in seconds failed at random."""
+    assert "unit" in layers.COMPUTING
+    assert "unit" not in layers.NICE
 
 
 def test_the_first_has_the_machine_and_then_all_lanes_run_at_once(monkeypatch):

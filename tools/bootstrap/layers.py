@@ -2,8 +2,8 @@
 
 Several at a time, for those with a cluster wait for it as often as they compute. First the one whose tests wait for an
 API server in seconds has the machine; then those with a node, in `LANES`, one after the other in each. What only
-computes is beside all of them and nice: it gets less of a processor that others want, but not little, for in its
-tests, too, servers have to answer in time. Of that, what takes one processor comes before what takes them all.
+computes is beside all of them. First what takes one processor and has time: it is nice, and gets little of what others
+want. Then the unit tests, which take all, and are like any other: in them, too, something has to answer in time.
 """
 
 import os
@@ -18,13 +18,14 @@ from pathlib import Path
 
 from . import cache
 
-IN_NO_HURRY = ("lint", "type", "imports", "jobs", "unit")
+NICE = ("lint", "type", "imports", "jobs")
+COMPUTING = (*NICE, "unit")
 FIRST = ("integration",)
 LANES = (("e2e",), ("faults", "node"))
-WEIGHTS = {"e2e": 4}  # of a node's pods beside those of the other lane: what takes longest decides when all has ended
+WEIGHTS = {"e2e": 2}  # of a node's pods beside those of the other lane: what takes longest decides when all has ended
 ON_A_NODE = tuple(layer for lane in LANES for layer in lane)
-LAYERS = ("setup", *IN_NO_HURRY, *FIRST, *ON_A_NODE)
-NICENESS = 5  # a third of what another process gets: less, and tests that compute for seconds run into their limits
+LAYERS = ("setup", *COMPUTING, *FIRST, *ON_A_NODE)
+NICENESS = 10  # a tenth of what another process gets; the last, 19, would be too little to answer within seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ class Layers:
     def all(self, layers: Sequence[str]) -> None:
         """Run some, with what they say: as it comes in the first lane, and of all others when they have ended."""
         wanted = [layer for layer in layers if layer not in self._skipped]
-        first, (shown, *others) = [layer for layer in wanted if layer not in (*IN_NO_HURRY, *ON_A_NODE)], LANES
-        with self._beside(wanted, IN_NO_HURRY):
+        first, (shown, *others) = [layer for layer in wanted if layer not in (*COMPUTING, *ON_A_NODE)], LANES
+        with self._beside(wanted, COMPUTING):
             self._lane(first)
             with ExitStack() as stack:
                 for lane in others:
@@ -173,7 +174,7 @@ def _make_beside(layer: str) -> tuple[int, str]:
     """The same out of sight; its exit status and output."""
     command, env = _command(layer)
     done = subprocess.run(
-        ["nice", "-n", str(NICENESS), *command] if layer in IN_NO_HURRY else command,
+        ["nice", "-n", str(NICENESS), *command] if layer in NICE else command,
         cwd=cache.CHECKOUT,
         env=env,
         stdout=subprocess.PIPE,

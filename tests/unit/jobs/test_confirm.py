@@ -1,3 +1,4 @@
+import itertools
 import json
 import threading
 import time
@@ -156,8 +157,10 @@ def test_the_bound_holds_for_both_together(make, engines):
 
 
 def test_a_kill_or_a_dead_engine_costs_only_what_was_in_flight(make, engines):
+    numbers = itertools.count(1)  # of questions that are asked at once, each has its own
+
     def dying(body):
-        if len(engines[1].asked()) > 10:
+        if next(numbers) > 10:
             engines[1].health = 503
             return 500
         return RIGHT(body)
